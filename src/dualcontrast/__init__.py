@@ -1,0 +1,39 @@
+"""DualContrast: tell, without labels, what an image shows from the state it is in.
+
+>>> import dualcontrast
+>>> run = dualcontrast.train(images, out="runs/a")  # doctest: +SKIP
+>>> codes = run.encode(images)  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from dualcontrast.api import Run, load, open_images, train
+    from dualcontrast.errors import DualContrastError
+
+# Importing torch takes seconds: a public name is imported when it is first used.
+_PUBLIC = {
+    "DualContrastError": "dualcontrast.errors",
+    "Run": "dualcontrast.api",
+    "load": "dualcontrast.api",
+    "open_images": "dualcontrast.api",
+    "train": "dualcontrast.api",
+}
+
+__all__ = ["DualContrastError", "Run", "__version__", "load", "open_images", "train"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'dualcontrast' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_PUBLIC[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,153 @@
+"""ImageSet: images of one shape, read lazily, and a table of what is known of each."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from dualcontrast.errors import SourceError
+
+DIGEST_IMAGES = 256
+TEST_FRACTION = 0.2
+
+
+class ImageSet(ABC):
+    """Images of one shape, read when they are asked for.
+
+    Attributes
+    ----------
+    source : str
+        Where the images come from, as the user gave it.
+    shape : tuple of int
+        Shape of one image, (C, spatial...): two spatial dimensions are a picture, three a volume.
+    pixel_size : float or None
+        Length of a pixel's side in Angstrom; None where images have no physical scale.
+    table : pandas.DataFrame
+        One row an image. `row` is the image's place in the source; `split` is "train" or "test" where the
+        source or `with_split` says so; `content` and `transformation` are labels where they are known.
+    """
+
+    source: str
+    shape: tuple[int, ...]
+    pixel_size: float | None
+    table: pd.DataFrame
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    @abstractmethod
+    def _read(self, index: np.ndarray) -> np.ndarray:
+        """Return images (B, C, spatial...) as they are stored: integers, or floats."""
+
+    def read(self, index: np.ndarray) -> Tensor:
+        """Read images as the networks take them.
+
+        Parameters
+        ----------
+        index
+            Places in this set, (B,), in any order.
+
+        Returns
+        -------
+        Tensor
+            (B, C, spatial...), float32. Integers are scaled by their type's largest value, to [0, 1].
+
+        Raises
+        ------
+        SourceError
+            A picture of floats has values that are not finite, or lie outside [0, 1]; a volume has values that
+            are not finite. The message names the row.
+        """
+        stored = self._read(np.asarray(index))
+        if stored.dtype == np.bool_:
+            return torch.from_numpy(stored.astype(np.float32))
+        if np.issubdtype(stored.dtype, np.integer):
+            largest = float(np.iinfo(stored.dtype).max)
+            return torch.from_numpy(stored).to(torch.float32).div_(largest)
+        floats = stored.astype(np.float32, copy=False)
+        self._check_floats(floats, np.asarray(index))
+        return torch.from_numpy(np.ascontiguousarray(floats))
+
+    def _check_floats(self, images: np.ndarray, index: np.ndarray) -> None:
+        per_image = images.reshape(len(images), -1)
+        finite = np.isfinite(per_image).all(axis=1)
+        if not finite.all():
+            row = self.table["row"].iloc[index[np.argmin(finite)]]
+            raise SourceError(
+                f"{self.source}: row {row} holds NaN or infinite values; mend or leave out that image"
+            )
+        is_picture = len(self.shape) == 3
+        if is_picture and len(images):
+            low, high = per_image.min(axis=1), per_image.max(axis=1)
+            wrong = (low < 0) | (high > 1)
+            if wrong.any():
+                first = int(np.argmax(wrong))
+                row = self.table["row"].iloc[index[first]]
+                raise SourceError(
+                    f"{self.source}: row {row} has values from {low[first]:g} to {high[first]:g}; pictures of "
+                    "floats must lie within 0 and 1: scale them, or store them as uint8"
+                )
+
+    def select(self, index: np.ndarray) -> ImageSet:
+        """Return the images at `index`, in that order, still read lazily."""
+        return _Selection(self, np.asarray(index))
+
+    def batches(self, size: int) -> Iterator[tuple[np.ndarray, Tensor]]:
+        """Yield (index, images) from first to last, `size` at a time."""
+        for start in range(0, len(self), size):
+            index = np.arange(start, min(start + size, len(self)))
+            yield index, self.read(index)
+
+    def digest(self) -> str:
+        """Return a fingerprint of the data: of the table, and of 256 images spread evenly over the set."""
+        digest = hashlib.sha256(repr((len(self), self.shape, self.pixel_size)).encode())
+        digest.update(self.table.to_csv(index=False).encode())
+        spread = np.unique(np.linspace(0, len(self) - 1, min(len(self), DIGEST_IMAGES)).astype(int))
+        digest.update(np.ascontiguousarray(self._read(spread)).tobytes())
+        return digest.hexdigest()
+
+
+class _Selection(ImageSet):
+    """Some of the images of another set."""
+
+    def __init__(self, images: ImageSet, index: np.ndarray) -> None:
+        self._images = images
+        self._index = index
+        self.source = images.source
+        self.shape = images.shape
+        self.pixel_size = images.pixel_size
+        self.table = images.table.iloc[index].reset_index(drop=True)
+
+    def _read(self, index: np.ndarray) -> np.ndarray:
+        return self._images._read(self._index[index])
+
+
+def with_split(images: ImageSet, seed: int) -> ImageSet:
+    """Make sure that every image belongs to a split.
+
+    A source that says which images are for testing keeps its word. Where it does not, a fifth is set aside at
+    random if there are labels to test with; without labels every image trains, since nothing could be scored.
+    """
+    if "split" in images.table:
+        return images
+    split = np.full(len(images), "train", dtype=object)
+    if "content" in images.table:
+        order = np.random.default_rng(seed).permutation(len(images))
+        split[order[: int(TEST_FRACTION * len(images))]] = "test"
+    whole = images.select(np.arange(len(images)))
+    whole.table["split"] = split
+    return whole
+
+
+def limited(images: ImageSet, limit: int | None, seed: int) -> ImageSet:
+    """Return at most `limit` images, drawn at random and kept in their order."""
+    if limit is None or limit >= len(images):
+        return images
+    chosen = np.random.default_rng(seed).choice(len(images), size=limit, replace=False)
+    return images.select(np.sort(chosen))

@@ -1,0 +1,173 @@
+"""DualContrast: both codes of a two-latent VAE pulled apart by contrastive pairs (Uddin & Xu)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from dualcontrast.methods.losses import cosine_distance_loss, cosine_similarity_loss, line_distance_loss
+from dualcontrast.methods.method import Batch, Codes, Losses, MethodSettings, Pair
+from dualcontrast.methods.two_latent_vae import AUTHORS_CODE, TwoLatentVAE, TwoLatentVAESettings
+from dualcontrast.networks import DecoderSettings, EncoderSettings
+from dualcontrast.transforms import View
+
+DISTANCES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "cosine": cosine_distance_loss,
+    "line": line_distance_loss,
+}
+
+
+class DualContrastSettings(TwoLatentVAESettings):
+    """Settings of the objective; the defaults are the paper's text and its equation 3.
+
+    A weight of zero takes a kind of pair away, and what only it needs is not computed: the paper's ablations.
+    """
+
+    content_positive: float = Field(1.0, ge=0, description="weight of L_dist(c, c_pos), section 3.4")
+    content_negative: float = Field(1.0, ge=0, description="weight of L_sim(c, c_neg), section 3.4")
+    transformation_positive: float = Field(1.0, ge=0, description="weight of L_dist(z_pos1, z_pos2), 3.5")
+    transformation_negative: float = Field(1.0, ge=0, description="weight of L_sim(z, z_neg), section 3.5")
+    contrast_per: Literal["pair", "element"] = Field(
+        "pair",
+        description="pair: contrastive terms are means over pairs (the text); element: means over all elements "
+        "of the codes, so divided by the code's size once more (the authors' script)",
+    )
+    distance: Literal["cosine", "line"] = Field(
+        "cosine", description="cosine: |1 - cos| (the text); line: 1 - |cos| (the authors' script)"
+    )
+    positive_latents: Literal["independent", "shared"] = Field(
+        "independent",
+        description="z1 and z2 of the positive pair for z both drawn from N(0, I) (the text), or one draw "
+        "shared by both (the authors' script)",
+    )
+    separate_positive_step: bool = Field(
+        False,
+        description="false: one objective, equation 3. true: L_dist(z_pos1, z_pos2) has a step and an "
+        "optimizer of its own, after the first step has moved the weights, and moves the encoder alone "
+        "through the encoding of decoded images (the authors' script)",
+    )
+
+
+class DualContrast(TwoLatentVAE):
+    """Content and transformation codes, pulled apart by pairs made from views and from the latent space.
+
+    Equation 3 of the paper:
+
+        L = L_vae + L_con(c) + L_con(z)
+        L_con(c) = L_dist(c, c_pos) + L_sim(c, c_neg)
+        L_con(z) = L_dist(z_pos1, z_pos2) + L_sim(z, z_neg)
+
+    c, c_pos and c_neg are the content codes of x, of its view T(x), and of another image of the batch; z_neg is
+    the transformation code of T(x). z_pos1 and z_pos2 are the transformation codes of dec(c1, z1) and
+    dec(c2, z2), with c1 and c2 from two random images and z1, z2 from N(0, I). Codes in the contrastive terms
+    are posterior means. L_vae is that of the two-latent VAE, on x and T(x).
+    """
+
+    Settings: ClassVar[type[MethodSettings]] = DualContrastSettings
+    presets: ClassVar[dict[str, dict[str, Any]]] = {
+        "paper": {},
+        "authors-code": {
+            **AUTHORS_CODE,
+            "method": {
+                **AUTHORS_CODE["method"],
+                "contrast_per": "element",
+                "distance": "line",
+                "positive_latents": "shared",
+                "separate_positive_step": True,
+            },
+        },
+    }
+    settings: DualContrastSettings
+
+    def __init__(
+        self,
+        shape: Sequence[int],
+        settings: DualContrastSettings,
+        encoder: EncoderSettings,
+        decoder: DecoderSettings,
+        views: Sequence[View],
+    ) -> None:
+        super().__init__(shape, settings, encoder, decoder, views)
+        if settings.separate_positive_step and settings.transformation_positive:
+            self.phases = ("main", "positive")
+
+    def parameters_of(self, phase: str) -> list[nn.Parameter]:
+        """Return all parameters, or the encoder's for the separate step of the authors' script."""
+        return list(self.encoder.parameters()) if phase == "positive" else list(self.parameters())
+
+    def forward(self, batch: Batch, phase: str = "main") -> Losses:
+        """Return equation 3; with a separate step, all of it but the positive pairs for z, or these alone."""
+        if phase == "positive":
+            return self._positive_step(batch)
+        settings = self.settings
+        images = batch.images
+        both = torch.cat([images, self.view(images)])
+        content, transformation = self.encoder(both)
+        c, c_pos = content.mean.chunk(2)
+        z, z_neg = transformation.mean.chunk(2)
+
+        reconstructed = len(both) if settings.vae_on_views else len(images)
+        losses = self.vae_losses(
+            both[:reconstructed], content[:reconstructed], transformation[:reconstructed]
+        )
+        losses.add("content_positive", self._distance(c, c_pos), settings.content_positive)
+        c_neg = c[_permutation(c)]
+        losses.add("content_negative", self._similarity(c, c_neg), settings.content_negative)
+        losses.add("transformation_negative", self._similarity(z, z_neg), settings.transformation_negative)
+        if settings.transformation_positive and "positive" not in self.phases:
+            z_pos = self.encoder(self._decoded_pairs(c))[1].mean
+            losses.add(
+                "transformation_positive", self._distance(*z_pos.chunk(2)), settings.transformation_positive
+            )
+        return losses
+
+    def _positive_step(self, batch: Batch) -> Losses:
+        """Return L_dist(z_pos1, z_pos2) of the second step: only the encoding of decoded images learns."""
+        with torch.no_grad():
+            c = self.encoder(batch.images)[0].mean
+            decoded = self._decoded_pairs(c)
+        z_pos = self.encoder(decoded)[1].mean
+        losses = Losses()
+        losses.add(
+            "transformation_positive", self._distance(*z_pos.chunk(2)), self.settings.transformation_positive
+        )
+        return losses
+
+    def _decoded_pairs(self, c: Tensor) -> Tensor:
+        """Decode the contents of random images with latents from N(0, I): positive pairs for z, (2B, ...)."""
+        contents = torch.cat([c[_permutation(c)], c[_permutation(c)]])
+        size = self.settings.transformation_size
+        if self.settings.positive_latents == "shared":
+            latents = torch.randn(len(c), size, device=c.device, dtype=c.dtype).repeat(2, 1)
+        else:
+            latents = torch.randn(2 * len(c), size, device=c.device, dtype=c.dtype)
+        return self.decode(Codes(contents, latents))
+
+    def _distance(self, first: Tensor, second: Tensor) -> Tensor:
+        return DISTANCES[self.settings.distance](first, second) / self._elements(first)
+
+    def _similarity(self, first: Tensor, second: Tensor) -> Tensor:
+        return cosine_similarity_loss(first, second) / self._elements(first)
+
+    def _elements(self, codes: Tensor) -> int:
+        return codes.shape[1] if self.settings.contrast_per == "element" else 1
+
+    def pairs(self, batch: Batch) -> list[Pair]:
+        """Return the four kinds of pairs of section 3.4 and 3.5, as the objective makes them."""
+        x = batch.images
+        view = self.view(x)
+        c = self.encode(batch).content
+        first, second = self._decoded_pairs(c).chunk(2)
+        return [
+            Pair("positive for content, negative for transformation: x and T(x)", x, view),
+            Pair("negative for content: x and another image", x, x[_permutation(c)]),
+            Pair("positive for transformation: two contents decoded with latents of N(0, I)", first, second),
+        ]
+
+
+def _permutation(codes: Tensor) -> Tensor:
+    return torch.randperm(len(codes), device=codes.device)

@@ -1,0 +1,72 @@
+"""The terms of the objectives, each one equation."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def cosine_similarity_loss(first: Tensor, second: Tensor) -> Tensor:
+    """L_sim of DualContrast: the mean absolute cosine similarity, mean_i |cos(a_i, b_i)|.
+
+    Parameters
+    ----------
+    first, second
+        Codes (B, d); row i of one and row i of the other are a negative pair.
+
+    Returns
+    -------
+    Tensor
+        A scalar in [0, 1].
+    """
+    return F.cosine_similarity(first, second, dim=1).abs().mean()
+
+
+def cosine_distance_loss(first: Tensor, second: Tensor) -> Tensor:
+    """L_dist of DualContrast: the mean absolute cosine distance, mean_i |1 - cos(a_i, b_i)|.
+
+    Parameters
+    ----------
+    first, second
+        Codes (B, d); row i of one and row i of the other are a positive pair.
+
+    Returns
+    -------
+    Tensor
+        A scalar in [0, 2].
+    """
+    return (1 - F.cosine_similarity(first, second, dim=1)).abs().mean()
+
+
+def line_distance_loss(first: Tensor, second: Tensor) -> Tensor:
+    """L_dist as the authors' script computes it: mean_i (1 - |cos(a_i, b_i)|).
+
+    It is the distance between lines rather than directions: an opposite code counts as equal.
+
+    Returns
+    -------
+    Tensor
+        A scalar in [0, 1].
+    """
+    return (1 - F.cosine_similarity(first, second, dim=1).abs()).mean()
+
+
+def squared_error(reconstructions: Tensor, images: Tensor, per: str) -> Tensor:
+    """L_rec: the squared error of reconstructions.
+
+    Parameters
+    ----------
+    reconstructions, images
+        (B, C, spatial...).
+    per
+        "image": half the sum over an image's pixels, which is the negative log-likelihood of a Gaussian of
+        unit variance but for a constant. "pixel": the mean over all pixels.
+
+    Returns
+    -------
+    Tensor
+        A scalar, the mean over the batch.
+    """
+    if per == "pixel":
+        return F.mse_loss(reconstructions, images)
+    return 0.5 * F.mse_loss(reconstructions, images, reduction="sum") / len(images)

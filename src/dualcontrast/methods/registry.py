@@ -1,0 +1,26 @@
+"""Methods by name, and building one from the parts of a recipe."""
+
+from __future__ import annotations
+
+from dualcontrast.errors import RecipeError, nearest
+from dualcontrast.methods.dualcontrast import DualContrast
+from dualcontrast.methods.method import Method
+from dualcontrast.methods.two_latent_vae import TwoLatentVAE
+
+METHODS: dict[str, type[Method]] = {
+    "dualcontrast": DualContrast,
+    "two_latent_vae": TwoLatentVAE,
+}
+
+
+def method_named(name: str) -> type[Method]:
+    """Return the class of a method.
+
+    Raises
+    ------
+    RecipeError
+        No method has that name.
+    """
+    if name not in METHODS:
+        raise RecipeError(f"no method is called {name}; {nearest(name, METHODS)}")
+    return METHODS[name]

@@ -1,0 +1,100 @@
+"""Convolutional encoder: one trunk, and a mean and a log-variance head for either code."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+from dualcontrast.errors import RecipeError
+from dualcontrast.networks.gaussian import Gaussian
+
+CONVOLUTIONS: dict[int, type[nn.Module]] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
+INSTANCE_NORMS: dict[int, type[nn.Module]] = {1: nn.InstanceNorm1d, 2: nn.InstanceNorm2d, 3: nn.InstanceNorm3d}
+
+
+class EncoderSettings(BaseModel):
+    """Settings of the convolutional trunk, for any number of spatial dimensions."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    channels: tuple[int, ...] | None = Field(
+        None,
+        min_length=1,
+        description="output channels of each block; null: 16, doubled with each block up to 256, as many blocks "
+        "as leave at least 2 pixels a side (which gives the paper's trunks for 28 x 28 and 64 x 64)",
+    )
+    kernel: int = Field(5, description="side of the kernels", ge=1)
+    stride: int = Field(2, ge=1)
+    padding: int = Field(1, ge=0)
+    norm: Literal["instance", "none"] = Field("instance", description="after each convolution; not affine")
+    activation: Literal["relu", "leaky_relu"] = "relu"
+
+
+def _sides(spatial: Sequence[int], settings: EncoderSettings) -> list[list[int]]:
+    """Return the sides after each block, for as long as every side has at least 2 pixels."""
+    sides: list[list[int]] = []
+    last = list(spatial)
+    while True:
+        last = [(n + 2 * settings.padding - settings.kernel) // settings.stride + 1 for n in last]
+        if min(last) < 2 or (sides and last == sides[-1]):
+            return sides
+        sides.append(last)
+
+
+def activation(name: str) -> nn.Module:
+    """Return the activation of that name."""
+    return nn.ReLU() if name == "relu" else nn.LeakyReLU()
+
+
+class Encoder(nn.Module):
+    """Blocks of convolution, norm and activation, then linear heads.
+
+    Parameters
+    ----------
+    shape
+        (C, spatial...) of an image.
+    content_size, transformation_size
+        Length of either code.
+    settings
+        The trunk.
+
+    Raises
+    ------
+    RecipeError
+        The images are too small for that many blocks.
+    """
+
+    def __init__(
+        self, shape: Sequence[int], content_size: int, transformation_size: int, settings: EncoderSettings
+    ) -> None:
+        super().__init__()
+        dimensions = len(shape) - 1
+        convolution, norm = CONVOLUTIONS[dimensions], INSTANCE_NORMS[dimensions]
+        sides = _sides(shape[1:], settings)
+        widths = settings.channels or tuple(min(16 * 2**i, 256) for i in range(len(sides)))
+        if not widths or len(widths) > len(sides):
+            raise RecipeError(
+                f"images of {' x '.join(map(str, shape[1:]))} are too small for {max(len(widths), 1)} blocks of "
+                "the encoder; change network.encoder.channels, kernel or padding"
+            )
+        blocks: list[nn.Module] = []
+        for inputs, outputs in zip((shape[0], *widths), widths, strict=False):
+            blocks.append(convolution(inputs, outputs, settings.kernel, settings.stride, settings.padding))
+            if settings.norm == "instance":
+                blocks.append(norm(outputs))
+            blocks.append(activation(settings.activation))
+        features = widths[-1] * math.prod(sides[len(widths) - 1])
+        self.trunk = nn.Sequential(*blocks, nn.Flatten())
+        self.sizes = [content_size, content_size, transformation_size, transformation_size]
+        self.heads = nn.Linear(features, sum(self.sizes))  # the four linear heads, side by side
+
+    def forward(self, images: Tensor) -> tuple[Gaussian, Gaussian]:
+        """Return the posteriors of content and of transformation."""
+        content_mean, content_log_variance, mean, log_variance = self.heads(self.trunk(images)).split(
+            self.sizes, dim=1
+        )
+        return Gaussian(content_mean, content_log_variance), Gaussian(mean, log_variance)

@@ -1,0 +1,306 @@
+"""The run folder: one trained model, and all that is drawn from it, read and written here alone."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import yaml
+from safetensors.torch import load_file, save_file
+
+from dualcontrast.errors import RunError
+from dualcontrast.files import write_json, write_text, written_whole
+from dualcontrast.images import ImageSet, limited, open_images, with_split
+from dualcontrast.methods import Method
+from dualcontrast.training.recipe import Recipe, recipe_of
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class SavedCodes:
+    """Codes of a run's images, as they lie in the run folder.
+
+    Attributes
+    ----------
+    content, transformation : numpy.ndarray
+        Posterior means, (N, d_c) and (N, d_z).
+    content_latent, transformation_latent : numpy.ndarray
+        One draw from each posterior, of the same shapes.
+    table : pandas.DataFrame
+        One row an image: row of the source, split, and labels where they are known.
+    """
+
+    content: np.ndarray
+    transformation: np.ndarray
+    content_latent: np.ndarray
+    transformation_latent: np.ndarray
+    table: pd.DataFrame
+
+
+class RunFolder:
+    """The files of one run.
+
+    Parameters
+    ----------
+    path
+        The folder. It need not exist yet.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self._images: ImageSet | None = None
+
+    @classmethod
+    def open(cls, path: str | Path) -> RunFolder:
+        """Open a run that has been trained.
+
+        Raises
+        ------
+        RunError
+            There is no such folder, or it has no configuration or no weights.
+        """
+        run = cls(path)
+        if not run.path.is_dir():
+            raise RunError(f"{path}: no such run folder; make one with dualcontrast train SOURCE --out {path}")
+        if not run.config_path.is_file():
+            raise RunError(f"{path}: not a run folder, since it has no config.yaml; give a folder made by train")
+        if not run.weights_path("best").is_file():
+            raise RunError(
+                f"{path}: the run has no weights.safetensors yet; train it, or go on with it by --resume"
+            )
+        return run
+
+    # ---- configuration
+
+    @property
+    def config_path(self) -> Path:
+        """The whole configuration, source and data digest."""
+        return self.path / "config.yaml"
+
+    def write_config(self, recipe: Recipe, data: Mapping[str, Any], made_by: Mapping[str, Any]) -> None:
+        """Write config.yaml: enough to train the run again.
+
+        Parameters
+        ----------
+        recipe
+            The configuration of training.
+        data
+            `source`, `options` of its reader, `digest`, `images`, `shape` and `pixel_size`.
+        made_by
+            Versions and the command.
+        """
+        config = {
+            "format": FORMAT,
+            "recipe": recipe.model_dump(mode="json"),
+            "data": dict(data),
+            "made_by": dict(made_by),
+        }
+        write_text(self.config_path, yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
+
+    def config(self) -> dict[str, Any]:
+        """Read config.yaml.
+
+        Raises
+        ------
+        RunError
+            It is missing, damaged, or written by a newer version.
+        """
+        try:
+            config = yaml.safe_load(self.config_path.read_text(encoding="utf-8"))
+            made = int(config["format"])
+        except FileNotFoundError:
+            raise RunError(f"{self.path}: not a run folder, since it has no config.yaml") from None
+        except (yaml.YAMLError, UnicodeDecodeError, TypeError, KeyError, ValueError):
+            raise RunError(f"{self.config_path}: damaged; train the run again, or put back a copy") from None
+        if made > FORMAT:
+            raise RunError(
+                f"{self.config_path}: the run was made by a newer version (format {made}, this one reads "
+                f"{FORMAT}); update dualcontrast"
+            )
+        return dict(config)
+
+    def recipe(self) -> Recipe:
+        """Return the recipe that the run was trained by."""
+        return recipe_of(self.config()["recipe"], where=str(self.config_path))
+
+    # ---- images
+
+    def images(self) -> ImageSet:
+        """Open the run's images again: limited and split as in training.
+
+        Raises
+        ------
+        RunError
+            The images were arrays in memory, or have changed since training.
+        SourceError
+            The source is not where it was.
+        """
+        if self._images is None:
+            data = self.config()["data"]
+            if data["source"] is None:
+                raise RunError(
+                    f"{self.path}: trained on images in memory, which are no longer there; give a source of "
+                    "images"
+                )
+            self.attach(open_images(data["source"], **data["options"]))
+        assert self._images is not None
+        return self._images
+
+    def attach(self, images: ImageSet) -> None:
+        """Take `images` as the run's source, after a check that they are the ones it was trained on."""
+        config = self.config()
+        training = self.recipe().training
+        prepared = prepared_images(images, training.limit, training.seed)
+        if prepared.digest() != config["data"]["digest"]:
+            raise RunError(
+                f"{images.source}: not the images that {self.path} was trained on, or changed since; give the "
+                "source explicitly to encode other images"
+            )
+        self._images = prepared
+
+    # ---- weights
+
+    def weights_path(self, name: str) -> Path:
+        """Return the file of weights: "best" (lowest validation loss), "last", or "epoch-N" where kept."""
+        if name == "best":
+            return self.path / "weights.safetensors"
+        return self.path / "checkpoints" / f"{name}.safetensors"
+
+    def save_weights(self, method: Method, name: str) -> None:
+        """Write a method's weights under a name."""
+        with written_whole(self.weights_path(name)) as temporary:
+            save_file({key: value.contiguous() for key, value in method.state_dict().items()}, temporary)
+
+    def load_method(self, weights: str = "best") -> Method:
+        """Return the trained method, in evaluation mode, on the CPU.
+
+        Raises
+        ------
+        RunError
+            There are no such weights; an untrained method is never returned.
+        """
+        path = self.weights_path(weights)
+        if not path.is_file():
+            kept = sorted(p.stem for p in (self.path / "checkpoints").glob("*.safetensors"))
+            raise RunError(f"{self.path}: has no weights {weights!r}; it has {', '.join(['best', *kept])}")
+        method = self.recipe().build(tuple(self.config()["data"]["shape"]))
+        try:
+            method.load_state_dict(load_file(path))
+        except Exception as error:  # safetensors raises an error type of its own for damaged files
+            raise RunError(f"{path}: damaged, or not the weights of this run ({error})") from None
+        return method.eval()
+
+    # ---- codes, scores, figures
+
+    def codes_folder(self, weights: str = "best") -> Path:
+        """Return the folder of the codes made with the named weights."""
+        return self.path / ("codes" if weights == "best" else f"codes-{weights}")
+
+    def scores_path(self, weights: str = "best") -> Path:
+        """Return the file of the scores of the named weights."""
+        return self.path / ("scores.json" if weights == "best" else f"scores-{weights}.json")
+
+    def write_scores(self, scores: Mapping[str, Any], weights: str = "best") -> None:
+        """Write the scores."""
+        write_json(self.scores_path(weights), scores)
+
+    def read_scores(self, weights: str = "best") -> dict[str, Any] | None:
+        """Read the scores; None where there are none."""
+        path = self.scores_path(weights)
+        return json.loads(path.read_text()) if path.is_file() else None
+
+    def figure_path(self, name: str) -> Path:
+        """Return where the figure of that name is written."""
+        return self.path / "figures" / f"{name}.png"
+
+    # ---- log
+
+    @property
+    def log_path(self) -> Path:
+        """One JSON line an epoch."""
+        return self.path / "log.jsonl"
+
+    def read_log(self) -> list[dict[str, Any]]:
+        """Read the log; a last line cut short by a crash is left out."""
+        if not self.log_path.is_file():
+            return []
+        lines = []
+        for line in self.log_path.read_text(encoding="utf-8").splitlines():
+            try:
+                lines.append(json.loads(line))
+            except json.JSONDecodeError:
+                break
+        return lines
+
+    def write_log(self, lines: list[dict[str, Any]]) -> None:
+        """Write the whole log anew."""
+        write_text(self.log_path, "".join(json.dumps(line) + "\n" for line in lines))
+
+    # ---- one writer at a time
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the folder against a second writer; the lock goes with the process, however it ends.
+
+        Raises
+        ------
+        RunError
+            Another process is writing to the folder.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        handle = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise RunError(
+                    f"{self.path}: another process is writing to this run; wait for it, or choose another --out"
+                ) from None
+            yield
+        finally:
+            os.close(handle)
+
+
+def prepared_images(images: ImageSet, limit: int | None, seed: int) -> ImageSet:
+    """Return the images a run works on: at most `limit` of the source, each in a split."""
+    return with_split(limited(images, limit, seed), seed)
+
+
+def write_codes(folder: Path, codes: SavedCodes) -> None:
+    """Write codes into a folder, the table last: where it is, the rest is."""
+    for name in ("content", "transformation", "content_latent", "transformation_latent"):
+        with written_whole(folder / f"{name}.npy") as temporary:
+            np.save(temporary, getattr(codes, name))
+    write_text(folder / "table.csv", codes.table.to_csv(index=False))
+
+
+def read_codes(folder: Path) -> SavedCodes:
+    """Read codes from a folder.
+
+    Raises
+    ------
+    RunError
+        They are missing or damaged.
+    """
+    if not (folder / "table.csv").is_file():
+        raise RunError(f"{folder}: no codes there; make them with dualcontrast encode RUN")
+    try:
+        arrays = {
+            name: np.load(folder / f"{name}.npy")
+            for name in ("content", "transformation", "content_latent", "transformation_latent")
+        }
+        codes = SavedCodes(**arrays, table=pd.read_csv(folder / "table.csv"))
+    except (OSError, ValueError, EOFError) as error:
+        raise RunError(f"{folder}: damaged codes ({error}); make them again with dualcontrast encode") from None
+    if {len(array) for array in arrays.values()} != {len(codes.table)}:
+        raise RunError(f"{folder}: codes and table differ in length; make them again with dualcontrast encode")
+    return codes

@@ -1,0 +1,240 @@
+"""Recipes: the full configuration of a training, read from YAML and checked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError, field_validator
+
+from dualcontrast.errors import RecipeError, nearest
+from dualcontrast.methods import Method, MethodSettings, method_named
+from dualcontrast.networks import DecoderSettings, EncoderSettings
+from dualcontrast.transforms import VIEWS, View, view_of
+
+
+class NetworkSettings(BaseModel):
+    """The networks of a method."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    encoder: EncoderSettings = EncoderSettings()
+    decoder: DecoderSettings = DecoderSettings()
+
+
+class TrainingSettings(BaseModel):
+    """How long and how fast to train, and on how much."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    epochs: int = Field(200, ge=1)
+    minutes: float | None = Field(None, gt=0, description="stop after so many minutes of training in all")
+    limit: int | None = Field(None, ge=2, description="use so many images of the source, drawn at random")
+    batch_size: int = Field(100, ge=2)
+    learning_rate: float = Field(1e-4, gt=0, description="of Adam, in every phase")
+    decay_every: int = Field(50, ge=1, description="epochs after which the learning rate is multiplied ...")
+    decay_by: float = Field(0.1, gt=0, le=1, description="... by this")
+    validation_fraction: float = Field(
+        0.05, ge=0, lt=1, description="share of the training images held out to choose the weights by their loss"
+    )
+    keep_every: int | None = Field(None, ge=1, description="keep the weights of every so many epochs")
+    checkpoint_minutes: float = Field(2.0, gt=0, description="longest time between two checkpoints")
+    workers: int = Field(0, ge=0, description="processes that read images ahead; 0 reads in the main one")
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    seed: int = Field(0, ge=0)
+
+
+class Recipe(BaseModel):
+    """The full configuration of a training.
+
+    What a recipe leaves out comes from its preset, and then from the defaults, which are the paper's.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = "images"
+    preset: str = "paper"
+    method: SerializeAsAny[MethodSettings] = Field(default_factory=lambda: _method_settings({}))
+    network: NetworkSettings = NetworkSettings()
+    views: tuple[SerializeAsAny[View], ...] = Field(default_factory=lambda: (view_of("rotation"),))
+    training: TrainingSettings = TrainingSettings()
+
+    @field_validator("method", mode="before")
+    @classmethod
+    def _settings_of_the_named_method(cls, value: Any) -> MethodSettings:
+        return _method_settings(value)
+
+    @field_validator("views", mode="before")
+    @classmethod
+    def _views_of_the_registry(cls, value: Any) -> tuple[View, ...]:
+        if not isinstance(value, (list, tuple)):
+            raise RecipeError(f"views is a list of views, not {value!r}")
+        return tuple(_checked_view(view, place) for place, view in enumerate(value))
+
+    def build(self, shape: tuple[int, ...]) -> Method:
+        """Make the method for images (C, spatial...), with fresh weights.
+
+        Raises
+        ------
+        RecipeError
+            The networks or views do not fit such images.
+        """
+        for view in self.views:
+            view.check(shape)
+        method = method_named(self.method.name)
+        return method(shape, self.method, self.network.encoder, self.network.decoder, self.views)
+
+
+def read_recipe(name_or_file: str | Path = "images", changes: Mapping[str, Any] | None = None) -> Recipe:
+    """Read a recipe that is packaged or in a file, and apply changes to it.
+
+    Parameters
+    ----------
+    name_or_file
+        The name of a packaged recipe, or the path of a YAML file.
+    changes
+        Nested settings that replace the recipe's, as `parse_changes` makes them.
+
+    Raises
+    ------
+    RecipeError
+        There is no such recipe, or it or the changes hold an unknown key or a wrong value.
+    """
+    stated = merged(_read_yaml(name_or_file), changes or {})
+    return recipe_of(stated, where=f"recipe {name_or_file}")
+
+
+def recipe_of(stated: Mapping[str, Any], where: str = "recipe") -> Recipe:
+    """Make a recipe of what is stated, on top of the preset it names.
+
+    Raises
+    ------
+    RecipeError
+        An unknown key or a wrong value; the message names it and what would be accepted.
+    """
+    try:
+        method_name = str(_mapping(stated.get("method", {}), "method").get("name", "dualcontrast"))
+        presets = method_named(method_name).presets
+        preset = str(stated.get("preset", "paper"))
+        if preset not in presets:
+            raise RecipeError(f"{method_name} has no preset {preset}; {nearest(preset, presets)}")
+        return Recipe.model_validate(merged(presets[preset], stated))
+    except ValidationError as error:
+        raise RecipeError(f"{where}: {_sentence(error, Recipe)}") from None
+    except RecipeError as error:
+        raise RecipeError(f"{where}: {error}") from None
+
+
+def parse_changes(assignments: Iterable[str]) -> dict[str, Any]:
+    """Turn `key=value` assignments into nested settings.
+
+    Examples
+    --------
+    >>> parse_changes(["method.gamma_z=1", "training.epochs=3"])
+    {'method': {'gamma_z': 1}, 'training': {'epochs': 3}}
+    """
+    changes: dict[str, Any] = {}
+    for assignment in assignments:
+        key, sign, text = assignment.partition("=")
+        if not sign or not key.strip():
+            raise RecipeError(f"{assignment!r} sets nothing; write it as key=value, such as training.epochs=10")
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError:
+            raise RecipeError(f"the value in {assignment!r} is not understood as YAML") from None
+        if isinstance(value, str):
+            value = _number_or(value)
+        nested: Any = value
+        for part in reversed(key.strip().split(".")):
+            nested = {part: nested}
+        changes = merged(changes, nested)
+    return changes
+
+
+def packaged_recipes() -> dict[str, Path]:
+    """Return the packaged recipes by name."""
+    folder = Path(str(resources.files("dualcontrast"))) / "recipes"
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `base` with `changes` laid over it, mapping by mapping; anything else is replaced whole."""
+    result = dict(base)
+    for key, value in changes.items():
+        below = result.get(key)
+        if isinstance(value, Mapping) and isinstance(below, Mapping):
+            result[key] = merged(below, value)
+        else:
+            result[key] = value
+    return result
+
+
+def _read_yaml(name_or_file: str | Path) -> dict[str, Any]:
+    packaged = packaged_recipes()
+    path = packaged.get(str(name_or_file), Path(name_or_file))
+    if not path.is_file():
+        raise RecipeError(
+            f"no recipe is called {name_or_file} and no such file exists; {nearest(str(name_or_file), packaged)}"
+        )
+    try:
+        stated = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        line = getattr(getattr(error, "problem_mark", None), "line", None)
+        place = "" if line is None else f", line {line + 1}"
+        raise RecipeError(f"{path}{place}: not valid YAML") from None
+    return {"name": path.stem, **_mapping(stated or {}, f"the recipe {path}")}
+
+
+def _mapping(value: Any, what: str) -> dict[str, Any]:
+    if not isinstance(value, Mapping):
+        raise RecipeError(f"{what} is a mapping of settings, not {value!r}")
+    return dict(value)
+
+
+def _method_settings(value: Any) -> MethodSettings:
+    if isinstance(value, MethodSettings):
+        return value
+    settings = _mapping(value, "method")
+    model = method_named(str(settings.get("name", "dualcontrast"))).Settings
+    try:
+        return model.model_validate(settings)
+    except ValidationError as error:
+        raise RecipeError(_sentence(error, model, "method")) from None
+
+
+def _checked_view(value: Any, place: int) -> View:
+    try:
+        return view_of(value)
+    except ValidationError as error:
+        raise RecipeError(_sentence(error, VIEWS[value["name"]], f"views.{place}")) from None
+
+
+def _number_or(text: str) -> float | str:
+    """YAML 1.1 reads 1e-4 as text; a user means the number."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def _sentence(error: ValidationError, model: type[BaseModel], inside: str = "") -> str:
+    """Turn the first complaint about a model into one sentence; `inside` is where the model stands."""
+    first = error.errors()[0]
+    location = [str(part) for part in first["loc"]]
+    key = ".".join([inside, *location] if inside else location)
+    if first["type"] == "extra_forbidden":
+        return f"no setting is called {key}; {nearest(location[-1], _known_keys(model, location[:-1]))}"
+    message = first["msg"].removeprefix("Value error, ")
+    return f"{key} = {first['input']!r} is not accepted: {message[0].lower()}{message[1:]}"
+
+
+def _known_keys(model: type[BaseModel], location: Iterable[str]) -> list[str]:
+    """Return the keys known at a place within a model."""
+    for part in location:
+        inner = model.model_fields[part].annotation
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            model = inner
+    return list(model.model_fields)

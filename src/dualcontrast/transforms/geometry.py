@@ -1,0 +1,131 @@
+"""Turning, shifting and scaling of pictures and volumes, on the device they are on.
+
+Coordinates are in pixels relative to an image's centre, in the order (x, y) or (x, y, z): the reverse of an
+array's axes. A matrix A acts on positions: what stood at p stands at A p afterwards, so that
+output(p) = image(A^-1 (p - shift)). The centre of a picture is its middle, (N - 1) / 2; that of a volume is the
+voxel N // 2, as in RELION.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Literal
+
+import roma
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+Interpolation = Literal["bilinear", "nearest"]
+
+
+def resample(
+    images: Tensor,
+    matrices: Tensor,
+    shifts: Tensor | None = None,
+    interpolation: Interpolation = "bilinear",
+) -> Tensor:
+    """Move each image by its own linear map, then its own shift; zeros come in from outside.
+
+    Parameters
+    ----------
+    images
+        (B, C, spatial...), two or three spatial dimensions.
+    matrices
+        (B, D, D), acting on (x, y) or (x, y, z).
+    shifts
+        (B, D), in pixels, (x, y) or (x, y, z); none where left out.
+    interpolation
+        "bilinear" (trilinear for volumes) or "nearest".
+
+    Returns
+    -------
+    Tensor
+        (B, C, spatial...).
+    """
+    spatial = images.shape[2:]
+    positions = _positions(tuple(spatial), images.device, images.dtype)  # (P, D)
+    inverse = torch.linalg.inv(matrices)
+    if shifts is None:
+        sources = positions @ inverse.mT  # (B, P, D)
+    else:
+        sources = (positions - shifts[:, None, :]) @ inverse.mT
+    sizes = torch.tensor(spatial[::-1], device=images.device, dtype=images.dtype)
+    centre = torch.tensor(centre_of(spatial)[::-1], device=images.device, dtype=images.dtype)
+    normalised = (2 * (sources + centre) + 1) / sizes - 1
+    grid = normalised.reshape(len(images), *spatial, len(spatial))
+    return F.grid_sample(images, grid, mode=interpolation, padding_mode="zeros", align_corners=False)
+
+
+def centre_of(spatial: Sequence[int]) -> tuple[float, ...]:
+    """Return the centre in pixels: the middle of a picture, the voxel N // 2 of a volume."""
+    if len(spatial) == 2:
+        return tuple((n - 1) / 2 for n in spatial)
+    return tuple(float(n // 2) for n in spatial)
+
+
+@lru_cache(maxsize=8)
+def _positions(spatial: tuple[int, ...], device: torch.device, dtype: torch.dtype) -> Tensor:
+    """Return the positions of all pixels relative to the centre, (P, D), x first."""
+    axes = [
+        torch.arange(n, device=device, dtype=dtype) - c
+        for n, c in zip(spatial, centre_of(spatial), strict=True)
+    ]
+    return torch.stack(torch.meshgrid(*axes, indexing="ij")[::-1], dim=-1).reshape(-1, len(spatial))
+
+
+def rotations_2d(angles: Tensor) -> Tensor:
+    """Return the matrices (B, 2, 2) that turn from x towards y by `angles` (B,), in radians."""
+    cos, sin = angles.cos(), angles.sin()
+    return torch.stack([torch.stack([cos, -sin], dim=-1), torch.stack([sin, cos], dim=-1)], dim=-2)
+
+
+def random_rotations(
+    count: int, dimensions: int, degrees: float, device: torch.device, dtype: torch.dtype = torch.float32
+) -> Tensor:
+    """Draw rotations about the centre.
+
+    In the plane the angle is uniform within -degrees and degrees. In space the rotation is uniform on SO(3),
+    restricted to turns of at most `degrees` about any axis (180: all of SO(3)).
+
+    Parameters
+    ----------
+    count
+        How many, B.
+    dimensions
+        2 or 3.
+    degrees
+        The largest turn.
+    device, dtype
+        Where and as what.
+
+    Returns
+    -------
+    Tensor
+        (B, D, D).
+    """
+    if dimensions == 2:
+        angles = (2 * torch.rand(count, device=device, dtype=dtype) - 1) * math.radians(degrees)
+        return rotations_2d(angles)
+    if degrees >= 180:
+        return roma.random_rotmat(count, dtype=dtype, device=device)
+    axes = F.normalize(torch.randn(count, 3, device=device, dtype=dtype), dim=1)
+    angles = _haar_angles(torch.rand(count, device=device, dtype=dtype), math.radians(degrees))
+    return roma.rotvec_to_rotmat(axes * angles[:, None])
+
+
+def _haar_angles(uniform: Tensor, largest: float) -> Tensor:
+    """Turn uniform numbers into rotation angles of the uniform measure on SO(3), up to `largest`.
+
+    The angle's density is proportional to 1 - cos(angle), its distribution function to angle - sin(angle),
+    which is inverted by linear interpolation on a fine grid.
+    """
+    grid = torch.linspace(0, largest, 4096, device=uniform.device, dtype=torch.float64)
+    distribution = (grid - grid.sin()) / (largest - math.sin(largest))
+    wanted = uniform.to(torch.float64)
+    right = torch.searchsorted(distribution, wanted).clamp(1, len(grid) - 1)
+    low, high = distribution[right - 1], distribution[right]
+    share = ((wanted - low) / (high - low)).clamp(0, 1)
+    return (grid[right - 1] + share * (grid[right] - grid[right - 1])).to(uniform.dtype)

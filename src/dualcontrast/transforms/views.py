@@ -1,0 +1,226 @@
+"""The registry of T: what turns an image into another view of the same content.
+
+A view is a pydantic model: its fields are its settings, as a recipe states them, and calling it draws one
+transformation for each image. Table 2 of the paper compares seven of them.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Annotated, Any, ClassVar, Literal
+
+import torch
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from torch import Tensor
+
+from dualcontrast.errors import RecipeError, nearest
+from dualcontrast.transforms.geometry import Interpolation, random_rotations, resample
+
+
+def _ordered(bounds: tuple[float, float]) -> tuple[float, float]:
+    if bounds[0] > bounds[1]:
+        raise ValueError(f"the lower bound {bounds[0]:g} is above the upper bound {bounds[1]:g}")
+    return bounds
+
+
+Range = Annotated[tuple[float, float], AfterValidator(_ordered)]
+
+
+class View(BaseModel):
+    """One kind of transformation, drawn anew for each image of a batch.
+
+    Attributes
+    ----------
+    per : {"sample", "batch"}
+        Whether each image has a draw of its own, or a whole batch shares one, as in the authors' script.
+    dimensions : tuple of int
+        Numbers of spatial dimensions that the view can transform.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    dimensions: ClassVar[tuple[int, ...]] = (2, 3)
+
+    name: str
+    per: Literal["sample", "batch"] = "sample"
+
+    def check(self, shape: tuple[int, ...]) -> None:
+        """Refuse images (C, spatial...) that the view cannot transform, before any training starts.
+
+        Raises
+        ------
+        RecipeError
+            The number of spatial dimensions does not fit, or colours are needed and missing.
+        """
+        if len(shape) - 1 not in self.dimensions:
+            kind = {2: "pictures", 3: "volumes"}
+            fits = " and ".join(kind[d] for d in self.dimensions)
+            raise RecipeError(f"the view {self.name} is for {fits}; the images have shape {shape}")
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Return one view of each image, (B, C, spatial...)."""
+        if self.per == "sample":
+            return self.transform(images, len(images))
+        return self.transform(images, 1)
+
+    @abstractmethod
+    def transform(self, images: Tensor, draws: int) -> Tensor:
+        """Transform (B, C, spatial...) by B draws, or by one for all."""
+
+    def _uniform(self, bounds: tuple[float, float], images: Tensor, draws: int, *size: int) -> Tensor:
+        """Draw numbers within bounds, (B, size...), from `draws` independent draws."""
+        low, high = bounds
+        drawn = low + (high - low) * torch.rand(draws, *size, device=images.device, dtype=images.dtype)
+        return drawn.expand(len(images), *size)
+
+
+class Rotation(View):
+    """Turn by an angle within -degrees and degrees; in 3D uniform on SO(3) within that angle (180: all of it)."""
+
+    name: Literal["rotation"] = "rotation"
+    degrees: float = Field(90, gt=0, le=180)
+    interpolation: Interpolation = "bilinear"
+
+    def transform(self, images: Tensor, draws: int) -> Tensor:
+        """See View.transform."""
+        matrices = random_rotations(draws, images.ndim - 2, self.degrees, images.device, images.dtype)
+        return resample(images, matrices.expand(len(images), -1, -1), interpolation=self.interpolation)
+
+
+class Translation(View):
+    """Shift along every axis by up to `fraction` of the image's side there."""
+
+    name: Literal["translation"] = "translation"
+    fraction: float = Field(0.1, gt=0, le=1)
+    interpolation: Interpolation = "bilinear"
+
+    def transform(self, images: Tensor, draws: int) -> Tensor:
+        """See View.transform."""
+        dimensions = images.ndim - 2
+        sides = torch.tensor(images.shape[2:][::-1], device=images.device, dtype=images.dtype)
+        shifts = sides * self._uniform((-self.fraction, self.fraction), images, draws, dimensions)
+        return resample(images, _identities(images), shifts, self.interpolation)
+
+
+class Scale(View):
+    """Magnify about the centre by a factor within `factor`."""
+
+    name: Literal["scale"] = "scale"
+    factor: Range = (0.7, 1.3)
+    interpolation: Interpolation = "bilinear"
+
+    def transform(self, images: Tensor, draws: int) -> Tensor:
+        """See View.transform."""
+        factors = self._uniform(self.factor, images, draws)
+        return resample(images, _identities(images) * factors[:, None, None], interpolation=self.interpolation)
+
+
+class Contrast(View):
+    """Stretch the values about each image's mean by a factor within `factor`; values stay in [0, 1]."""
+
+    dimensions: ClassVar[tuple[int, ...]] = (2,)
+
+    name: Literal["contrast"] = "contrast"
+    factor: Range = (0.5, 1.5)
+
+    def transform(self, images: Tensor, draws: int) -> Tensor:
+        """See View.transform."""
+        from kornia.enhance import adjust_contrast_with_mean_subtraction
+
+        factors = self._uniform(self.factor, images, draws)
+        contrasted: Tensor = adjust_contrast_with_mean_subtraction(images, factors)
+        return contrasted
+
+
+class _ColourView(View):
+    """A view that acts on colours, and so needs them."""
+
+    dimensions: ClassVar[tuple[int, ...]] = (2,)
+
+    def check(self, shape: tuple[int, ...]) -> None:
+        """See View.check."""
+        super().check(shape)
+        if shape[0] != 3:
+            raise RecipeError(
+                f"the view {self.name} changes colours, and the images have {shape[0]} channel(s) in place of 3"
+            )
+
+
+class Saturation(_ColourView):
+    """Scale the colours' saturation by a factor within `factor`."""
+
+    name: Literal["saturation"] = "saturation"
+    factor: Range = (0.5, 1.5)
+
+    def transform(self, images: Tensor, draws: int) -> Tensor:
+        """See View.transform."""
+        from kornia.enhance import adjust_saturation
+
+        saturated: Tensor = adjust_saturation(images, self._uniform(self.factor, images, draws))
+        return saturated
+
+
+class Hue(_ColourView):
+    """Turn the colours' hue by up to `degrees` either way."""
+
+    name: Literal["hue"] = "hue"
+    degrees: float = Field(90, gt=0, le=180)
+
+    def transform(self, images: Tensor, draws: int) -> Tensor:
+        """See View.transform."""
+        from kornia.enhance import adjust_hue
+
+        radians = torch.pi / 180 * self._uniform((-self.degrees, self.degrees), images, draws)
+        turned: Tensor = adjust_hue(images, radians)
+        return turned
+
+
+class Blur(View):
+    """Blur by a Gaussian whose standard deviation, in pixels, lies within `sigma`."""
+
+    dimensions: ClassVar[tuple[int, ...]] = (2,)
+
+    name: Literal["blur"] = "blur"
+    sigma: Range = (0.1, 2.0)
+
+    def transform(self, images: Tensor, draws: int) -> Tensor:
+        """See View.transform."""
+        from kornia.filters import gaussian_blur2d
+
+        reach = 2 * round(3 * self.sigma[1]) + 1  # three standard deviations either way
+        kernel = tuple(min(reach, side - 1 + side % 2) for side in images.shape[2:])
+        sigmas = self._uniform(self.sigma, images, draws)[:, None].expand(-1, 2)
+        blurred: Tensor = gaussian_blur2d(images, kernel, sigmas)
+        return blurred
+
+
+VIEWS: dict[str, type[View]] = {
+    view.model_fields["name"].default: view
+    for view in (Rotation, Translation, Scale, Contrast, Saturation, Hue, Blur)
+}
+
+
+def view_of(settings: Any) -> View:
+    """Make a view of what a recipe says: a mapping with a name and settings, or a name alone.
+
+    Raises
+    ------
+    RecipeError
+        No view has that name. Wrong settings raise pydantic's ValidationError.
+    """
+    if isinstance(settings, View):
+        return settings
+    if isinstance(settings, str):
+        settings = {"name": settings}
+    if not isinstance(settings, dict) or "name" not in settings:
+        raise RecipeError(f"a view is a mapping with a name, such as {{name: rotation}}, not {settings!r}")
+    name = str(settings["name"])
+    if name not in VIEWS:
+        raise RecipeError(f"no view is called {name}; {nearest(name, VIEWS)}")
+    return VIEWS[name].model_validate(settings)
+
+
+def _identities(images: Tensor) -> Tensor:
+    dimensions = images.ndim - 2
+    identity = torch.eye(dimensions, device=images.device, dtype=images.dtype)
+    return identity.expand(len(images), dimensions, dimensions)
