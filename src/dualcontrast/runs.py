@@ -13,8 +13,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 import yaml
 from safetensors.torch import load_file, save_file
+from typing_extensions import Self
 
 from dualcontrast.errors import RunError
 from dualcontrast.files import write_json, write_text, written_whole
@@ -60,7 +62,7 @@ class RunFolder:
         self._images: ImageSet | None = None
 
     @classmethod
-    def open(cls, path: str | Path) -> RunFolder:
+    def open(cls, path: str | Path) -> Self:
         """Open a run that has been trained.
 
         Raises
@@ -70,9 +72,13 @@ class RunFolder:
         """
         run = cls(path)
         if not run.path.is_dir():
-            raise RunError(f"{path}: no such run folder; make one with dualcontrast train SOURCE --out {path}")
+            raise RunError(
+                f"{path}: no such run folder; make one with dualcontrast train SOURCE --out {path}"
+            )
         if not run.config_path.is_file():
-            raise RunError(f"{path}: not a run folder, since it has no config.yaml; give a folder made by train")
+            raise RunError(
+                f"{path}: not a run folder, since it has no config.yaml; give a folder made by train"
+            )
         if not run.weights_path("best").is_file():
             raise RunError(
                 f"{path}: the run has no weights.safetensors yet; train it, or go on with it by --resume"
@@ -178,7 +184,7 @@ class RunFolder:
     def save_weights(self, method: Method, name: str) -> None:
         """Write a method's weights under a name."""
         with written_whole(self.weights_path(name)) as temporary:
-            save_file({key: value.contiguous() for key, value in method.state_dict().items()}, temporary)
+            save_file({key: value.clone(memory_format=torch.contiguous_format) for key, value in method.state_dict().items()}, temporary)
 
     def load_method(self, weights: str = "best") -> Method:
         """Return the trained method, in evaluation mode, on the CPU.
@@ -300,7 +306,11 @@ def read_codes(folder: Path) -> SavedCodes:
         }
         codes = SavedCodes(**arrays, table=pd.read_csv(folder / "table.csv"))
     except (OSError, ValueError, EOFError) as error:
-        raise RunError(f"{folder}: damaged codes ({error}); make them again with dualcontrast encode") from None
+        raise RunError(
+            f"{folder}: damaged codes ({error}); make them again with dualcontrast encode"
+        ) from None
     if {len(array) for array in arrays.values()} != {len(codes.table)}:
-        raise RunError(f"{folder}: codes and table differ in length; make them again with dualcontrast encode")
+        raise RunError(
+            f"{folder}: codes and table differ in length; make them again with dualcontrast encode"
+        )
     return codes

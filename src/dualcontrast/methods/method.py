@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from dualcontrast.errors import MethodError
 
 
-@dataclass(frozen=True)
+@dataclass  # not frozen: Fabric rebuilds what passes through forward
 class Batch:
     """Images of one step, and what is known of them.
 
@@ -62,7 +62,7 @@ class Codes(NamedTuple):
     transformation: Tensor  # (B, d_z)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Losses:
     """An objective in its named parts.
 

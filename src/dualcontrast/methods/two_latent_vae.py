@@ -26,7 +26,9 @@ class TwoLatentVAESettings(MethodSettings):
         "pixel: the mean squared error over pixels, and both KL terms divided by the number of pixels (the "
         "authors' script)",
     )
-    reconstruction_weight: float = Field(1.0, ge=0, description="factor on L_rec; the script has 3 on volumes")
+    reconstruction_weight: float = Field(
+        1.0, ge=0, description="factor on L_rec; the script has 3 on volumes"
+    )
     kl_as_log_std: bool = Field(
         False,
         description="compute the KL as if the encoder's log-variance were a log standard deviation, while "

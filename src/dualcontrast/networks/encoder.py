@@ -13,7 +13,11 @@ from dualcontrast.errors import RecipeError
 from dualcontrast.networks.gaussian import Gaussian
 
 CONVOLUTIONS: dict[int, type[nn.Module]] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
-INSTANCE_NORMS: dict[int, type[nn.Module]] = {1: nn.InstanceNorm1d, 2: nn.InstanceNorm2d, 3: nn.InstanceNorm3d}
+INSTANCE_NORMS: dict[int, type[nn.Module]] = {
+    1: nn.InstanceNorm1d,
+    2: nn.InstanceNorm2d,
+    3: nn.InstanceNorm3d,
+}
 
 
 class EncoderSettings(BaseModel):

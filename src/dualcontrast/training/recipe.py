@@ -38,7 +38,10 @@ class TrainingSettings(BaseModel):
     decay_every: int = Field(50, ge=1, description="epochs after which the learning rate is multiplied ...")
     decay_by: float = Field(0.1, gt=0, le=1, description="... by this")
     validation_fraction: float = Field(
-        0.05, ge=0, lt=1, description="share of the training images held out to choose the weights by their loss"
+        0.05,
+        ge=0,
+        lt=1,
+        description="share of the training images held out to choose the weights by their loss",
     )
     keep_every: int | None = Field(None, ge=1, description="keep the weights of every so many epochs")
     checkpoint_minutes: float = Field(2.0, gt=0, description="longest time between two checkpoints")
@@ -140,7 +143,9 @@ def parse_changes(assignments: Iterable[str]) -> dict[str, Any]:
     for assignment in assignments:
         key, sign, text = assignment.partition("=")
         if not sign or not key.strip():
-            raise RecipeError(f"{assignment!r} sets nothing; write it as key=value, such as training.epochs=10")
+            raise RecipeError(
+                f"{assignment!r} sets nothing; write it as key=value, such as training.epochs=10"
+            )
         try:
             value = yaml.safe_load(text)
         except yaml.YAMLError:

@@ -48,10 +48,9 @@ def resample(
     spatial = images.shape[2:]
     positions = _positions(tuple(spatial), images.device, images.dtype)  # (P, D)
     inverse = torch.linalg.inv(matrices)
-    if shifts is None:
-        sources = positions @ inverse.mT  # (B, P, D)
-    else:
-        sources = (positions - shifts[:, None, :]) @ inverse.mT
+    if shifts is not None:
+        positions = positions - shifts[:, None, :]  # (B, P, D)
+    sources = positions @ inverse.mT
     sizes = torch.tensor(spatial[::-1], device=images.device, dtype=images.dtype)
     centre = torch.tensor(centre_of(spatial)[::-1], device=images.device, dtype=images.dtype)
     normalised = (2 * (sources + centre) + 1) / sizes - 1

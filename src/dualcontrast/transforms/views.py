@@ -75,7 +75,7 @@ class View(BaseModel):
 
 
 class Rotation(View):
-    """Turn by an angle within -degrees and degrees; in 3D uniform on SO(3) within that angle (180: all of it)."""
+    """Turn by up to `degrees` either way; in 3D uniform on SO(3) within that angle (180: all of it)."""
 
     name: Literal["rotation"] = "rotation"
     degrees: float = Field(90, gt=0, le=180)
@@ -112,7 +112,9 @@ class Scale(View):
     def transform(self, images: Tensor, draws: int) -> Tensor:
         """See View.transform."""
         factors = self._uniform(self.factor, images, draws)
-        return resample(images, _identities(images) * factors[:, None, None], interpolation=self.interpolation)
+        return resample(
+            images, _identities(images) * factors[:, None, None], interpolation=self.interpolation
+        )
 
 
 class Contrast(View):
@@ -142,7 +144,7 @@ class _ColourView(View):
         super().check(shape)
         if shape[0] != 3:
             raise RecipeError(
-                f"the view {self.name} changes colours, and the images have {shape[0]} channel(s) in place of 3"
+                f"the view {self.name} changes colours; the images have {shape[0]} channel(s) in place of 3"
             )
 
 

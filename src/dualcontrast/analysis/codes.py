@@ -1,0 +1,142 @@
+"""The codes of a run's images: made once with a trained method, kept in the run folder, and read again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from dualcontrast.errors import RunError
+from dualcontrast.images import ImageSet
+from dualcontrast.methods import Batch, Method
+from dualcontrast.progress import Progress, silent
+from dualcontrast.runs import RunFolder, SavedCodes, read_codes, write_codes
+
+
+def encode(
+    method: Method,
+    images: ImageSet,
+    *,
+    batch_size: int = 500,
+    device: str | torch.device = "cpu",
+    seed: int = 0,
+    progress: Progress = silent,
+) -> SavedCodes:
+    """Encode every image of a set, in its order.
+
+    Parameters
+    ----------
+    method
+        A trained method; it is left on `device`, in the mode it came in.
+    images
+        Images of the shape the method was built for.
+    batch_size
+        Images encoded at a time.
+    device
+        Where to encode.
+    seed
+        Seed of the draw of the latents. The global random state stays as it was.
+    progress
+        Told the number of images encoded.
+
+    Returns
+    -------
+    SavedCodes
+        Posterior means and one draw of the latents, float32, and a copy of the images' table.
+
+    Raises
+    ------
+    RunError
+        An image has a code that is not finite.
+    """
+    parts = []
+    with inference(method, device, seed):
+        for index, pixels in images.batches(batch_size):
+            batch = Batch(pixels, torch.from_numpy(index)).to(torch.device(device))
+            codes = (*method.encode(batch), *method.sample(batch))
+            parts.append([code.cpu().numpy() for code in codes])
+            progress("encoding", int(index[-1]) + 1, len(images))
+    arrays = [np.concatenate(batches) for batches in zip(*parts, strict=True)]
+    _refuse_broken(arrays, images)
+    return SavedCodes(*arrays, table=images.table.reset_index(drop=True))
+
+
+def encode_run(
+    run: RunFolder,
+    *,
+    weights: str = "best",
+    device: str | torch.device = "cpu",
+    progress: Progress = silent,
+) -> SavedCodes:
+    """Encode all images of a run and write the codes into its folder.
+
+    The batches are as large as in training, which has shown that they fit in memory.
+
+    Raises
+    ------
+    RunError
+        The run lacks such weights, its images have changed, or a code is not finite.
+    SourceError
+        The images are not where they were.
+    """
+    method = run.load_method(weights)
+    batch_size = run.recipe().training.batch_size
+    codes = encode(method, run.images(), batch_size=batch_size, device=device, progress=progress)
+    write_codes(run.codes_folder(weights), codes)
+    return codes
+
+
+def codes_of(
+    run: RunFolder,
+    weights: str = "best",
+    *,
+    device: str | torch.device = "cpu",
+    progress: Progress = silent,
+) -> SavedCodes:
+    """Return the codes of a run: those in its folder, or new ones where they are missing or out of date.
+
+    Raises
+    ------
+    RunError, SourceError
+        As `encode_run` and `read_codes` do.
+    """
+    folder = run.codes_folder(weights)
+    if made_with_weights(folder / "table.csv", run, weights):
+        return read_codes(folder)
+    return encode_run(run, weights=weights, device=device, progress=progress)
+
+
+def made_with_weights(path: Path, run: RunFolder, weights: str) -> bool:
+    """Return whether a file drawn from a run's weights is there, and no older than they are."""
+    source = run.weights_path(weights)
+    return path.is_file() and source.is_file() and path.stat().st_mtime_ns >= source.stat().st_mtime_ns
+
+
+@contextmanager
+def inference(method: Method, device: str | torch.device, seed: int) -> Iterator[None]:
+    """Run a method on `device` in evaluation mode, without gradients, its random draws following `seed`.
+
+    On leaving, the mode and the global random state are what they were.
+    """
+    device = torch.device(device)
+    was_training = method.training
+    method.to(device).eval()
+    try:
+        with torch.random.fork_rng([device] if device.type == "cuda" else []), torch.no_grad():
+            torch.manual_seed(seed)
+            yield
+    finally:
+        method.train(was_training)
+
+
+def _refuse_broken(arrays: list[np.ndarray], images: ImageSet) -> None:
+    finite = np.logical_and.reduce([np.isfinite(array).all(axis=1) for array in arrays])
+    if not finite.all():
+        row = images.table["row"].iloc[int(np.argmin(finite))]
+        raise RunError(
+            f"{images.source}: the code of row {row} is not finite; check that image's range of values, or train "
+            "again with a lower learning rate"
+        )

@@ -1,0 +1,277 @@
+"""Swap score: what a classifier of real images sees in hybrids, decoded from the codes of two images."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dualcontrast.errors import SourceError
+from dualcontrast.images import ImageSet
+from dualcontrast.methods import Batch, Codes, Method
+from dualcontrast.networks.encoder import CONVOLUTIONS
+from dualcontrast.progress import Progress, silent
+
+BATCH = 100
+CANDIDATES = 100
+CLASSIFIER_IMAGES = 20_000
+CLASSIFIER_STEPS = 1_000
+CLASSIFIER_RATE = 3e-3
+BATCH_NORMS: dict[int, type[nn.Module]] = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
+
+
+def swap_score(
+    method: Method,
+    images: ImageSet,
+    *,
+    seed: int = 0,
+    hybrids: int = 2000,
+    device: str | torch.device = "cpu",
+    progress: Progress = silent,
+) -> dict[str, Any]:
+    """Score hybrids decode(c_i, z_j) of random test images i and j of different classes.
+
+    A small convolutional classifier, trained on real training images, tells the class of each hybrid. It sees
+    decoded images as they are, without the noise of the images it was trained on: `classifier_reconstructed`
+    tells what that costs.
+
+    Parameters
+    ----------
+    method
+        A trained method, in evaluation mode; it is moved to `device`.
+    images
+        Images with the columns `split` and `content`. Where none are for testing, those for training serve for
+        both, and the result's `split` says so.
+    seed
+        Of the classifier and of the choice of images.
+    hybrids
+        How many to make, at least two; fewer where there are fewer test images.
+    device
+        Where to compute.
+    progress
+        Called after every batch.
+
+    Returns
+    -------
+    dict
+        Shares and ratios are rounded to four digits.
+
+        - `content_kept`, `content_of_z_source`: share of hybrids classified as the class of i, of j. A decoder
+          that ignores z keeps the content too: see `transformation_effect`.
+        - `transformation_kept`: share of hybrids whose transformation code, encoded anew, has z_j as its nearest
+          (Euclidean) among the codes of 100 images, j one of them. A tie counts in part, so that a constant code
+          scores `transformation_kept_chance`.
+        - `transformation_effect`: the mean squared difference of decode(c_i, z_j) and decode(c_i, z_i), divided
+          by that of decode(c_j, z_j) and decode(c_i, z_i): 0 for a decoder that ignores z, 1 for one that
+          ignores c.
+        - `classifier_real`, `classifier_reconstructed`: the classifier's accuracy on the images i, and on their
+          reconstructions decode(c_i, z_i).
+        - `hybrids`, `classes`, `split`, `seed`: what was scored.
+
+    Raises
+    ------
+    MethodError
+        The method has no decoder.
+    SourceError
+        The labels do not tell two classes, among training images as well as among test images.
+    """
+    require_decoder(method)
+    labels = _labels(images)
+    if not labels.suffice():
+        raise SourceError(
+            f"{images.source}: a swap score needs content labels of at least two classes, among training and "
+            "among test images; give a source that has them"
+        )
+    rng = np.random.default_rng(seed)
+    classifier = _trained_classifier(images, labels, rng, device, progress)
+    pool = _pool(labels, max(hybrids, 2), rng)
+    classes = labels.classes[pool]
+    other = _of_another_class(classes, rng)
+    seen = _judged(method.to(device), classifier, images.select(pool), other, device, progress)
+    chance = 1 / min(CANDIDATES, len(pool))
+    apart = seen["apart"].mean()
+    scores = {
+        "content_kept": (seen["hybrid"] == classes).mean(),
+        "content_of_z_source": (seen["hybrid"] == classes[other]).mean(),
+        "transformation_kept": seen["nearest"].mean(),
+        "transformation_kept_chance": chance,
+        "transformation_effect": seen["changed"].mean() / apart if apart > 0 else 0.0,
+        "classifier_real": (seen["real"] == classes).mean(),
+        "classifier_reconstructed": (seen["reconstructed"] == classes).mean(),
+    }
+    return {
+        **{name: round(float(score), 4) for name, score in scores.items()},
+        "hybrids": len(pool),
+        "classes": labels.count,
+        "split": labels.split,
+        "seed": seed,
+    }
+
+
+def can_swap(images: ImageSet) -> bool:
+    """Tell whether the labels of images suffice for a swap score."""
+    return _labels(images).suffice()
+
+
+def require_decoder(method: Method) -> None:
+    """Raise the MethodError of a method that has no decoder, before any work is done in vain."""
+    if not method.has_decoder:
+        method.decode(Codes(torch.empty(0, 0), torch.empty(0, 0)))
+
+
+class _Labels(NamedTuple):
+    """Classes by number, and the places of labelled images that train and test the classifier."""
+
+    classes: np.ndarray  # (N,), -1 where the class is not known, or not among the training images
+    count: int
+    training: np.ndarray
+    test: np.ndarray
+    split: str  # that the test images are of
+
+    def suffice(self) -> bool:
+        return all(len(np.unique(self.classes[places])) > 1 for places in (self.training, self.test))
+
+
+def _labels(images: ImageSet) -> _Labels:
+    table = images.table
+    if "content" not in table:
+        nowhere = np.empty(0, dtype=int)
+        return _Labels(np.full(len(table), -1), 0, nowhere, nowhere, "test")
+    in_training = (table["split"] == "train") & table["content"].notna()
+    names = pd.Index(table["content"][in_training].unique())
+    classes = names.get_indexer(pd.Index(table["content"]))
+    training, test = (np.flatnonzero((table["split"] == s) & (classes >= 0)) for s in ("train", "test"))
+    if not (table["split"] == "test").any():
+        return _Labels(classes, len(names), training, training, "train")
+    return _Labels(classes, len(names), training, test, "test")
+
+
+def _pool(labels: _Labels, size: int, rng: np.random.Generator) -> np.ndarray:
+    """Draw test images in random order; however few, they are not all of one class."""
+    order = rng.permutation(labels.test)
+    _, one_of_each = np.unique(labels.classes[order], return_index=True)
+    pool = np.concatenate([order[one_of_each], np.delete(order, one_of_each)])[:size]
+    return rng.permutation(pool)
+
+
+def _of_another_class(classes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Draw for each image the place of one of another class, all such with equal chance, (N,)."""
+    order = np.argsort(classes)
+    first = np.searchsorted(classes[order], classes, side="left")
+    end = np.searchsorted(classes[order], classes, side="right")
+    others = len(classes) - (end - first)
+    return order[(end + rng.integers(others)) % len(classes)]  # sorted by class, others stand after one's own
+
+
+@torch.no_grad()
+def _judged(
+    method: Method,
+    classifier: nn.Module,
+    images: ImageSet,
+    other: np.ndarray,
+    device: str | torch.device,
+    progress: Progress,
+) -> dict[str, np.ndarray]:
+    """Decode each image i with its own z and with the z of image other[i], and look at the results.
+
+    Returns
+    -------
+    dict
+        Of each i, (N,): the class seen in the `real` image, `reconstructed` and `hybrid`; `nearest`, the credit
+        for a hybrid whose z is nearest to that of other[i]; `changed` and `apart`, mean squared differences of
+        the reconstruction to the hybrid and to the reconstruction of other[i].
+    """
+    seen: dict[str, list[Tensor]] = {}
+
+    def note(**columns: Tensor) -> None:
+        for name, column in columns.items():
+            seen.setdefault(name, []).append(column.cpu())
+
+    codes = []
+    for index, batch in images.batches(BATCH):
+        on_device = Batch(batch, torch.from_numpy(index)).to(torch.device(device))
+        codes.append(method.encode(on_device))
+        note(real=classifier(on_device.images).argmax(dim=1))
+        progress("encoding for the swap score", int(index[-1]) + 1, len(images))
+    c, z = (torch.cat(parts) for parts in zip(*codes, strict=True))
+
+    sources = torch.from_numpy(other).to(device)
+    ring = torch.arange(min(CANDIDATES, len(images)), device=device)
+    for start in range(0, len(images), BATCH):
+        i = torch.arange(start, min(start + BATCH, len(images)), device=device)
+        j = sources[i]
+        reconstructions = method.decode(Codes(c[i], z[i]))
+        hybrids = method.decode(Codes(c[i], z[j]))
+        candidates = z[(j[:, None] + ring) % len(images)]  # images are in random order: j, and those after it
+        note(
+            reconstructed=classifier(reconstructions).argmax(dim=1),
+            hybrid=classifier(hybrids).argmax(dim=1),
+            nearest=_first_is_nearest(method.encode(Batch(hybrids, i)).transformation, candidates),
+            changed=_squared_difference(hybrids, reconstructions),
+            apart=_squared_difference(method.decode(Codes(c[j], z[j])), reconstructions),
+        )
+        progress("swapping codes", int(i[-1]) + 1, len(images))
+    return {name: torch.cat(columns).numpy() for name, columns in seen.items()}
+
+
+def _first_is_nearest(codes: Tensor, candidates: Tensor) -> Tensor:
+    """Return 1 where a code (B, d) is nearest to the first of its candidates (B, K, d), 1/n of an n-fold tie."""
+    distances = (codes[:, None] - candidates).square().sum(dim=2)
+    nearest = (distances == distances.amin(dim=1, keepdim=True)).to(torch.float64)
+    return nearest[:, 0] / nearest.sum(dim=1)
+
+
+def _squared_difference(first: Tensor, second: Tensor) -> Tensor:
+    return (first - second).square().flatten(1).mean(dim=1)
+
+
+def _trained_classifier(
+    images: ImageSet,
+    labels: _Labels,
+    rng: np.random.Generator,
+    device: str | torch.device,
+    progress: Progress,
+) -> nn.Module:
+    """Train a classifier of content on at most 20,000 training images, and return it in evaluation mode."""
+    places = rng.permutation(labels.training)[:CLASSIFIER_IMAGES]
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(int(rng.integers(2**31)))
+        classifier = _classifier(images.shape, labels.count).to(device)
+    optimizer = torch.optim.Adam(classifier.parameters())
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, CLASSIFIER_RATE, total_steps=CLASSIFIER_STEPS)
+    batches = _shuffled(places, rng)
+    for step in range(CLASSIFIER_STEPS):
+        index = next(batches)
+        target = torch.from_numpy(labels.classes[index]).to(device)
+        loss = F.cross_entropy(classifier(images.read(index).to(device)), target)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+        progress("training the classifier", step + 1, CLASSIFIER_STEPS, loss=float(loss))
+    return classifier.eval()
+
+
+def _shuffled(places: np.ndarray, rng: np.random.Generator) -> Iterator[np.ndarray]:
+    """Yield batches of nearly equal size, in a new order each time round, for ever."""
+    while True:
+        yield from np.array_split(rng.permutation(places), math.ceil(len(places) / BATCH))
+
+
+def _classifier(shape: Sequence[int], classes: int) -> nn.Sequential:
+    """Make blocks that halve the sides until the shortest has at most four pixels, then a linear layer."""
+    dimensions = len(shape) - 1
+    convolution, norm = CONVOLUTIONS[dimensions], BATCH_NORMS[dimensions]
+    channels, sides = shape[0], list(shape[1:])
+    layers: list[nn.Module] = [norm(channels)]  # images of any range are welcome
+    while min(sides) > 4:
+        width = min(max(32, 2 * channels), 128)
+        layers += [convolution(channels, width, 3, stride=2, padding=1), norm(width), nn.ReLU()]
+        channels, sides = width, [(side + 1) // 2 for side in sides]
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(channels * math.prod(sides), classes))

@@ -1,0 +1,263 @@
+"""The Python way: train a run, load one, and draw from it."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import sys
+from collections.abc import Mapping
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from dualcontrast import __version__
+from dualcontrast.errors import RunError
+from dualcontrast.images import ImageSet, open_images
+from dualcontrast.methods import Batch, Method
+from dualcontrast.progress import Progress, silent
+from dualcontrast.runs import RunFolder, SavedCodes, prepared_images
+from dualcontrast.training.recipe import Recipe, merged, read_recipe, recipe_of
+
+if TYPE_CHECKING:
+    from dualcontrast.analysis.transfer import Transfer
+
+Images = ImageSet | np.ndarray | torch.Tensor | str | Path
+
+__all__ = ["Run", "load", "open_images", "train"]
+
+# What a run folder holds: --overwrite removes these and nothing else.
+RUN_FILES = (
+    "config.yaml",
+    "weights.safetensors",
+    "log.jsonl",
+    "report.html",
+    "checkpoints",
+    "tensorboard",
+    "figures",
+    "clusters",
+    "averages",
+    "export",
+    "codes*",
+    "scores*.json",
+)
+
+
+class Run(RunFolder):
+    """A trained run: its folder, and what can be drawn from it."""
+
+    def encode(self, images: Images | None = None, *, device: str = "cpu", **options: Any) -> SavedCodes:
+        """Return the codes of images; of the run's own where none are given.
+
+        Parameters
+        ----------
+        images
+            A source, or images in memory, of the shape that the run was trained on.
+        device
+            Where to compute.
+        **options
+            For the reader of a source, as in `open_images`.
+
+        Returns
+        -------
+        SavedCodes
+            Posterior means and a draw of both latents, and the table of the images.
+
+        Raises
+        ------
+        RunError
+            The images have another shape.
+        """
+        from dualcontrast.analysis.codes import codes_of, encode
+
+        if images is None:
+            return codes_of(self, device=device)
+        opened = open_images(images, **options)
+        shape = tuple(self.config()["data"]["shape"])
+        if opened.shape != shape:
+            raise RunError(f"{opened.source}: images of shape {opened.shape}, but {self.path} takes {shape}")
+        return encode(self.load_method(), opened, device=device)
+
+    def evaluate(self, **options: Any) -> dict[str, Any]:
+        """Return the scores of the run; see `analysis.scores.evaluate`."""
+        from dualcontrast.analysis.scores import evaluate
+
+        return evaluate(self, **options)
+
+    def transfer(self, **options: Any) -> Transfer:
+        """Draw the grid of transfers and return it with the swap score; see `analysis.transfer.transfer`."""
+        from dualcontrast.analysis.transfer import transfer
+
+        return transfer(self, **options)
+
+    def embed(self, **options: Any) -> np.ndarray:
+        """Draw a code in the plane and return the points; see `analysis.embedding.embed`."""
+        from dualcontrast.analysis.embedding import embed
+
+        return embed(self, **options)
+
+
+def load(path: str | Path) -> Run:
+    """Open a trained run.
+
+    Raises
+    ------
+    RunError
+        There is no run, or it has no weights.
+    """
+    return Run.open(path)
+
+
+def train(
+    images: Images,
+    *,
+    out: str | Path,
+    recipe: str | Path | Recipe = "images",
+    settings: Mapping[str, Any] | None = None,
+    device: str = "auto",
+    resume: bool = False,
+    overwrite: bool = False,
+    show_pairs: bool = False,
+    progress: Progress = silent,
+    **options: Any,
+) -> Run:
+    """Train a method on images, and keep it in a run folder.
+
+    Parameters
+    ----------
+    images
+        A source (see `open_images`), or images in memory: (N, spatial...) or (N, C, spatial...).
+    out
+        The run folder to make.
+    recipe
+        The name of a packaged recipe, a YAML file, or a Recipe.
+    settings
+        Nested changes to the recipe, such as {"training": {"epochs": 10}, "method": {"gamma_z": 1}}.
+    device
+        auto, cpu, cuda, cuda:1 or mps.
+    resume
+        Go on from the last checkpoint of `out`, by its own recipe; `settings` may then change
+        training.epochs and training.minutes alone.
+    overwrite
+        Replace the run that is there.
+    show_pairs
+        Draw the pairs made of a batch (figures 2 and 9 of the paper): RUN/figures/pairs.png.
+    progress
+        Told how far training is.
+    **options
+        For the reader of a source, as in `open_images`.
+
+    Returns
+    -------
+    Run
+        Ready to encode, evaluate and transfer.
+
+    Raises
+    ------
+    SourceError, RecipeError, RunError, MethodError
+        With one sentence that says what to mend.
+    """
+    from dualcontrast.training.loop import Training, fabric_of
+
+    run = Run(out)
+    recipe = _resumed(run, settings or {}) if resume else _asked_for(recipe, settings or {})
+    opened = open_images(images, **options)
+    torch.manual_seed(recipe.training.seed)
+    method = recipe.build(opened.shape)
+    fabric = fabric_of(device, recipe.training.precision, len(method.phases))
+    fabric.launch()
+    with run.locked() if fabric.is_global_zero else nullcontext():
+        if fabric.is_global_zero:
+            if not resume:
+                _make_way(run, overwrite)
+            config = run.config()["data"] if resume else _described(images, opened, recipe, options)
+            run.write_config(recipe, config, _made_by(fabric.device))
+        fabric.barrier()
+        run.attach(opened)
+        torch.manual_seed(recipe.training.seed + fabric.global_rank)  # views of its own for each process
+        training = Training(run, method, run.images(), recipe.training, fabric, progress)
+        if resume:
+            training.resume()
+        if show_pairs and fabric.is_global_zero:
+            _draw_pairs(run, method, fabric.device)
+        training.fit()
+        if show_pairs and fabric.is_global_zero:
+            _draw_pairs(run, method, fabric.device)
+    return run
+
+
+def _described(
+    images: Images, opened: ImageSet, recipe: Recipe, options: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return what config.yaml says of the data; a path is kept absolute, to be found from anywhere."""
+    source = None
+    if isinstance(images, (str, Path)):
+        source = str(Path(images).resolve()) if Path(images).exists() else str(images)
+    prepared = prepared_images(opened, recipe.training.limit, recipe.training.seed)
+    return {
+        "source": source,
+        "options": dict(options),
+        "digest": prepared.digest(),
+        "images": len(prepared),
+        "shape": list(prepared.shape),
+        "pixel_size": prepared.pixel_size,
+    }
+
+
+def _asked_for(recipe: str | Path | Recipe, settings: Mapping[str, Any]) -> Recipe:
+    if isinstance(recipe, Recipe):
+        return recipe_of(merged(recipe.model_dump(mode="json"), settings))
+    return read_recipe(recipe, settings)
+
+
+def _resumed(run: RunFolder, settings: Mapping[str, Any]) -> Recipe:
+    """Return the run's own recipe, longer where that is asked for."""
+    changed = dict(settings.get("training", {}))
+    other = [key for key in settings if key != "training"]
+    other += [f"training.{key}" for key in changed if key not in ("epochs", "minutes")]
+    if other:
+        raise RunError(
+            f"{run.path}: a resumed run keeps its own settings, so {', '.join(other)} cannot change; only "
+            "training.epochs and training.minutes can"
+        )
+    return recipe_of(merged(run.config()["recipe"], settings), where=str(run.config_path))
+
+
+def _make_way(run: RunFolder, overwrite: bool) -> None:
+    """Refuse a folder that has something in it, or empty it of an earlier run where that is wanted."""
+    there = [path.name for path in run.path.iterdir() if path.name != ".lock"]
+    if not there:
+        return
+    if not overwrite:
+        raise RunError(
+            f"{run.path}: already holds {sorted(there)[0]}; go on with --resume, replace it with --overwrite, or "
+            "choose another --out"
+        )
+    for pattern in RUN_FILES:
+        for path in run.path.glob(pattern):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def _made_by(device: torch.device) -> dict[str, Any]:
+    return {
+        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "dualcontrast": __version__,
+        "torch": str(torch.__version__),
+        "python": sys.version.split()[0],
+        "device": str(device),
+        "threads": torch.get_num_threads(),
+    }
+
+
+def _draw_pairs(run: RunFolder, method: Method, device: torch.device) -> None:
+    """Draw the pairs that the method, with the weights it has now, makes of the first images."""
+    from dualcontrast.analysis.figures import draw_pairs
+
+    images = run.images().read(np.arange(min(8, len(run.images()))))
+    with torch.random.fork_rng([device] if device.type == "cuda" else []), torch.no_grad():
+        torch.manual_seed(run.recipe().training.seed)
+        pairs = method.pairs(Batch.of(images).to(device))
+    if pairs:
+        draw_pairs(pairs, run.figure_path("pairs"))

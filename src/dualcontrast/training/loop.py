@@ -1,0 +1,291 @@
+"""The training loop, on Lightning Fabric: the same for every method, on one device or many."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from lightning_fabric.strategies import DDPStrategy
+from torch.optim import Adam
+from torch.optim.lr_scheduler import StepLR
+
+from dualcontrast.errors import MethodError
+from dualcontrast.images import ImageSet
+from dualcontrast.methods import Batch, Losses, Method
+from dualcontrast.progress import Progress, silent
+from dualcontrast.runs import RunFolder
+from dualcontrast.training.batches import EpochOrder, loader_of, training_and_validation
+from dualcontrast.training.checkpoint import Standing, load_checkpoint, save_checkpoint
+from dualcontrast.training.interrupt import stop_requests
+from dualcontrast.training.recipe import TrainingSettings
+
+PROGRESS_SECONDS = 0.25
+
+
+class Training:
+    """The training of one run, from its start or from its last checkpoint.
+
+    Parameters
+    ----------
+    run
+        Where weights, log and checkpoints go; its config is written already.
+    method
+        What is trained, with fresh weights.
+    images
+        The images, each in a split; those of the split "train" are used.
+    settings
+        How long and how fast.
+    fabric
+        Devices and precision.
+    progress
+        Told of images seen, and of the mean of every part of the loss in the epoch under way.
+    """
+
+    def __init__(
+        self,
+        run: RunFolder,
+        method: Method,
+        images: ImageSet,
+        settings: TrainingSettings,
+        fabric: Fabric,
+        progress: Progress = silent,
+    ) -> None:
+        self.run, self.method, self.settings = run, method, settings
+        self.fabric, self.progress = fabric, progress
+        self.standing = Standing()
+        self.log = run.read_log()
+        training, self.validation = training_and_validation(images, settings)
+        self.order = EpochOrder(
+            len(training), settings.batch_size, settings.seed, fabric.global_rank, fabric.world_size
+        )
+        self.loader = loader_of(training, self.order, settings.workers)
+        rate, decay = settings.learning_rate, (settings.decay_every, settings.decay_by)
+        self.optimizers = {
+            phase: Adam(method.parameters_of(phase), lr=rate, fused=True) for phase in method.phases
+        }
+        self.schedulers = {phase: StepLR(each, *decay) for phase, each in self.optimizers.items()}
+        self.module, *wrapped = fabric.setup(method, *self.optimizers.values())
+        self.steppers = dict(zip(method.phases, wrapped, strict=True))
+        self.checkpoint_path = run.path / "checkpoints" / "last.pt"
+        self.clock = self.told = self.last_checkpoint = time.monotonic()
+
+    def resume(self) -> None:
+        """Go back to the last checkpoint; what was logged after it is forgotten."""
+        self.standing = load_checkpoint(self.checkpoint_path, self.method, self.optimizers, self.schedulers)
+        self.log = [line for line in self.log if line.get("epoch", 0) <= self.standing.epoch]
+        self.log = [line for line in self.log if "stopped" not in line]
+
+    def fit(self) -> str:
+        """Train until the epochs or the minutes are over.
+
+        Returns
+        -------
+        str
+            Why it stopped: "epochs" or "minutes".
+
+        Raises
+        ------
+        KeyboardInterrupt, SystemExit
+            After Ctrl-C or SIGTERM, once a checkpoint is left.
+        MethodError
+            The loss is no longer a number.
+        """
+        with stop_requests() as request, _summary_writer(self.run, self.standing.step, self.fabric) as board:
+            while self.standing.epoch < self.settings.epochs:
+                for batch in self._batches():
+                    self._step(batch)
+                    reason = self._reason_to_stop(request.signal is not None)
+                    if reason:
+                        self._stop(reason)
+                        request.obey()
+                        return reason
+                self._end_epoch(board)
+            self._stop("epochs")
+        return "epochs"
+
+    # ---- one step
+
+    def _batches(self) -> Iterator[Batch]:
+        """Yield the batches of the epoch that are still to come."""
+        standing = self.standing
+        self.order.begin(standing.epoch, standing.batch)
+        self.clock = time.monotonic()
+        for index, images in self.loader:
+            yield Batch(images, index, epoch=standing.epoch, step=standing.step).to(self.fabric.device)
+
+    def _step(self, batch: Batch) -> None:
+        """Move the weights once in every phase."""
+        standing = self.standing
+        for phase, optimizer in self.steppers.items():
+            losses = self.module(batch, phase)
+            optimizer.zero_grad()
+            self.fabric.backward(losses.total)
+            optimizer.step()
+            _add(standing.sums, losses)
+        standing.batch += 1
+        standing.step += 1
+        standing.images_seen += len(batch) * self.fabric.world_size
+        now = time.monotonic()
+        standing.seconds += now - self.clock
+        standing.epoch_seconds += now - self.clock
+        self.clock = now
+        if now - self.told >= PROGRESS_SECONDS:
+            self._tell()
+
+    def _tell(self) -> None:
+        self.told = time.monotonic()
+        an_epoch = len(self.order) * self.settings.batch_size * self.fabric.world_size
+        self.progress(
+            "training",
+            self.standing.images_seen,
+            self.settings.epochs * an_epoch,
+            epoch=self.standing.epoch + 1,
+            **self._means(),
+        )
+
+    def _means(self) -> dict[str, float]:
+        """Return the means of the loss's parts over the epoch's batches so far."""
+        return {name: value / max(self.standing.batch, 1) for name, value in self.standing.sums.items()}
+
+    def _reason_to_stop(self, asked: bool) -> str:
+        """Return why to stop now, or an empty text; the same on every process."""
+        spent, limit = self.standing.seconds, self.settings.minutes
+        over = limit is not None and spent >= 60 * limit
+        if self.fabric.world_size > 1:
+            flags = torch.tensor([float(asked), float(over)], device=self.fabric.device)
+            asked, over = (bool(flag) for flag in self.fabric.all_reduce(flags, reduce_op="sum"))
+        if asked:
+            return "signal"
+        if over:
+            return "minutes"
+        if time.monotonic() - self.last_checkpoint >= 60 * self.settings.checkpoint_minutes:
+            self._checkpoint()
+        return ""
+
+    # ---- the end of an epoch, and of a sitting
+
+    def _end_epoch(self, board: Any) -> None:
+        """Validate, log, keep the best weights, and leave a checkpoint."""
+        standing = self.standing
+        means = self._means()
+        self._refuse_broken(means)
+        validation = self._validate()
+        for scheduler in self.schedulers.values():
+            scheduler.step()
+        line = {
+            "epoch": standing.epoch + 1,
+            "step": standing.step,
+            "images_seen": standing.images_seen,
+            "loss": _rounded(means),
+            "validation": _rounded(validation),
+            "rate": round(standing.batch * self.settings.batch_size / standing.epoch_seconds, 1),
+            "seconds": round(standing.seconds, 3),
+        }
+        self.log.append(line)
+        if board is not None:
+            for kind, values in (("train", means), ("validation", validation)):
+                for name, value in values.items():
+                    board.add_scalar(f"{name}/{kind}", value, standing.step)
+        loss = validation.get("total", -math.inf)  # without validation the last weights are the best
+        if loss < standing.best_loss or not validation:
+            standing.best_loss = loss
+            self._save_weights("best")
+        standing.epoch += 1
+        standing.batch, standing.epoch_seconds, standing.sums = 0, 0.0, {}
+        if self.settings.keep_every and standing.epoch % self.settings.keep_every == 0:
+            self._save_weights(f"epoch-{standing.epoch}")
+        self._checkpoint()
+
+    def _validate(self) -> dict[str, float]:
+        """Return the mean of every part of the loss on held-out images; the same draws every time."""
+        sums: dict[str, float] = {}
+        devices = [self.fabric.device] if self.fabric.device.type == "cuda" else []
+        with torch.random.fork_rng(devices), torch.no_grad():
+            torch.manual_seed(self.settings.seed)
+            for index, images in self.validation.batches(self.settings.batch_size):
+                batch = Batch(images, torch.from_numpy(index)).to(self.fabric.device)
+                for phase in self.method.phases:
+                    _add(sums, self.module(batch, phase), len(batch))
+        return {name: value / len(self.validation) for name, value in sums.items()}
+
+    def _stop(self, reason: str) -> None:
+        """Leave everything that later verbs, or going on, need."""
+        standing = self.standing
+        self._refuse_broken(self._means())
+        if math.isinf(standing.best_loss) and not self.run.weights_path("best").is_file():
+            self._save_weights("best")  # stopped within the first epoch: these are all there is
+        self._save_weights("last")
+        stopped = {"stopped": reason, "step": standing.step, "images_seen": standing.images_seen}
+        self.log.append({**stopped, "epoch": standing.epoch, "seconds": round(standing.seconds, 3)})
+        self._checkpoint()
+        self.progress("training", standing.images_seen, standing.images_seen)
+
+    def _refuse_broken(self, means: dict[str, float]) -> None:
+        broken = [name for name, value in means.items() if not math.isfinite(value)]
+        if broken:
+            raise MethodError(
+                f"{self.run.path}: the loss ({broken[0]}) is no longer a number in epoch "
+                f"{self.standing.epoch + 1}, step {self.standing.step}; lower training.learning_rate, and go on "
+                "from the last checkpoint or train anew"
+            )
+
+    def _save_weights(self, name: str) -> None:
+        if self.fabric.is_global_zero:
+            self.run.save_weights(self.method, name)
+
+    def _checkpoint(self) -> None:
+        if self.fabric.is_global_zero:
+            self.run.write_log(self.log)
+            save_checkpoint(
+                self.checkpoint_path, self.standing, self.method, self.optimizers, self.schedulers
+            )
+        self.last_checkpoint = time.monotonic()
+
+
+def _add(sums: dict[str, float], losses: Losses, weight: float = 1.0) -> None:
+    """Add the parts and the total of a loss to running sums, at the cost of one transfer."""
+    parts = {**losses.parts, "total": losses.total}
+    for name, value in zip(parts, torch.stack(list(parts.values())).detach().tolist(), strict=True):
+        sums[name] = sums.get(name, 0.0) + weight * value
+
+
+def fabric_of(device: str, precision: Any, phases: int) -> Fabric:
+    """Return Fabric for a device as the user names it: auto, cpu, cuda, cuda:1, mps.
+
+    Under torchrun or SLURM, each process takes its share of the work.
+    """
+    name, _, number = device.partition(":")
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    if processes > 1:
+        local = int(os.environ.get("LOCAL_WORLD_SIZE", str(processes)))
+        strategy = DDPStrategy(find_unused_parameters=phases > 1)
+        return Fabric(
+            accelerator=name,
+            strategy=strategy,
+            devices=local,
+            num_nodes=processes // local,
+            precision=precision,
+        )
+    return Fabric(accelerator=name, devices=[int(number)] if number else 1, precision=precision)
+
+
+@contextmanager
+def _summary_writer(run: RunFolder, step: int, fabric: Fabric) -> Iterator[Any]:
+    """Give a TensorBoard writer on the first process; what was written beyond `step` is dropped."""
+    if not fabric.is_global_zero:
+        yield None
+        return
+    from torch.utils.tensorboard import SummaryWriter
+
+    with SummaryWriter(str(run.path / "tensorboard"), purge_step=step) as writer:
+        yield writer
+
+
+def _rounded(numbers: dict[str, float]) -> dict[str, float]:
+    return {name: float(f"{value:.6g}") for name, value in numbers.items()}
