@@ -48,15 +48,27 @@ RUN_FILES = (
 class Run(RunFolder):
     """A trained run: its folder, and what can be drawn from it."""
 
-    def encode(self, images: Images | None = None, *, device: str = "cpu", **options: Any) -> SavedCodes:
-        """Return the codes of images; of the run's own where none are given.
+    def encode(
+        self,
+        images: Images | None = None,
+        *,
+        weights: str = "best",
+        device: str = "cpu",
+        progress: Progress = silent,
+        **options: Any,
+    ) -> SavedCodes:
+        """Return the codes of images; of the run's own where none are given, which are kept in the run folder.
 
         Parameters
         ----------
         images
             A source, or images in memory, of the shape that the run was trained on.
+        weights
+            "best", "last" or "epoch-N".
         device
             Where to compute.
+        progress
+            Told of images encoded.
         **options
             For the reader of a source, as in `open_images`.
 
@@ -70,15 +82,15 @@ class Run(RunFolder):
         RunError
             The images have another shape.
         """
-        from dualcontrast.analysis.codes import codes_of, encode
+        from dualcontrast.analysis.codes import encode, encode_run
 
         if images is None:
-            return codes_of(self, device=device)
+            return encode_run(self, weights=weights, device=device, progress=progress)
         opened = open_images(images, **options)
         shape = tuple(self.config()["data"]["shape"])
         if opened.shape != shape:
             raise RunError(f"{opened.source}: images of shape {opened.shape}, but {self.path} takes {shape}")
-        return encode(self.load_method(), opened, device=device)
+        return encode(self.load_method(weights), opened, device=device, progress=progress)
 
     def evaluate(self, **options: Any) -> dict[str, Any]:
         """Return the scores of the run; see `analysis.scores.evaluate`."""

@@ -224,9 +224,9 @@ class RunFolder:
         path = self.scores_path(weights)
         return json.loads(path.read_text()) if path.is_file() else None
 
-    def figure_path(self, name: str) -> Path:
-        """Return where the figure of that name is written."""
-        return self.path / "figures" / f"{name}.png"
+    def figure_path(self, name: str, weights: str = "best") -> Path:
+        """Return where the figure of that name is written, drawn with the named weights."""
+        return self.path / "figures" / (f"{name}.png" if weights == "best" else f"{name}-{weights}.png")
 
     # ---- log
 

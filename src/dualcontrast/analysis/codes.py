@@ -59,9 +59,13 @@ def encode(
             codes = (*method.encode(batch), *method.sample(batch))
             parts.append([code.cpu().numpy() for code in codes])
             progress("encoding", int(index[-1]) + 1, len(images))
-    arrays = [np.concatenate(batches) for batches in zip(*parts, strict=True)]
-    _refuse_broken(arrays, images)
-    return SavedCodes(*arrays, table=images.table.reset_index(drop=True))
+    content, transformation, content_latent, transformation_latent = (
+        np.concatenate(batches) for batches in zip(*parts, strict=True)
+    )
+    table = images.table.reset_index(drop=True)
+    saved = SavedCodes(content, transformation, content_latent, transformation_latent, table)
+    _refuse_broken(saved, images.source)
+    return saved
 
 
 def encode_run(
@@ -132,11 +136,11 @@ def inference(method: Method, device: str | torch.device, seed: int) -> Iterator
         method.train(was_training)
 
 
-def _refuse_broken(arrays: list[np.ndarray], images: ImageSet) -> None:
-    finite = np.logical_and.reduce([np.isfinite(array).all(axis=1) for array in arrays])
+def _refuse_broken(codes: SavedCodes, source: str) -> None:
+    finite = np.isfinite(np.hstack([codes.content, codes.transformation])).all(axis=1)
     if not finite.all():
-        row = images.table["row"].iloc[int(np.argmin(finite))]
+        row = codes.table["row"].iloc[int(np.argmin(finite))]
         raise RunError(
-            f"{images.source}: the code of row {row} is not finite; check that image's range of values, or train "
-            "again with a lower learning rate"
+            f"{source}: the code of row {row} is not finite; check the values of that image, or train again "
+            "with a lower learning rate"
         )

@@ -1,35 +1,41 @@
-"""Scores of a run: what each code tells of content and of transformation, and how steady codes are under T."""
+"""Scores of a run: what each code tells of content and of transformation, and how steady it is under T."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 import torch
-import torch.nn.functional as F
 
 from dualcontrast import __version__
-from dualcontrast.analysis.codes import codes_of, inference, made_with_weights
-from dualcontrast.analysis.probes import FIT_AT_MOST, NEIGHBOURS, PROBES, Task, probe
+from dualcontrast.analysis.codes import codes_of, made_with_weights
+from dualcontrast.analysis.invariance import images_to_judge, invariance
+from dualcontrast.analysis.probes import (
+    FIT_AT_MOST,
+    NEIGHBOURS,
+    PROBES,
+    Task,
+    content_tasks,
+    is_test,
+    probe,
+    transformation_tasks,
+)
 from dualcontrast.errors import RunError
-from dualcontrast.images import ImageSet, limited
-from dualcontrast.methods import Batch, Codes, Method
 from dualcontrast.progress import Progress, silent
 from dualcontrast.runs import RunFolder, SavedCodes
 
 Factor = Literal["content", "transformation"]
 
 FACTORS: tuple[Factor, ...] = ("content", "transformation")
-INVARIANCE_IMAGES = 2000
 SEED = 0  # of draws in scoring; the same whatever a run's own seed, so that runs are scored alike
 PROTOCOL = (
-    "linear: logistic regression on unscaled posterior means, as in the paper; linear_latent: the same on one "
-    f"draw of the latents; knn: {NEIGHBOURS} neighbours on unscaled codes; mlp: 100 hidden units on standardised "
-    f"codes; knn and mlp are fitted on at most {FIT_AT_MOST['mlp']} training images; all are tested on the test "
-    "split"
+    "fitted on the training split, tested on the test split; linear: logistic regression on unscaled codes, "
+    "as in the paper; linear_latent: the same on a draw of the latents; "
+    f"knn: {NEIGHBOURS} nearest codes, unscaled; mlp: 100 hidden units on standardised codes; "
+    f"knn and mlp are fitted on at most {FIT_AT_MOST['mlp']} images"
 )
 
 
@@ -47,7 +53,7 @@ class FactorScore:
     chance : float
         Test accuracy of the most common training class.
     converged : bool
-        Whether every fit converged.
+        Whether every logistic regression came to its optimum.
     """
 
     factor: Factor
@@ -91,8 +97,9 @@ def evaluate(
     Returns
     -------
     dict
-        `content`, `transformation` and `probes` as `score_codes` gives them; `invariance` as `invariance` does;
-        `swap`, which transfer adds to the same file and which is kept while the weights are; `protocol`.
+        `content`, `transformation` and `probes` as `score_codes` gives them; `invariance` as
+        `invariance.invariance` does; `swap`, which transfer adds to the same file and which is kept while the
+        weights are; `protocol`.
 
     Raises
     ------
@@ -103,22 +110,18 @@ def evaluate(
     method, images = run.load_method(weights), run.images()
     codes = codes_of(run, weights, device=device, progress=progress)
     try:
-        scored = score_codes(codes, progress=progress)
+        scores = score_codes(codes, progress=progress)
     except RunError as error:
         raise RunError(f"{run.path}: {error}") from None
     judged = images_to_judge(images)
     batch_size = run.recipe().training.batch_size
-    protocol = {
+    scores["invariance"] = invariance(method, judged, batch_size=batch_size, device=device)
+    scores["swap"] = _kept_swap(run, weights)
+    scores["protocol"] = {
         "weights": weights,
-        **scored.pop("protocol"),
+        **scores.pop("protocol"),
         "invariance_images": len(judged),
         "dualcontrast": __version__,
-    }
-    scores = {
-        **scored,
-        "invariance": invariance(method, judged, batch_size=batch_size, device=device),
-        "swap": _kept_swap(run, weights),
-        "protocol": protocol,
     }
     run.write_scores(scores, weights)
     return scores
@@ -130,10 +133,10 @@ def score_codes(codes: SavedCodes, *, seed: int = SEED, progress: Progress = sil
     Returns
     -------
     dict
-        `content` and `transformation`: `from_content`, `from_transformation`, `sap`, `gap` and `chance` by the
-        paper's linear probe, or None where that factor has no labels; `probes`: by factor and probe,
-        `from_content` and `from_transformation`; `protocol`: numbers of images and classes, probes whose fit
-        did not converge. Shares are rounded to 4 digits.
+        `content` and `transformation`: `from_content`, `from_transformation`, `sap`, `gap` and `chance` by
+        the paper's linear probe, or None where there is nothing to tell; `probes`: by factor and probe,
+        `from_content` and `from_transformation`; `protocol`: numbers of images and classes, and probes whose
+        fit did not converge. Numbers are rounded to 4 digits.
 
     Raises
     ------
@@ -205,174 +208,45 @@ def score_factor(
     )
 
 
-def content_tasks(table: pd.DataFrame) -> list[Task]:
-    """Return the task of telling the content label; none where no image has one.
-
-    Parameters
-    ----------
-    table
-        As of an ImageSet: `split`, and `content` where known. Images without a label are left out.
-
-    Raises
-    ------
-    RunError
-        No labelled image is for testing, or the training images have fewer than two classes.
-    """
-    labels = _label_numbers(table, "content")
-    if labels is None:
-        return []
-    task = _task(labels, table, labels >= 0)
-    if not len(task.test):
-        raise RunError(
-            "there are content labels but no test images to score on; mark some images as test in the source's "
-            "split"
-        )
-    classes = len(np.unique(labels[task.train]))
-    if classes < 2:
-        raise RunError(
-            f"scoring needs at least two classes of content among the training images, and the labels have "
-            f"{classes}; give labels that differ, or none"
-        )
-    return [task]
-
-
-def transformation_tasks(table: pd.DataFrame) -> list[Task]:
-    """Return the tasks of telling the transformation label, one within each content class.
-
-    The paper does not say how its D(z|.) are set up. A label such as "open" may look different in each content,
-    so a probe is asked within a content class. Classes whose training images have fewer than two
-    transformations, or whose test images have none of these, say nothing and are left out.
-
-    Parameters
-    ----------
-    table
-        As of an ImageSet: `split`, `content` and `transformation`. Images without both labels are left out.
-    """
-    content, labels = _label_numbers(table, "content"), _label_numbers(table, "transformation")
-    if content is None or labels is None:
-        return []
-    known = (content >= 0) & (labels >= 0)
-    tasks = [_task(labels, table, known & (content == one)) for one in np.unique(content[known])]
-    return [task for task in tasks if _tells(task)]
-
-
-def invariance(
-    method: Method,
-    images: ImageSet,
-    *,
-    seed: int = SEED,
-    batch_size: int = 500,
-    device: str | torch.device = "cpu",
-) -> dict[str, float]:
-    """Measure how far codes stay where they are when T is applied: condition 1 of the paper's section 3.1.
-
-    A high cosine means nothing where all codes point one way, so that of random pairs stands beside it.
-
-    Parameters
-    ----------
-    method
-        A trained method; T is its `view`.
-    images
-        Two at least, as `images_to_judge` chooses them.
-    seed
-        Of T and of the random pairs.
-    batch_size
-        Images encoded at a time.
-    device
-        Where to encode.
-
-    Returns
-    -------
-    dict
-        `content`, the mean cosine of c(x) and c(T(x)); `content_chance`, that of c(x) and c(x') with x' another
-        image; the same for `transformation`. Rounded to 4 digits.
-    """
-    of_images: list[Codes] = []
-    of_views: list[Codes] = []
-    with inference(method, device, seed):
-        for index, pixels in images.batches(batch_size):
-            batch = Batch(pixels, torch.from_numpy(index)).to(torch.device(device))
-            of_images.append(method.encode(batch))
-            of_views.append(method.encode(replace(batch, images=method.view(batch.images))))
-    order = torch.from_numpy(np.random.default_rng(seed).permutation(len(images)))
-    figures = {}
-    for factor in FACTORS:
-        codes = torch.cat([getattr(part, factor) for part in of_images]).cpu()
-        views = torch.cat([getattr(part, factor) for part in of_views]).cpu()
-        figures[factor] = _mean_cosine(codes, views)
-        figures[f"{factor}_chance"] = _mean_cosine(codes[order], codes[order.roll(1)])
-    return figures
-
-
-def images_to_judge(images: ImageSet, seed: int = SEED) -> ImageSet:
-    """Return up to 2,000 of the test images; of all images where fewer than two are for testing."""
-    test = np.flatnonzero(_is_test(images.table))
-    return limited(images.select(test) if len(test) >= 2 else images, INVARIANCE_IMAGES, seed)
-
-
 def describe(scores: dict[str, Any]) -> list[str]:
     """Say in plain sentences what the scores of a run mean, each number with its chance beside it."""
     lines = []
+    protocol, steady = scores["protocol"], scores["invariance"]
     if scores["content"] is None:
-        lines.append("No content labels are known, so how well the codes tell images apart is not scored.")
+        lines.append("No content labels are known, so what the codes tell of content is not scored.")
     else:
-        images = f"{scores['protocol']['test_images']:,} test images"
-        lines += _describe_factor(
-            "content", scores["content"], f"The content label of {images} is named right"
-        )
+        where = f"of {protocol['test_images']:,} test images"
+        lines += _describe_factor("content", scores["content"], where)
     if scores["transformation"] is not None:
-        what = "Within a content class, the transformation label is named right"
-        lines += _describe_factor("transformation", scores["transformation"], what)
-    steady = scores["invariance"]
+        counts = protocol["transformation"]
+        where = f"of {counts['test_images']:,} test images, each within its content class"
+        lines += _describe_factor("transformation", scores["transformation"], where)
     lines.append(
-        f"An image and a view of it have content codes of mean cosine {steady['content']:.2f} (random pairs of "
-        f"images {steady['content_chance']:.2f}): nearer to 1 is better, if random pairs lie well below."
+        f"The content codes of an image and its view have a mean cosine of {steady['content']:.2f} (random "
+        f"pairs {steady['content_chance']:.2f}): nearer to 1 is better, if random pairs are well below."
     )
     lines.append(
-        f"Their transformation codes have mean cosine {steady['transformation']:.2f} (random pairs "
+        f"Their transformation codes have a mean cosine of {steady['transformation']:.2f} (random pairs "
         f"{steady['transformation_chance']:.2f}): lower is better, since a view changes the transformation."
     )
     return lines
 
 
-def _describe_factor(factor: Factor, score: dict[str, float], what: str) -> list[str]:
+def _describe_factor(factor: Factor, score: dict[str, float], where: str) -> list[str]:
     other = "transformation" if factor == "content" else "content"
-    chance = f"(chance {_percent(score['chance'])})"
-    verdict = "the larger, the better the codes are told apart"
-    if score["gap"] < 0:
-        verdict = "negative, so the codes are the wrong way round for this factor"
+    chance = f"{where} (chance {_percent(score['chance'])})"
+    verdict = "the larger, the better" if score["gap"] >= 0 else f"the {other} code tells the {factor} better"
     return [
-        f"{what} from the {factor} code in {_percent(score[f'from_{factor}'])} {chance}: higher is better.",
-        f"{what} from the {other} code in {_percent(score[f'from_{other}'])} {chance}: nearer to chance is "
-        "better.",
+        f"The {factor} code names the {factor} label right in {_percent(score[f'from_{factor}'])} {chance}: "
+        "higher is better.",
+        f"The {other} code names the {factor} label right in {_percent(score[f'from_{other}'])} {chance}: "
+        "nearer to chance is better.",
         f"The gap between the two is {100 * score['gap']:+.1f} points (SAP {score['sap']:.2f}): {verdict}.",
     ]
 
 
 def _percent(share: float) -> str:
     return f"{100 * share:.1f} %"
-
-
-def _label_numbers(table: pd.DataFrame, name: str) -> np.ndarray | None:
-    """Return labels as integers, -1 where unknown; None where none is known."""
-    if name not in table:
-        return None
-    numbers = np.asarray(pd.factorize(table[name])[0])
-    return numbers if (numbers >= 0).any() else None
-
-
-def _is_test(table: pd.DataFrame) -> np.ndarray:
-    return np.asarray(table["split"] == "test")
-
-
-def _task(labels: np.ndarray, table: pd.DataFrame, chosen: np.ndarray) -> Task:
-    is_test = _is_test(table)
-    return Task(labels, np.flatnonzero(chosen & ~is_test), np.flatnonzero(chosen & is_test))
-
-
-def _tells(task: Task) -> bool:
-    trained = np.unique(task.labels[task.train])
-    return bool(len(trained) >= 2 and np.isin(task.labels[task.test], trained).any())
 
 
 def _accuracies(score: FactorScore) -> dict[str, float]:
@@ -394,7 +268,7 @@ def _summary(score: FactorScore) -> dict[str, float]:
 def _counts(table: pd.DataFrame, tasks: Sequence[Task]) -> dict[str, int | None]:
     """Return the numbers of images and classes that content was scored on; of all images without labels."""
     if not tasks:
-        test = int(_is_test(table).sum())
+        test = int(is_test(table).sum())
         return {"train_images": len(table) - test, "test_images": test, "classes": None}
     (task,) = tasks
     classes = len(np.unique(task.labels[task.train]))
@@ -409,10 +283,6 @@ def _transformation_counts(tasks: Sequence[Task]) -> dict[str, int] | None:
         "train_images": sum(len(task.train) for task in tasks),
         "test_images": sum(len(task.test) for task in tasks),
     }
-
-
-def _mean_cosine(first: torch.Tensor, second: torch.Tensor) -> float:
-    return round(float(F.cosine_similarity(first, second, dim=1).mean()), 4)
 
 
 def _kept_swap(run: RunFolder, weights: str) -> dict[str, Any] | None:

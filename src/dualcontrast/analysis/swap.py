@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dualcontrast.analysis.codes import inference
+from dualcontrast.analysis.probes import is_test
 from dualcontrast.errors import SourceError
 from dualcontrast.images import ImageSet
 from dualcontrast.methods import Batch, Codes, Method
@@ -21,7 +23,7 @@ from dualcontrast.progress import Progress, silent
 BATCH = 100
 CANDIDATES = 100
 CLASSIFIER_IMAGES = 20_000
-CLASSIFIER_STEPS = 1_000
+CLASSIFIER_STEPS = 600
 CLASSIFIER_RATE = 3e-3
 BATCH_NORMS: dict[int, type[nn.Module]] = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 
@@ -44,7 +46,7 @@ def swap_score(
     Parameters
     ----------
     method
-        A trained method, in evaluation mode; it is moved to `device`.
+        A trained method; it is left on `device`, in the mode it came in.
     images
         Images with the columns `split` and `content`. Where none are for testing, those for training serve for
         both, and the result's `split` says so.
@@ -93,7 +95,8 @@ def swap_score(
     pool = _pool(labels, max(hybrids, 2), rng)
     classes = labels.classes[pool]
     other = _of_another_class(classes, rng)
-    seen = _judged(method.to(device), classifier, images.select(pool), other, device, progress)
+    with inference(method, device, seed):
+        seen = _judged(method, classifier, images.select(pool), other, device, progress)
     chance = 1 / min(CANDIDATES, len(pool))
     apart = seen["apart"].mean()
     scores = {
@@ -139,17 +142,14 @@ class _Labels(NamedTuple):
 
 
 def _labels(images: ImageSet) -> _Labels:
-    table = images.table
-    if "content" not in table:
-        nowhere = np.empty(0, dtype=int)
-        return _Labels(np.full(len(table), -1), 0, nowhere, nowhere, "test")
-    in_training = (table["split"] == "train") & table["content"].notna()
-    names = pd.Index(table["content"][in_training].unique())
-    classes = names.get_indexer(pd.Index(table["content"]))
-    training, test = (np.flatnonzero((table["split"] == s) & (classes >= 0)) for s in ("train", "test"))
-    if not (table["split"] == "test").any():
-        return _Labels(classes, len(names), training, training, "train")
-    return _Labels(classes, len(names), training, test, "test")
+    content = images.table.get("content", pd.Series(np.nan, index=images.table.index))
+    test = is_test(images.table)
+    names = pd.Index(content[~test].dropna().unique())
+    classes = names.get_indexer(pd.Index(content))
+    trains, tests = np.flatnonzero(~test & (classes >= 0)), np.flatnonzero(test & (classes >= 0))
+    if not test.any():
+        return _Labels(classes, len(names), trains, trains, "train")
+    return _Labels(classes, len(names), trains, tests, "test")
 
 
 def _pool(labels: _Labels, size: int, rng: np.random.Generator) -> np.ndarray:
@@ -169,7 +169,6 @@ def _of_another_class(classes: np.ndarray, rng: np.random.Generator) -> np.ndarr
     return order[(end + rng.integers(others)) % len(classes)]  # sorted by class, others stand after one's own
 
 
-@torch.no_grad()
 def _judged(
     method: Method,
     classifier: nn.Module,
@@ -254,7 +253,7 @@ def _trained_classifier(
         loss.backward()
         optimizer.step()
         schedule.step()
-        progress("training the classifier", step + 1, CLASSIFIER_STEPS, loss=float(loss))
+        progress("training the classifier", step + 1, CLASSIFIER_STEPS, loss=loss.item())
     return classifier.eval()
 
 
@@ -268,10 +267,9 @@ def _classifier(shape: Sequence[int], classes: int) -> nn.Sequential:
     """Make blocks that halve the sides until the shortest has at most four pixels, then a linear layer."""
     dimensions = len(shape) - 1
     convolution, norm = CONVOLUTIONS[dimensions], BATCH_NORMS[dimensions]
-    channels, sides = shape[0], list(shape[1:])
+    channels, sides, width = shape[0], list(shape[1:]), 16
     layers: list[nn.Module] = [norm(channels)]  # images of any range are welcome
     while min(sides) > 4:
-        width = min(max(32, 2 * channels), 128)
         layers += [convolution(channels, width, 3, stride=2, padding=1), norm(width), nn.ReLU()]
-        channels, sides = width, [(side + 1) // 2 for side in sides]
+        channels, sides, width = width, [(side + 1) // 2 for side in sides], min(2 * width, 64)
     return nn.Sequential(*layers, nn.Flatten(), nn.Linear(channels * math.prod(sides), classes))

@@ -1,15 +1,31 @@
-"""Arrays as images."""
+"""Arrays as images: in memory, or in a .npy or .npz file."""
 
 from __future__ import annotations
+
+import zipfile
+from collections.abc import Callable, Collection, Iterable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from dualcontrast.errors import SourceError
 from dualcontrast.images.imageset import ImageSet
+
+CHANNELS = (1, 3)
+CHECKED_AT_ONCE = 256
+IN_MEMORY = "images in memory"
+LABELS = ("content", "transformation", "split")
+SPLITS = ("train", "test")
+
+# Reads the images at some places in a file, (B,), in any order, as they are stored.
+Fetch = Callable[[np.ndarray], np.ndarray]
 
 
 class ArrayImages(ImageSet):
-    """Images in an array (N, C, spatial...), in memory or mapped from a file."""
+    """Images in an array (N, C, spatial...) in memory."""
 
     def __init__(
         self, array: np.ndarray, source: str, table: pd.DataFrame, pixel_size: float | None = None
@@ -21,4 +37,263 @@ class ArrayImages(ImageSet):
         self.table = table
 
     def _read(self, index: np.ndarray) -> np.ndarray:
-        return np.asarray(self._array[index])
+        return _native(self._array[index])
+
+
+class LazyImages(ImageSet):
+    """Images in an array in a file, of any layout that `channels_first` knows.
+
+    `fetch` opens the file anew at each read, which takes less than a millisecond: the set then holds no open
+    file, so it can be pickled, and shared with the worker processes of a DataLoader however they are started.
+    """
+
+    def __init__(self, fetch: Fetch, source: str, shape: tuple[int, ...], table: pd.DataFrame) -> None:
+        self._fetch = fetch
+        self.source = source
+        self.shape = shape
+        self.pixel_size = None
+        self.table = table
+
+    def _read(self, index: np.ndarray) -> np.ndarray:
+        return _native(channels_first(self._fetch(index)))
+
+
+# ---- layouts and labels
+
+
+def check_stored(shape: tuple[int, ...], dtype: np.dtype[Any], source: str | Path) -> None:
+    """Make sure that an array of this shape and type holds images.
+
+    Raises
+    ------
+    SourceError
+        It does not; the message says what it is and what is accepted.
+    """
+    if not (len(shape) in (3, 4) or (len(shape) == 5 and shape[1] == 1)) or 0 in shape[1:]:
+        raise SourceError(
+            f"{source}: an array of shape {shape} does not hold images; accepted are pictures (N, H, W), "
+            "(N, C, H, W) or (N, H, W, C) of 1 or 3 channels, and volumes (N, D, H, W) or (N, 1, D, H, W)"
+        )
+    is_volume = len(shape) == 5 or (len(shape) == 4 and not set(CHANNELS) & {shape[1], shape[3]})
+    integers = ("bool", "uint8", "uint16", *(("int8", "int16") if is_volume else ()))
+    # Wider integers would be scaled by their type's largest value like all others, and nothing would be seen.
+    if not np.issubdtype(dtype, np.floating) and dtype.newbyteorder("=").name not in integers:
+        raise SourceError(
+            f"{source}: {'volumes' if is_volume else 'pictures'} of type {dtype} are not accepted; convert "
+            f"them to floats, {', '.join(integers[:-1])} or {integers[-1]}"
+        )
+
+
+def channels_first(stored: np.ndarray) -> np.ndarray:
+    """View images of any accepted layout as (N, C, spatial...).
+
+    Parameters
+    ----------
+    stored
+        (N, H, W), (N, C, H, W) or (N, H, W, C) with 1 or 3 channels, (N, D, H, W) or (N, 1, D, H, W). Where
+        both the second and the last axis could be channels, the second is.
+    """
+    if stored.ndim == 3:
+        return stored[:, None]
+    if stored.ndim == 4 and stored.shape[1] not in CHANNELS:
+        return np.moveaxis(stored, -1, 1) if stored.shape[-1] in CHANNELS else stored[:, None]
+    return stored
+
+
+def labelled_table(count: int, labels: Mapping[str, np.ndarray], source: str | Path) -> pd.DataFrame:
+    """Make the table of `count` images.
+
+    Parameters
+    ----------
+    labels
+        An array (count,) of whole numbers or strings for each further column; `split` says train or test.
+
+    Raises
+    ------
+    SourceError
+        Labels are of another length or type, or a split is neither train nor test.
+    """
+    table: pd.DataFrame = pd.DataFrame({"row": np.arange(count)})
+    for column, values in labels.items():
+        table[column] = _checked_labels(values, column, count, source)
+    if "split" in table:
+        known = table["split"].isin(SPLITS)
+        if not known.all():
+            row = int(np.argmin(known))
+            raise SourceError(
+                f"{source}: the split of row {row} is {table['split'][row]}; accepted are train and test"
+            )
+    return table
+
+
+def _checked_labels(values: np.ndarray, column: str, count: int, source: str | Path) -> np.ndarray:
+    if values.shape != (count,):
+        raise SourceError(
+            f"{source}: the {column} labels have shape {values.shape}; {count} images need ({count},)"
+        )
+    if values.dtype.kind == "S":
+        return np.char.decode(values, "utf-8", "replace")
+    if values.dtype.kind == "U":
+        return values
+    if values.dtype.kind in "bui":
+        return values.astype(np.int64)
+    raise SourceError(
+        f"{source}: the {column} labels are of type {values.dtype}; accepted are whole numbers and strings"
+    )
+
+
+def _native(stored: np.ndarray) -> np.ndarray:
+    """Return the numbers one after another, in this machine's byte order, the only one that torch takes."""
+    return np.ascontiguousarray(stored, stored.dtype.newbyteorder("="))
+
+
+# ---- in memory
+
+
+def images_in_memory(
+    array: np.ndarray, source: str | Path = IN_MEMORY, labels: Mapping[str, np.ndarray] | None = None
+) -> ArrayImages:
+    """Make a set of an array in memory, all of it checked at once.
+
+    Parameters
+    ----------
+    array
+        Images in any layout that `channels_first` knows.
+    labels
+        Columns of the table, as in `labelled_table`.
+
+    Raises
+    ------
+    SourceError
+        The array does not hold images, or a float is not finite or, in a picture, outside [0, 1]; or the
+        labels do not fit.
+    """
+    check_stored(array.shape, array.dtype, source)
+    table = labelled_table(len(array), labels or {}, source)
+    images = ArrayImages(channels_first(array), str(source), table)
+    if np.issubdtype(array.dtype, np.floating):
+        for _ in images.batches(CHECKED_AT_ONCE):
+            pass
+    return images
+
+
+# ---- .npy
+
+
+def open_npy(path: Path) -> ImageSet:
+    """Open a .npy file; images are read from it when they are asked for.
+
+    Raises
+    ------
+    SourceError
+        It is damaged, or does not hold images.
+    """
+    mapped = _map_npy(path)
+    check_stored(mapped.shape, mapped.dtype, path)
+    shape = channels_first(mapped).shape[1:]
+    return LazyImages(partial(_fetch_npy, path), str(path), shape, labelled_table(len(mapped), {}, path))
+
+
+def _fetch_npy(path: Path, index: np.ndarray) -> np.ndarray:
+    return np.asarray(_map_npy(path)[index])
+
+
+def _map_npy(path: Path) -> np.ndarray:
+    try:
+        return np.lib.format.open_memmap(path, mode="r")
+    except Exception:  # of many types, since the header of a damaged file is parsed as Python
+        raise SourceError(
+            f"{path}: missing, damaged, or not an array of numbers; write the images with numpy.save"
+        ) from None
+
+
+# ---- .npz
+
+
+def open_npz(path: Path, key: str | None = None, labels: str | None = None) -> ImageSet:
+    """Read an .npz file into memory.
+
+    Parameters
+    ----------
+    key
+        Name of the array of images; `images` where none is given.
+    labels
+        Name of the array to take as content; `content` where none is given, if there is one.
+
+    Raises
+    ------
+    SourceError
+        The file is damaged or lacks such an array, or the arrays do not hold images and their labels.
+    """
+    names = chosen_names(npz_names(path), key or "images", labels, path)
+    arrays = read_npz(path, names.values())
+    stored = {column: arrays[name] for column, name in names.items()}
+    return images_in_memory(stored.pop("images"), path, stored)
+
+
+def npz_names(path: Path) -> list[str]:
+    """Return the names of the arrays in an .npz file.
+
+    Raises
+    ------
+    SourceError
+        It is damaged.
+    """
+    try:
+        with zipfile.ZipFile(path) as file:
+            return [name.removesuffix(".npy") for name in file.namelist()]
+    except Exception:  # of many types where the file is damaged
+        raise SourceError(f"{path}: missing, damaged, or no .npz file; write it with numpy.savez") from None
+
+
+def read_npz(path: Path, names: Iterable[str]) -> dict[str, np.ndarray]:
+    """Read arrays of an .npz file by name.
+
+    Raises
+    ------
+    SourceError
+        An array is damaged, or holds Python objects.
+    """
+    arrays = {}
+    for name in names:
+        try:
+            with np.load(path) as file:
+                arrays[name] = file[name]
+        except Exception:  # as in npz_names
+            raise SourceError(
+                f"{path}: the array {name} is damaged or holds Python objects; write it with numpy.savez as an "
+                "array of numbers or strings"
+            ) from None
+    return arrays
+
+
+def chosen_names(there: Collection[str], key: str, labels: str | None, path: Path) -> dict[str, str]:
+    """Choose among the names of a file's arrays.
+
+    Parameters
+    ----------
+    there
+        All of them.
+    key, labels
+        What the images are called, and what the user calls the content labels, if anything.
+
+    Returns
+    -------
+    dict
+        The name of the `images`, and of each of the labels that is there.
+
+    Raises
+    ------
+    SourceError
+        There is no array of a name that was asked for.
+    """
+    for name in filter(None, (key, labels)):
+        if name not in there:
+            raise SourceError(
+                f"{path}: has no array called {name}; it has {', '.join(sorted(there)) or 'none'}: say by "
+                "key which are the images, and by labels which their content"
+            )
+    wanted = {"images": key, **{label: label for label in LABELS}}
+    if labels is not None:
+        wanted["content"] = labels
+    return {column: name for column, name in wanted.items() if name in there}

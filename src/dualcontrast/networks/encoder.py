@@ -39,14 +39,18 @@ class EncoderSettings(BaseModel):
 
 
 def _sides(spatial: Sequence[int], settings: EncoderSettings) -> list[list[int]]:
-    """Return the sides after each block, for as long as every side has at least 2 pixels."""
+    """Return the sides after each block, for as long as every side has at least 2 pixels.
+
+    Where the number of blocks is not stated, it is that of the blocks that make an image smaller.
+    """
     sides: list[list[int]] = []
     last = list(spatial)
-    while True:
+    while settings.channels is None or len(sides) < len(settings.channels):
         last = [(n + 2 * settings.padding - settings.kernel) // settings.stride + 1 for n in last]
-        if min(last) < 2 or (sides and last == sides[-1]):
-            return sides
+        if min(last) < 2 or (settings.channels is None and sides and max(last) >= max(sides[-1])):
+            break
         sides.append(last)
+    return sides
 
 
 def activation(name: str) -> nn.Module:

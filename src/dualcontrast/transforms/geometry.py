@@ -68,11 +68,12 @@ def centre_of(spatial: Sequence[int]) -> tuple[float, ...]:
 @lru_cache(maxsize=8)
 def _positions(spatial: tuple[int, ...], device: torch.device, dtype: torch.dtype) -> Tensor:
     """Return the positions of all pixels relative to the centre, (P, D), x first."""
-    axes = [
-        torch.arange(n, device=device, dtype=dtype) - c
-        for n, c in zip(spatial, centre_of(spatial), strict=True)
-    ]
-    return torch.stack(torch.meshgrid(*axes, indexing="ij")[::-1], dim=-1).reshape(-1, len(spatial))
+    with torch.inference_mode(False):  # kept for later calls, which may want gradients
+        axes = [
+            torch.arange(n, device=device, dtype=dtype) - c
+            for n, c in zip(spatial, centre_of(spatial), strict=True)
+        ]
+        return torch.stack(torch.meshgrid(*axes, indexing="ij")[::-1], dim=-1).reshape(-1, len(spatial))
 
 
 def rotations_2d(angles: Tensor) -> Tensor:

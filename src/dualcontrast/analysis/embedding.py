@@ -1,0 +1,128 @@
+"""Embedding: a code of a run's images, laid out in the plane."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+import torch
+
+from dualcontrast.analysis.codes import codes_of
+from dualcontrast.analysis.figures import draw_embedding
+from dualcontrast.analysis.probes import is_test
+from dualcontrast.errors import RunError, nearest
+from dualcontrast.files import write_text
+from dualcontrast.methods import Codes
+from dualcontrast.progress import Progress, silent
+from dualcontrast.runs import RunFolder
+
+FEWEST = 5
+NAMES = {"umap": "UMAP", "tsne": "t-SNE", "pca": "PCA"}
+
+
+def embed(
+    run: RunFolder,
+    *,
+    code: Literal["content", "transformation"] = "content",
+    how: Literal["umap", "tsne", "pca"] = "umap",
+    limit: int = 5000,
+    weights: str = "best",
+    seed: int = 0,
+    device: str | torch.device = "cpu",
+    progress: Progress = silent,
+) -> np.ndarray:
+    """Lay out a code of a run's test images in the plane, and draw it coloured by content where that is known.
+
+    Writes figures/embedding_CODE_HOW.png, and beside it a CSV of the same name: row of the source, x, y, content.
+
+    Parameters
+    ----------
+    run
+        A trained run. Where it has no test images, all are taken.
+    code
+        Which code.
+    how
+        umap, tsne or pca.
+    limit
+        At most so many images, drawn at random.
+    weights
+        Which of the run's weights.
+    seed
+        Of the images drawn and of the layout.
+    device
+        Where images are encoded, if the run has no codes yet.
+    progress
+        Told of the images encoded.
+
+    Returns
+    -------
+    numpy.ndarray
+        (N, 2), float64.
+
+    Raises
+    ------
+    RunError
+        No such code or layout, too few images, or too short a code; or as `codes_of` does.
+    SourceError
+        As `codes_of` does.
+    """
+    if code not in Codes._fields:
+        raise RunError(f"no code is called {code}; {nearest(code, Codes._fields)}")
+    if how not in LAYOUTS:
+        raise RunError(f"no layout is called {how}; {nearest(how, LAYOUTS)}")
+    codes = codes_of(run, weights, device=device, progress=progress)
+    chosen = _chosen(codes.table, limit, seed)
+    vectors = getattr(codes, code)[chosen]
+    if len(vectors) < FEWEST:
+        raise RunError(
+            f"{run.path}: {len(vectors)} images are too few to lay out; it takes at least {FEWEST}"
+        )
+    if vectors.shape[1] < 2:
+        raise RunError(f"{run.path}: a {code} code of one number cannot be laid out in the plane")
+    progress(f"laying out by {NAMES[how]}", 0, None)
+    with warnings.catch_warnings():  # UMAP and numba remark on each other's versions, seeds and threads
+        warnings.simplefilter("ignore")
+        points = LAYOUTS[how](vectors, seed).astype(np.float64)
+    table = codes.table.iloc[chosen].reset_index(drop=True)
+    path = run.figure_path(f"embedding_{code}_{how}", weights)
+    draw_embedding(
+        points, table.get("content"), path, f"{NAMES[how]} of the {code} codes of {len(points):,} images"
+    )
+    known = table[[name for name in ("row", "content") if name in table]]
+    known.insert(1, "x", points[:, 0])
+    known.insert(2, "y", points[:, 1])
+    write_text(path.with_suffix(".csv"), known.to_csv(index=False))
+    return points
+
+
+def _chosen(table: pd.DataFrame, limit: int, seed: int) -> np.ndarray:
+    """Return the places of at most `limit` test images, or of any where none are for testing."""
+    test = is_test(table)
+    places = np.flatnonzero(test if test.any() else ~test)
+    return np.sort(np.random.default_rng(seed).permutation(places)[:limit])
+
+
+def _umap(vectors: np.ndarray, seed: int) -> np.ndarray:
+    from umap import UMAP
+
+    neighbours = min(15, len(vectors) - 1)
+    return np.asarray(UMAP(n_neighbors=neighbours, n_jobs=1, random_state=seed).fit_transform(vectors))
+
+
+def _tsne(vectors: np.ndarray, seed: int) -> np.ndarray:
+    from sklearn.manifold import TSNE
+
+    perplexity = min(30.0, (len(vectors) - 1) / 3)
+    return np.asarray(TSNE(perplexity=perplexity, random_state=seed).fit_transform(vectors))
+
+
+def _pca(vectors: np.ndarray, seed: int) -> np.ndarray:
+    from sklearn.decomposition import PCA
+
+    return np.asarray(PCA(2, random_state=seed).fit_transform(vectors))
+
+
+LAYOUTS: dict[str, Callable[[np.ndarray, int], np.ndarray]] = {"umap": _umap, "tsne": _tsne, "pca": _pca}

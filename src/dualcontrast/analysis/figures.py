@@ -1,0 +1,219 @@
+"""Figures: pairs, transfers and embeddings, drawn with matplotlib and written as PNG."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from torch import Tensor
+
+from dualcontrast.errors import MethodError
+from dualcontrast.files import written_whole
+from dualcontrast.methods import Pair
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+DPI = 150
+INCHES = 0.8  # side of an image within a mosaic
+# Ten colours chosen to be told apart with any colour vision: M. A. Petroff, arXiv:2107.02270.
+PALETTE = ["#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6"]
+PALETTE += ["#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd"]
+UNKNOWN = "#dddddd"
+LEGEND_CLASSES = 20
+
+
+def picture_of(image: Tensor) -> np.ndarray:
+    """Return an image as imshow takes it; a volume is shown by its central slice along z.
+
+    Parameters
+    ----------
+    image
+        A picture (C, H, W) in [0, 1], beyond which it is clipped, or a volume (C, D, H, W) of any range.
+
+    Returns
+    -------
+    numpy.ndarray
+        (H, W, 3) where there are three channels, else (H, W), the mean over channels. Values are in [0, 1]; the
+        slice of a volume is scaled by its lowest and highest.
+    """
+    pixels = image.detach().cpu().numpy().astype(np.float64)
+    if pixels.ndim == 4:
+        pixels = pixels[:, pixels.shape[1] // 2]
+        pixels -= pixels.min()
+        pixels /= pixels.max() or 1
+    pixels = pixels.clip(0, 1)
+    return pixels.transpose(1, 2, 0) if len(pixels) == 3 else pixels.mean(axis=0)
+
+
+def draw_pairs(pairs: Sequence[Pair], path: str | Path, count: int = 8) -> None:
+    """Draw what a method contrasts, as figures 2 and 9 of the paper: of each kind, the pairs column by column.
+
+    Parameters
+    ----------
+    pairs
+        The kinds of pairs that `Method.pairs` returns.
+    path
+        The PNG to write.
+    count
+        How many pairs of each kind are shown.
+
+    Raises
+    ------
+    MethodError
+        There are no pairs.
+    """
+    if not pairs:
+        raise MethodError("the method makes no contrastive pairs; choose one that does, such as dualcontrast")
+    columns = min(count, len(pairs[0].first))
+    width = max(INCHES * columns + 0.7, 5.0)
+    figure = _figure(width, (2 * INCHES + 0.5) * len(pairs))
+    for axes, pair in zip(figure.subplots(len(pairs), 1, squeeze=False)[:, 0], pairs, strict=True):
+        height = _show_mosaic(axes, [pair.first[:count], pair.second[:count]])
+        axes.set_yticks([height / 4, 3 * height / 4], ["first", "second"])
+        axes.set_title(textwrap.fill(pair.name, int(12 * width)), parse_math=False)
+    _save(figure, path)
+
+
+def draw_transfer_grid(
+    grid: Tensor, content_images: Tensor, transformation_images: Tensor, path: str | Path, title: str
+) -> None:
+    """Draw figure 3 of the paper: content stays along a row, transformation along a column.
+
+    Parameters
+    ----------
+    grid
+        (n, m, C, spatial...): the image in row i and column j has the content of the i-th content image and the
+        transformation of the j-th transformation image.
+    content_images, transformation_images
+        Where the codes come from, (n, C, spatial...) for the left-hand column and (m, C, spatial...) for the
+        top row.
+    path
+        The PNG to write.
+    title
+        Stands above the figure.
+    """
+    rows = [[None, *transformation_images]]
+    rows += [[content, *row] for content, row in zip(content_images, grid, strict=True)]
+    figure = _figure(max(INCHES * len(rows[0]) + 0.5, 5.0), INCHES * len(rows) + 0.9)
+    axes = figure.subplots()
+    _show_mosaic(axes, rows, first_apart=True)
+    axes.set_title(title, parse_math=False)
+    axes.xaxis.set_label_position("top")
+    axes.set_xlabel("transformation from the top row")
+    axes.set_ylabel("content from the left-hand column")
+    _save(figure, path)
+
+
+def draw_embedding(
+    points: np.ndarray, labels: Sequence[Any] | pd.Series | np.ndarray | None, path: str | Path, title: str
+) -> None:
+    """Draw points in the plane, coloured by label.
+
+    Up to ten classes have colours that are told apart with any colour vision. More share a continuous map, and
+    above twenty the figure states their number in place of a legend. Missing labels are grey.
+
+    Parameters
+    ----------
+    points
+        (N, 2).
+    labels
+        One a point, or None.
+    path
+        The PNG to write.
+    title
+        Stands above the figure.
+    """
+    figure = _figure(7.0, 5.5)
+    axes = figure.subplots()
+    axes.set_title(title, parse_math=False)
+    axes.set_aspect("equal", "datalim")
+    axes.set(xticks=[], yticks=[])
+    numbers, names = pd.factorize(pd.Series(np.zeros(len(points)) if labels is None else labels), sort=True)
+    colours = [*_colours(len(names)), UNKNOWN]
+    order = np.random.default_rng(0).permutation(len(points))  # else the last class would lie on top
+    axes.scatter(
+        *points[order].T,
+        s=np.clip(20_000 / max(len(points), 1), 5, 40),
+        c=[colours[number] for number in numbers[order]],
+        linewidths=0,
+    )
+    if labels is not None:
+        _add_legend(axes, [str(name) for name in names], colours, unknown=bool((numbers < 0).any()))
+    _save(figure, path)
+
+
+def _colours(classes: int) -> list[Any]:
+    from matplotlib import colormaps
+
+    if classes <= len(PALETTE):
+        return PALETTE[:classes]
+    return list(colormaps["turbo"](np.linspace(0.03, 0.97, classes)))
+
+
+def _add_legend(axes: Axes, names: list[str], colours: list[Any], unknown: bool) -> None:
+    from matplotlib.lines import Line2D
+
+    if len(names) > LEGEND_CLASSES:
+        axes.set_xlabel(f"{len(names)} classes, a colour each")
+        return
+    names = names + ["unknown"] * unknown
+    colours = colours[: len(names)] if not unknown else colours
+    handles = [Line2D([], [], linestyle="", marker="o", color=colour) for colour in colours]
+    texts = [textwrap.shorten(name, 24, placeholder="...") for name in names]
+    legend = axes.legend(handles, texts, loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
+    for text in legend.get_texts():
+        text.set_parse_math(False)
+
+
+def _show_mosaic(
+    axes: Axes, rows: Sequence[Sequence[Tensor | None] | Tensor], first_apart: bool = False
+) -> int:
+    """Show images side by side on white, None as a blank, and return the mosaic's height in pixels.
+
+    With `first_apart` there is a wider gap after the first row and the first column.
+    """
+    pictures = [[None if image is None else _coloured(image) for image in row] for row in rows]
+    height, width = next(p.shape[:2] for row in pictures for p in row if p is not None)
+    gap = max(1, max(height, width) // 16)
+    apart = 2 * gap if first_apart else 0
+    mosaic = np.ones(
+        (len(rows) * (height + gap) - gap + apart, len(pictures[0]) * (width + gap) - gap + apart, 3)
+    )
+    for i, row in enumerate(pictures):
+        top = i * (height + gap) + (apart if i else 0)
+        for j, picture in enumerate(row):
+            left = j * (width + gap) + (apart if j else 0)
+            if picture is not None:
+                mosaic[top : top + height, left : left + width] = picture
+    axes.imshow(mosaic)
+    axes.set(xticks=[], yticks=[])
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    return len(mosaic)
+
+
+def _coloured(image: Tensor) -> np.ndarray:
+    """Return a picture (H, W, 3), grey or not."""
+    picture = picture_of(image)
+    return picture if picture.ndim == 3 else np.repeat(picture[:, :, None], 3, axis=2)
+
+
+def _figure(width: float, height: float) -> Figure:
+    """Make a figure of a size in inches that belongs to no window and no global state."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure((width, height), dpi=DPI, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _save(figure: Figure, path: str | Path) -> None:
+    with written_whole(path) as temporary:
+        figure.savefig(temporary)

@@ -1,0 +1,170 @@
+"""Transfer: images with the content of one image and the transformation of another, and their swap score."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from dualcontrast.analysis.codes import inference, made_with_weights
+from dualcontrast.analysis.figures import draw_transfer_grid
+from dualcontrast.analysis.probes import is_test
+from dualcontrast.analysis.swap import can_swap, require_decoder, swap_score
+from dualcontrast.images import ImageSet
+from dualcontrast.methods import Batch, Codes, Method
+from dualcontrast.progress import Progress, silent
+from dualcontrast.runs import RunFolder
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """A grid of transfers.
+
+    Attributes
+    ----------
+    grid : Tensor
+        (n, m, C, spatial...): image (i, j) has the content of the i-th content image and the transformation of
+        the j-th transformation image.
+    content_rows, transformation_rows : tuple of int
+        Rows, in the source, of the images that give content (n) and transformation (m).
+    figure : pathlib.Path
+        The PNG of the grid.
+    swap : dict or None
+        The swap score, as `swap_score` returns it; None where the labels do not suffice for one.
+    """
+
+    grid: Tensor
+    content_rows: tuple[int, ...]
+    transformation_rows: tuple[int, ...]
+    figure: Path
+    swap: dict[str, Any] | None
+
+
+def transfer_grid(method: Method, content_images: Tensor, transformation_images: Tensor) -> Tensor:
+    """Decode every content code with every transformation code.
+
+    Parameters
+    ----------
+    method
+        A method in evaluation mode, on the device of the images.
+    content_images, transformation_images
+        (n, C, spatial...) and (m, C, spatial...).
+
+    Returns
+    -------
+    Tensor
+        decode(c_i, z_j) at (i, j), (n, m, C, spatial...).
+
+    Raises
+    ------
+    MethodError
+        The method has no decoder.
+    """
+    require_decoder(method)
+    with torch.no_grad():
+        content = method.encode(Batch.of(content_images)).content
+        transformation = method.encode(Batch.of(transformation_images)).transformation
+        n, m = len(content), len(transformation)
+        images = method.decode(Codes(content.repeat_interleave(m, dim=0), transformation.repeat(n, 1)))
+    return images.unflatten(0, (n, m))
+
+
+def transfer(
+    run: RunFolder,
+    *,
+    weights: str = "best",
+    count: int = 10,
+    seed: int = 0,
+    device: str | torch.device = "cpu",
+    progress: Progress = silent,
+) -> Transfer:
+    """Draw figure 3 of the paper for a run, and add the swap score to its scores where labels suffice.
+
+    Parameters
+    ----------
+    run
+        A trained run.
+    weights
+        Which of its weights.
+    count
+        Images that give content, and images that give transformation, at most.
+    seed
+        Of the choice of images and of the swap score.
+    device
+        Where to compute.
+    progress
+        Told of the classifier's steps and the images swapped.
+
+    Returns
+    -------
+    Transfer
+        The grid, where its images come from, its figure and the swap score.
+
+    Raises
+    ------
+    MethodError
+        The run's method has no decoder.
+    RunError, SourceError
+        The run lacks the weights, or its images are not there or have changed.
+    """
+    method = run.load_method(weights)
+    require_decoder(method)
+    images = run.images()
+    left, top = source_images(images, count, seed)
+    content_images, transformation_images = images.read(left), images.read(top)
+    with inference(method, device, seed):
+        grid = transfer_grid(method, content_images.to(device), transformation_images.to(device)).cpu()
+    figure = run.figure_path("transfer", weights)
+    title = f"Transfer by {run.recipe().method.name}"
+    draw_transfer_grid(grid, content_images, transformation_images, figure, title)
+    swap = None
+    if can_swap(images):
+        swap = swap_score(method, images, seed=seed, device=device, progress=progress)
+        _add_to_scores(run, weights, swap)
+    rows = images.table["row"]
+    return Transfer(grid, tuple(rows.iloc[left].tolist()), tuple(rows.iloc[top].tolist()), figure, swap)
+
+
+def source_images(images: ImageSet, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Choose test images that give content, and others that give transformation, at most `count` of either.
+
+    With content labels it is one image of each class, in the order of the classes; without, any. Where none are
+    for testing, all images may be chosen.
+
+    Returns
+    -------
+    tuple of numpy.ndarray
+        Places in `images`. The second are the first again where no other images are left.
+    """
+    rng = np.random.default_rng(seed)
+    test = is_test(images.table)
+    order = rng.permutation(np.flatnonzero(test if test.any() else ~test))
+    classes = _class_numbers(images.table)[order]
+    if (classes < 0).all():
+        first, second = order[:count], order[count : 2 * count]
+    else:
+        chosen = rng.permutation(np.unique(classes[classes >= 0]))[:count]
+        order, classes = order[np.isin(classes, chosen)], classes[np.isin(classes, chosen)]
+        taken = np.unique(classes, return_index=True)[1]
+        order, classes, first = np.delete(order, taken), np.delete(classes, taken), order[taken]
+        second = order[np.unique(classes, return_index=True)[1]]
+    return first, second if len(second) else first
+
+
+def _class_numbers(table: pd.DataFrame) -> np.ndarray:
+    """Return each image's content class by number, in the order of the labels, -1 where unknown, (N,)."""
+    if "content" not in table:
+        return np.full(len(table), -1)
+    return np.asarray(pd.factorize(table["content"], sort=True)[0])
+
+
+def _add_to_scores(run: RunFolder, weights: str, swap: dict[str, Any]) -> None:
+    """Store the swap score beside the other scores, but for those of weights that are no more."""
+    current = made_with_weights(run.scores_path(weights), run, weights)
+    scores = run.read_scores(weights) if current else None
+    run.write_scores({**(scores or {}), "swap": swap}, weights)

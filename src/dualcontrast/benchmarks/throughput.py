@@ -1,0 +1,203 @@
+"""How many images a second training does, beside the authors' own sequence of passes.
+
+The yardstick is the sequence of network passes of the authors' published MNIST script, written plainly: each
+batch is encoded and decoded, so is its rotated view, so is a permutation of it (whose reconstruction nobody
+uses); then two more permutations are encoded, decoded with a shared random latent, and encoded again; two
+backward passes and two Adam steps. It has their networks and data types, and no reading of data on either side.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.optim import Adam
+
+from dualcontrast.methods import Batch
+from dualcontrast.progress import Progress, silent
+from dualcontrast.training.recipe import read_recipe
+
+SHAPE = (1, 28, 28)
+BATCH_SIZE = 100
+CODE_SIZE = 10
+
+
+@dataclass(frozen=True)
+class Throughput:
+    """Images a second, medians over interleaved rounds.
+
+    Attributes
+    ----------
+    threads, rounds, steps
+        How it was timed: `steps` batches of 100 images a round and contestant.
+    authors_sequence, paper, authors_code
+        Images a second of the yardstick and of either preset.
+    paper_ratio, authors_code_ratio
+        Medians of the ratios to the yardstick, round by round.
+    """
+
+    threads: int
+    rounds: int
+    steps: int
+    authors_sequence: float
+    paper: float
+    authors_code: float
+    paper_ratio: float
+    authors_code_ratio: float
+
+    def as_dict(self) -> dict[str, float]:
+        """Return the figures by name."""
+        return asdict(self)
+
+
+def throughput(rounds: int = 5, steps: int = 100, progress: Progress = silent) -> Throughput:
+    """Time training on MNIST-like images, the contestants in turn within every round.
+
+    Parameters
+    ----------
+    rounds
+        Rounds that count; one more goes before them to warm up.
+    steps
+        Batches of 100 images a contestant and round.
+    progress
+        Told of rounds.
+    """
+    images = torch.rand(BATCH_SIZE, *SHAPE, generator=torch.Generator().manual_seed(0))
+    contestants = {
+        "authors_sequence": AuthorsSequence(),
+        "paper": _updates_of("paper"),
+        "authors_code": _updates_of("authors-code"),
+    }
+    rates: dict[str, list[float]] = {name: [] for name in contestants}
+    for each in range(rounds + 1):
+        progress("timing", each, rounds + 1)
+        for name, update in contestants.items():
+            rate = _timed(update, images, steps)
+            if each > 0:
+                rates[name].append(rate)
+    progress("timing", rounds + 1, rounds + 1)
+    yardstick = rates["authors_sequence"]
+    ratios = {
+        name: statistics.median(a / b for a, b in zip(rates[name], yardstick, strict=True)) for name in rates
+    }
+    return Throughput(
+        threads=torch.get_num_threads(),
+        rounds=rounds,
+        steps=steps,
+        **{name: round(statistics.median(values), 1) for name, values in rates.items()},
+        paper_ratio=round(ratios["paper"], 3),
+        authors_code_ratio=round(ratios["authors_code"], 3),
+    )
+
+
+def _timed(update: Callable[[Tensor], None], images: Tensor, steps: int) -> float:
+    start = time.perf_counter()
+    for _ in range(steps):
+        update(images)
+    return steps * len(images) / (time.perf_counter() - start)
+
+
+def _updates_of(preset: str) -> Callable[[Tensor], None]:
+    """Return the update of a preset, as the training loop makes it."""
+    method = read_recipe("mnist", {"preset": preset}).build(SHAPE)
+    optimizers = {phase: Adam(method.parameters_of(phase), 1e-4, fused=True) for phase in method.phases}
+
+    def update(images: Tensor) -> None:
+        for phase, optimizer in optimizers.items():
+            losses = method(Batch.of(images), phase)
+            optimizer.zero_grad()
+            losses.total.backward()
+            optimizer.step()
+
+    return update
+
+
+class AuthorsSequence(nn.Module):
+    """The networks and the sequence of passes of the authors' script for MNIST."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        blocks: list[nn.Module] = []
+        for inputs, outputs in ((1, 16), (16, 32), (32, 64)):
+            blocks += [nn.Conv2d(inputs, outputs, 5, 2, 1), nn.InstanceNorm2d(outputs), nn.ReLU(inplace=True)]
+        self.trunk = nn.Sequential(*blocks, nn.Flatten())
+        self.heads = nn.ModuleList(nn.Linear(256, CODE_SIZE) for _ in range(4))
+        self.code_layer = nn.Linear(CODE_SIZE, 256)
+        self.layers = nn.ModuleList(nn.Linear(512, 512) for _ in range(3))
+        self.output = nn.Linear(512, 28 * 28)
+        self.first = Adam(self.parameters(), 1e-4)
+        self.second = Adam([*self.trunk.parameters(), *self.heads.parameters()], 1e-4)
+
+    def encode(self, images: Tensor) -> list[Tensor]:
+        """Return mean and log-variance of z, then of c."""
+        features = self.trunk(images)
+        return [head(features) for head in self.heads]
+
+    def decode(self, z: Tensor, c: Tensor) -> Tensor:
+        """Return images; both codes pass the same first layer."""
+        hidden = torch.cat([F.relu(self.code_layer(z)), F.relu(self.code_layer(c))], dim=-1)
+        for layer in self.layers:
+            hidden = F.relu(layer(hidden))
+        return torch.sigmoid(self.output(hidden)).view(-1, *SHAPE)
+
+    def reconstruct(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Return a reconstruction from sampled latents, and the four heads."""
+        z, z_log, c, c_log = posterior = self.encode(images)
+        z_sample = z + torch.exp(0.5 * z_log) * torch.randn_like(z)
+        c_sample = c + torch.exp(0.5 * c_log) * torch.randn_like(c)
+        return self.decode(z_sample, c_sample), posterior
+
+    def forward(self, images: Tensor) -> None:
+        """Make one update: both steps."""
+        view = _rotated_together(images)
+        reconstruction, posterior = self.reconstruct(images)
+        z, _, c, _ = posterior
+        view_reconstruction, view_posterior = self.reconstruct(view)
+        z_neg, _, c_pos, _ = view_posterior
+        vae = _vae(reconstruction, images, posterior) + _vae(view_reconstruction, view, view_posterior)
+        _, (_, _, c_neg, _) = self.reconstruct(images[torch.randperm(len(images))])
+        loss = vae + _similarity(c, c_neg) + _distance(c, c_pos) + _similarity(z, z_neg)
+        _ = [term.item() for term in (loss, vae, loss, vae)]  # the script logs four numbers a step
+        self.first.zero_grad()
+        loss.backward(retain_graph=True)
+        self.first.step()
+
+        latents = torch.randn(len(images), CODE_SIZE)
+        first = self.encode(images[torch.randperm(len(images))])[2].detach()
+        second = self.encode(images[torch.randperm(len(images))])[2].detach()
+        z_first = self.encode(self.decode(latents, first))[0]
+        z_second = self.encode(self.decode(latents, second))[0]
+        positive = _distance(z_first, z_second)
+        self.second.zero_grad()
+        positive.backward()
+        self.second.step()
+
+
+def _rotated_together(images: Tensor) -> Tensor:
+    """Turn a batch by one angle, nearest neighbour."""
+    angle = torch.deg2rad(180 * torch.rand(()) - 90)
+    zero = torch.zeros(())
+    matrix = torch.stack([angle.cos(), -angle.sin(), zero, angle.sin(), angle.cos(), zero]).reshape(1, 2, 3)
+    grid = F.affine_grid(matrix, [1, *images.shape[1:]], align_corners=False).expand(len(images), -1, -1, -1)
+    return F.grid_sample(images, grid, mode="nearest", align_corners=False)
+
+
+def _vae(reconstruction: Tensor, images: Tensor, posterior: list[Tensor]) -> Tensor:
+    loss = F.mse_loss(reconstruction, images)
+    z, z_log, c, c_log = posterior
+    for mean, log in ((z, z_log), (c, c_log)):
+        loss = loss + 0.01 * (-0.5 - log + 0.5 * (mean**2 + log.exp() ** 2)).sum() / images.numel()
+    return loss
+
+
+def _similarity(first: Tensor, second: Tensor) -> Tensor:
+    return F.cosine_similarity(first, second).abs().sum() / first.numel()
+
+
+def _distance(first: Tensor, second: Tensor) -> Tensor:
+    return (1 - F.cosine_similarity(first, second).abs()).sum() / first.numel()

@@ -1,0 +1,217 @@
+"""The verbs. Each imports what it needs when it runs, so that help answers at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from dualcontrast import __version__
+from dualcontrast.cli.console import Console, from_here
+from dualcontrast.errors import RunError
+
+app = typer.Typer(
+    name="dualcontrast",
+    help="Tell, without labels, what an image shows from the state it is in.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, made by train.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Print no progress and no words.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
+Weights = Annotated[
+    str, typer.Option(help="best (lowest validation loss), last, or epoch-N where training kept them.")
+]
+Key = Annotated[str | None, typer.Option(help="Name of the array of images in an .npz or .h5 file.")]
+Labels = Annotated[str | None, typer.Option(help="Name of the array of content labels in such a file.")]
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    if version:
+        print(__version__)
+        raise typer.Exit
+
+
+@app.command()
+def train(
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="Where the images are.")],
+    out: Annotated[Path, typer.Option(metavar="RUN", help="The run folder to make.")],
+    recipe: Annotated[str, typer.Option(help="A packaged recipe (images, mnist, linemod), or a file.")] = "images",
+    method: Annotated[str | None, typer.Option(help="Take this method in place of the recipe's.")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting of the recipe.")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(help="Train for so many epochs.")] = None,
+    minutes: Annotated[float | None, typer.Option(help="Stop after so many minutes of training.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Use so many images, drawn at random.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of everything that is random.")] = None,
+    key: Key = None,
+    labels: Labels = None,
+    device: Device = "auto",
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's last checkpoint.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run that is there.")] = False,
+    show_pairs: Annotated[
+        bool, typer.Option("--show-pairs", help="Draw which pairs are made of a batch: figures/pairs.png.")
+    ] = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Train a method on images, and keep it in a run folder.
+
+    SOURCE is an .npy, .npz or .h5 file, a folder of pictures (one subfolder a class, or flat), a folder with
+    MNIST's IDX files or the name mnist, the LineMod renders, or a BOP folder.
+    """
+    from dualcontrast import api
+    from dualcontrast.training.recipe import merged, parse_changes
+
+    settings = parse_changes(set_ or [])
+    stated = {"epochs": epochs, "minutes": minutes, "limit": limit, "seed": seed}
+    training = {name: value for name, value in stated.items() if value is not None}
+    if training:
+        settings = merged(settings, {"training": training})
+    if method is not None:
+        settings = merged(settings, {"method": {"name": method}})
+    console = Console(quiet, as_json)
+    with console.progress() as progress:
+        run = api.train(
+            source,
+            out=out,
+            recipe=recipe,
+            settings=settings,
+            device=device,
+            resume=resume,
+            overwrite=overwrite,
+            show_pairs=show_pairs,
+            progress=progress,
+            **_stated_options(key, labels),
+        )
+    console.result({"run": str(run.path), **run.read_log()[-1]}, _told_of_training(run))
+
+
+@app.command()
+def encode(
+    run: RunArgument,
+    source: Annotated[
+        str | None, typer.Argument(metavar="[SOURCE]", help="Other images; the run's own if left out.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for the codes; RUN/codes if left out.")] = None,
+    weights: Weights = "best",
+    key: Key = None,
+    labels: Labels = None,
+    device: Device = "cpu",
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write the content and the transformation code of every image."""
+    from dualcontrast import api
+
+    from dualcontrast.runs import write_codes
+
+    console = Console(quiet, as_json)
+    loaded = api.load(run)
+    if source is not None and out is None:
+        raise RunError("codes of another source need a folder of their own: say which with --out")
+    with console.progress() as progress:
+        codes = loaded.encode(
+            source, weights=weights, device=device, progress=progress, **_stated_options(key, labels)
+        )
+    folder = out or loaded.codes_folder(weights)
+    if out is not None:
+        write_codes(out, codes)
+    told = f"{len(codes.table)} images encoded: {from_here(folder)} holds content.npy, transformation.npy and "
+    console.result({"codes": str(folder), "images": len(codes.table)}, [told + "table.csv"])
+
+
+@app.command()
+def evaluate(
+    run: RunArgument,
+    weights: Weights = "best",
+    device: Device = "cpu",
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Score the codes: what can be told of content and transformation from either of them."""
+    from dualcontrast import api
+    from dualcontrast.analysis.scores import describe
+
+    console = Console(quiet, as_json)
+    loaded = api.load(run)
+    with console.progress() as progress:
+        scores = loaded.evaluate(weights=weights, device=device, progress=progress)
+    console.result(scores, [*describe(scores), f"All figures: {from_here(loaded.scores_path(weights))}"])
+
+
+@app.command()
+def transfer(
+    run: RunArgument,
+    weights: Weights = "best",
+    count: Annotated[int, typer.Option(help="Images along each side of the grid.", min=2, max=30)] = 10,
+    seed: Annotated[int, typer.Option(help="Seed of the choice of images.")] = 0,
+    device: Device = "cpu",
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Draw every content in every transformation (figure 3 of the paper), and score such hybrids."""
+    from dualcontrast import api
+
+    console = Console(quiet, as_json)
+    with console.progress() as progress:
+        done = api.load(run).transfer(
+            weights=weights, count=count, seed=seed, device=device, progress=progress
+        )
+    console.result(
+        {"figure": str(done.figure), "swap": done.swap}, [*done.describe(), f"Grid: {from_here(done.figure)}"]
+    )
+
+
+@app.command()
+def embed(
+    run: RunArgument,
+    code: Annotated[str, typer.Option(help="content or transformation.")] = "content",
+    how: Annotated[str, typer.Option(help="umap, tsne or pca.")] = "umap",
+    limit: Annotated[int, typer.Option(help="Draw at most so many images.", min=3)] = 5000,
+    weights: Weights = "best",
+    seed: Annotated[int, typer.Option(help="Seed of the embedding.")] = 0,
+    device: Device = "cpu",
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Draw a code in the plane, coloured by label where there are labels."""
+    from dualcontrast import api
+
+    console = Console(quiet, as_json)
+    loaded = api.load(run)
+    with console.progress() as progress:
+        points = loaded.embed(
+            code=code, how=how, limit=limit, weights=weights, seed=seed, device=device, progress=progress
+        )
+    figure = loaded.figure_path(f"embedding_{code}_{how}")
+    console.result({"figure": str(figure), "images": len(points)}, [f"Embedding: {from_here(figure)}"])
+
+
+def _stated_options(key: str | None, labels: str | None) -> dict[str, Any]:
+    """Return the options of a reader that were given."""
+    return {name: value for name, value in (("key", key), ("labels", labels)) if value is not None}
+
+
+def _told_of_training(run: Any) -> list[str]:
+    log = run.read_log()
+    last = log[-1]
+    epochs = [line for line in log if "loss" in line]
+    told = [
+        f"{last['images_seen']:,} images seen in {last['step']:,} steps and {last['seconds'] / 60:.1f} minutes; "
+        f"stopped by {last['stopped']} in epoch {max(last['epoch'], 1)}"
+    ]
+    if epochs:
+        loss = ", ".join(f"{name} {value:.4g}" for name, value in epochs[-1]["loss"].items())
+        told.append(f"Loss in the last whole epoch: {loss}")
+    told.append(f"Next: dualcontrast evaluate {from_here(run.path)}")
+    return told

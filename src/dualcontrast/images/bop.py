@@ -1,0 +1,148 @@
+"""LineMod in the format of the BOP benchmark: rendered pictures, cropped to the object by its mask."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from dualcontrast.errors import SourceError
+from dualcontrast.images.folder import load_picture
+from dualcontrast.images.imageset import ImageSet
+from dualcontrast.images.linemod import fixed_split
+
+# The paper, appendix A.4.2.
+PADDING = 8
+SIDE = 64
+TRAIN_SHARE = Fraction(1000, 1313)
+
+MASKS = (
+    "mask",
+    "mask_visib",
+)  # of the whole object, and of what is seen of it: the same where it stands alone
+FIRST_INSTANCE = "_000000"  # ends the names of masks: each training picture shows one object
+
+NAMES = {
+    1: "ape",
+    2: "benchvise",
+    3: "bowl",
+    4: "cam",
+    5: "can",
+    6: "cat",
+    7: "cup",
+    8: "driller",
+    9: "duck",
+    10: "eggbox",
+    11: "glue",
+    12: "holepuncher",
+    13: "iron",
+    14: "lamp",
+    15: "phone",
+}
+
+
+class BopImages(ImageSet):
+    """Objects cut out of pictures, read when they are asked for."""
+
+    def __init__(self, folder: Path, table: pd.DataFrame) -> None:
+        self._folder = folder
+        self.source = str(folder)
+        self.shape = (3, SIDE, SIDE)
+        self.pixel_size = None
+        self.table = table
+
+    def _read(self, index: np.ndarray) -> np.ndarray:
+        stored = np.empty((len(index), *self.shape), np.uint8)
+        rows = self.table.iloc[index]
+        for place, (file, mask) in enumerate(zip(rows["file"], rows["mask"], strict=True)):
+            stored[place] = cut_out(self._folder / file, self._folder / mask)
+        return stored
+
+
+def is_bop(folder: Path) -> bool:
+    """Tell whether a folder holds objects as BOP stores them."""
+    return any((place / "rgb").is_dir() for place in _object_folders(folder))
+
+
+def open_bop(folder: Path) -> ImageSet:
+    """Open a folder of BOP's LineMod training pictures; they are only listed, and read when asked for.
+
+    Parameters
+    ----------
+    folder
+        Holds 000001/rgb/*.png and 000001/mask/*_000000.png (or mask_visib) for each object, itself or in its
+        subfolder `train`.
+
+    Raises
+    ------
+    SourceError
+        A picture has no mask, or a mask no picture.
+    """
+    tables = [_object_table(folder, place) for place in _object_folders(folder)]
+    table: pd.DataFrame = pd.concat(tables, ignore_index=True)
+    table.insert(0, "row", np.arange(len(table)))
+    return BopImages(folder, table)
+
+
+def cut_out(path: Path, mask_path: Path) -> np.ndarray:
+    """Cut an object out of a picture, as the paper does (appendix A.4.2).
+
+    The bounding box of the mask is grown by 8 pixels on each side, with zeros where it leaves the picture, so
+    that the object stays in the middle; then it is resized to 64 x 64, whatever its proportions.
+
+    Returns
+    -------
+    numpy.ndarray
+        uint8, (3, 64, 64).
+
+    Raises
+    ------
+    SourceError
+        A file cannot be read, the mask is empty, or the two differ in size.
+    """
+    picture, mask = load_picture(path), load_picture(mask_path)
+    if picture.size != mask.size:
+        raise SourceError(f"{mask_path}: has another size than {path}; get both files anew")
+    box = mask.convert("L").getbbox()
+    if box is None:
+        raise SourceError(f"{mask_path}: the mask is empty; take it and its picture away")
+    left, top, right, bottom = box
+    grown = (left - PADDING, top - PADDING, right + PADDING, bottom + PADDING)
+    cut = picture.convert("RGB").crop(grown).resize((SIDE, SIDE), Image.Resampling.BILINEAR)
+    return np.moveaxis(np.asarray(cut), -1, 0)
+
+
+def _object_folders(folder: Path) -> list[Path]:
+    base = folder / "train" if (folder / "train").is_dir() else folder
+    return sorted(place for place in base.iterdir() if len(place.name) == 6 and place.name.isdecimal())
+
+
+def _object_table(folder: Path, place: Path) -> pd.DataFrame:
+    """List the pictures of one object, and their masks."""
+    pictures = place / "rgb"
+    masks = next((place / name for name in MASKS if (place / name).is_dir()), place / MASKS[0])
+    numbers = sorted(path.stem for path in pictures.glob("*.png"))
+    masked = {path.stem.removesuffix(FIRST_INSTANCE) for path in masks.glob(f"*{FIRST_INSTANCE}.png")}
+    if not numbers:
+        raise SourceError(f"{pictures}: no pictures there; get them anew, or take {place.name} away")
+    for number in numbers:
+        if number not in masked:
+            mask = masks / f"{number}{FIRST_INSTANCE}.png"
+            raise SourceError(f"{mask}: missing; get it anew, or take its picture away")
+    for number in sorted(masked.difference(numbers)):
+        raise SourceError(f"{pictures / number}.png: missing; get it anew, or take its mask away")
+    name = NAMES.get(int(place.name), str(int(place.name)))
+    table: pd.DataFrame = pd.DataFrame(
+        {
+            "split": fixed_split(name, len(numbers), TRAIN_SHARE),
+            "content": name,
+            "file": [(pictures / f"{number}.png").relative_to(folder).as_posix() for number in numbers],
+            "mask": [
+                (masks / f"{number}{FIRST_INSTANCE}.png").relative_to(folder).as_posix() for number in numbers
+            ],
+        }
+    )
+    return table

@@ -1,0 +1,102 @@
+"""The terms of the objectives, against loops over pairs and pixels."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from dualcontrast.methods.losses import (
+    cosine_distance_loss,
+    cosine_similarity_loss,
+    line_distance_loss,
+    squared_error,
+)
+
+
+def cosine(first: list[float], second: list[float]) -> float:
+    dot = sum(a * b for a, b in zip(first, second, strict=True))
+    lengths = [math.sqrt(sum(a * a for a in code)) for code in (first, second)]
+    return dot / (lengths[0] * lengths[1])
+
+
+@pytest.fixture
+def codes() -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    first = torch.randn(9, 6, generator=generator, dtype=torch.float64)
+    return first, 3 * torch.randn(9, 6, generator=generator, dtype=torch.float64)
+
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+TERMS: dict[Loss, Callable[[float], float]] = {
+    cosine_similarity_loss: abs,
+    cosine_distance_loss: lambda cos: abs(1 - cos),
+    line_distance_loss: lambda cos: 1 - abs(cos),
+}
+
+
+@pytest.mark.parametrize("loss", TERMS, ids=lambda loss: loss.__name__)
+def test_a_contrastive_term_is_the_mean_over_pairs(loss: Loss, codes: tuple[Tensor, Tensor]) -> None:
+    pairs = list(zip(codes[0].tolist(), codes[1].tolist(), strict=True))
+    assert any(cosine(*pair) < 0 for pair in pairs)  # so that the signs matter
+    expected = sum(TERMS[loss](cosine(*pair)) for pair in pairs) / len(pairs)
+    assert loss(*codes).shape == ()
+    assert loss(*codes).item() == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("loss", TERMS, ids=lambda loss: loss.__name__)
+def test_a_contrastive_term_does_not_see_the_length_of_codes(
+    loss: Loss, codes: tuple[Tensor, Tensor]
+) -> None:
+    torch.testing.assert_close(loss(5 * codes[0], 0.1 * codes[1]), loss(*codes))
+
+
+@pytest.mark.parametrize(
+    ("loss", "equal", "opposite", "orthogonal"),
+    [
+        (cosine_similarity_loss, 1, 1, 0),
+        (cosine_distance_loss, 0, 2, 1),
+        (line_distance_loss, 0, 0, 1),
+    ],
+    ids=["similarity", "cosine", "line"],
+)
+def test_equal_opposite_and_orthogonal_codes(
+    loss: Loss, equal: float, opposite: float, orthogonal: float
+) -> None:
+    code, other = torch.tensor([[3.0, 4.0]]), torch.tensor([[-4.0, 3.0]])
+    assert loss(code, 2 * code).item() == pytest.approx(equal, abs=1e-6)
+    assert loss(code, -code).item() == pytest.approx(opposite, abs=1e-6)
+    assert loss(code, other).item() == pytest.approx(orthogonal, abs=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(4, 1, 5, 6), (3, 2, 4, 4, 4)])
+def test_squared_error_per_image_is_half_the_sum_over_pixels(shape: tuple[int, ...]) -> None:
+    images, reconstructions = torch.rand(2, *shape, generator=torch.Generator().manual_seed(0))
+    sums = []
+    for image, reconstruction in zip(images, reconstructions, strict=True):
+        pairs = zip(image.flatten().tolist(), reconstruction.flatten().tolist(), strict=True)
+        sums.append(sum((a - b) ** 2 for a, b in pairs))
+    per_image = squared_error(reconstructions, images, "image")
+    assert per_image.item() == pytest.approx(0.5 * sum(sums) / shape[0], rel=1e-5)
+    pixels = math.prod(shape[1:])
+    per_pixel = squared_error(reconstructions, images, "pixel")
+    assert per_pixel.item() == pytest.approx(sum(sums) / shape[0] / pixels, rel=1e-5)
+
+
+def test_squared_error_per_image_is_a_gaussians_negative_log_likelihood_but_for_a_constant() -> None:
+    images, first, second = torch.rand(3, 2, 1, 3, 3, generator=torch.Generator().manual_seed(1)).numpy()
+
+    def negative_log_likelihood(mean: np.ndarray) -> float:
+        return float(np.mean(np.sum(0.5 * (images - mean) ** 2 + 0.5 * np.log(2 * np.pi), axis=(1, 2, 3))))
+
+    losses = [
+        squared_error(torch.from_numpy(mean), torch.from_numpy(images), "image").item()
+        for mean in (first, second)
+    ]
+    difference = negative_log_likelihood(first) - negative_log_likelihood(second)
+    assert losses[0] - losses[1] == pytest.approx(difference, rel=1e-4)

@@ -1,0 +1,246 @@
+"""The interface of every method in the registry: a new method is tested by being registered."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from dualcontrast.errors import DualContrastError, MethodError
+from dualcontrast.methods import METHODS, Batch, Codes, Losses, Method, MethodSettings
+from dualcontrast.training.recipe import Recipe, recipe_of
+
+GREY, COLOUR, VOLUME = (1, 16, 16), (3, 16, 16), (1, 16, 16, 16)
+PRESETS = [(name, preset) for name, method in METHODS.items() for preset in method.presets]
+COUNT = 6
+
+
+def recipe_for(name: str, preset: str = "paper") -> Recipe:
+    return recipe_of({"method": {"name": name}, "preset": preset})
+
+
+def built(name: str, shape: tuple[int, ...] = GREY, preset: str = "paper") -> Method:
+    torch.manual_seed(0)
+    return recipe_for(name, preset).build(shape)
+
+
+def batch_of(shape: tuple[int, ...], count: int = COUNT, seed: int = 0) -> Batch:
+    return Batch.of(torch.rand(count, *shape, generator=torch.Generator().manual_seed(seed)))
+
+
+# ---- what holds for every method
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_settings_and_presets_are_told(name: str) -> None:
+    method = METHODS[name]
+    assert issubclass(method.Settings, MethodSettings)
+    assert all(field.description for field in method.Settings.model_fields.values())
+    assert "paper" in method.presets
+    assert method.__doc__
+
+
+@pytest.mark.parametrize("shape", [GREY, COLOUR, VOLUME], ids=["grey", "colour", "volume"])
+@pytest.mark.parametrize(("name", "preset"), PRESETS)
+def test_each_phase_states_an_objective_that_moves_its_parameters(
+    name: str, preset: str, shape: tuple[int, ...]
+) -> None:
+    try:
+        method = built(name, shape, preset)
+    except DualContrastError as refusal:
+        pytest.skip(f"not for such images: {refusal}")
+    assert method.phases
+    assert len(set(method.phases)) == len(method.phases)
+    stepped: set[int] = set()
+    for phase in method.phases:
+        parameters = method.parameters_of(phase)
+        assert len({id(p) for p in parameters}) == len(parameters) > 0
+        method.zero_grad()
+        losses = method(batch_of(shape), phase)
+        assert isinstance(losses, Losses)
+        assert losses.parts.keys() == losses.weights.keys()
+        assert all(part.shape == () for part in losses.parts.values())
+        weighted = sum(losses.weights[part] * value.item() for part, value in losses.parts.items())
+        assert losses.total.item() == pytest.approx(weighted, rel=1e-5)
+        losses.total.backward()
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        assert len(gradients) == len(parameters)  # gradient averaging waits for every one of them
+        assert all(gradient.isfinite().all() for gradient in gradients)
+        assert any(gradient.abs().max() > 0 for gradient in gradients)
+        stepped |= {id(p) for p in parameters}
+    assert stepped == {id(p) for p in method.parameters() if p.requires_grad}
+
+
+@pytest.mark.parametrize(("name", "preset"), PRESETS)
+def test_an_objective_repeats_with_the_seed(name: str, preset: str) -> None:
+    method = built(name, preset=preset)
+    for phase in method.phases:
+        totals = []
+        for seed in (3, 3, 4):
+            torch.manual_seed(seed)
+            totals.append(method(batch_of(GREY), phase).total.item())
+        assert totals[0] == totals[1] != totals[2]
+
+
+@pytest.mark.parametrize(("name", "preset"), PRESETS)
+def test_mixed_precision_gives_a_finite_objective(name: str, preset: str) -> None:
+    method = built(name, preset=preset)
+    for phase in method.phases:
+        with torch.autocast("cpu", torch.bfloat16):
+            total = method(batch_of(GREY), phase).total
+        assert total.isfinite()
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_steps_on_one_batch_make_the_objective_smaller(name: str) -> None:
+    method = built(name)
+    batch = batch_of(GREY, count=16)
+    optimizers = {phase: torch.optim.Adam(method.parameters_of(phase), 1e-3) for phase in method.phases}
+    totals = []
+    for _ in range(40):
+        for phase, optimizer in optimizers.items():
+            optimizer.zero_grad()
+            total = method(batch, phase).total
+            total.backward()
+            optimizer.step()
+            if phase == method.phases[0]:
+                totals.append(total.item())
+    assert sum(totals[-5:]) < 0.95 * sum(totals[:5])
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_codes_have_the_stated_sizes_and_are_the_same_each_time(name: str) -> None:
+    method, sizes = built(name).eval(), recipe_for(name).method
+    batch = batch_of(GREY)
+    codes = method.encode(batch)
+    assert isinstance(codes, Codes)
+    assert codes.content.shape == (COUNT, sizes.content_size)
+    assert codes.transformation.shape == (COUNT, sizes.transformation_size)
+    assert all(code.isfinite().all() for code in codes)
+    for code, again, drawn in zip(codes, method.encode(batch), method.sample(batch), strict=True):
+        assert torch.equal(code, again)
+        assert drawn.shape == code.shape
+        assert len(code.unique(dim=0)) == COUNT  # other images, other codes
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_code_of_an_image_does_not_depend_on_its_batch(name: str) -> None:
+    method = built(name).eval()
+    images = batch_of(GREY).images
+    together = method.encode(Batch.of(images))
+    for i in range(COUNT):
+        alone = method.encode(Batch.of(images[i : i + 1]))
+        torch.testing.assert_close(alone.content[0], together.content[i], atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(alone.transformation[0], together.transformation[i], atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_decoding_makes_images_in_the_range_of_the_data_or_says_who_does(name: str) -> None:
+    method = built(name).eval()
+    codes = method.encode(batch_of(GREY))
+    if not method.has_decoder:
+        with pytest.raises(MethodError, match="has no decoder"):
+            method.decode(codes)
+        return
+    images = method.decode(codes)
+    assert images.shape == (COUNT, *GREY)
+    assert images.min() >= 0
+    assert images.max() <= 1
+    assert torch.equal(images, method.decode(codes))
+    for other in (
+        Codes(codes.content.roll(1, 0), codes.transformation),
+        Codes(codes.content, codes.transformation.roll(1, 0) + 1),
+    ):
+        assert not torch.allclose(method.decode(other), images, atol=1e-6)  # both codes are used
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_views_and_pairs_are_images(name: str) -> None:
+    method = built(name)
+    batch = batch_of(GREY)
+    view = method.view(batch.images)
+    assert view.shape == batch.images.shape
+    assert not torch.allclose(view, batch.images, atol=1e-3)
+    for pair in method.pairs(batch):
+        assert pair.name
+        assert pair.first.shape == pair.second.shape == batch.images.shape
+        assert pair.first.isfinite().all()
+        assert pair.second.isfinite().all()
+
+
+@pytest.mark.parametrize(("name", "preset"), PRESETS)
+def test_weights_give_the_same_codes_in_a_new_method(name: str, preset: str, tmp_path: Path) -> None:
+    method = built(name, preset=preset).eval()
+    state = {key: value.clone() for key, value in method.state_dict().items()}
+    save_file(state, tmp_path / "weights.safetensors")
+    other = recipe_for(name, preset).build(GREY).eval()
+    before = other.encode(batch_of(GREY))
+    other.load_state_dict(load_file(tmp_path / "weights.safetensors"))
+    expected = method.encode(batch_of(GREY))
+    for code, wanted, fresh in zip(other.encode(batch_of(GREY)), expected, before, strict=True):
+        assert torch.equal(code, wanted)
+        assert not torch.equal(fresh, wanted)
+
+
+# ---- the parts of the interface themselves
+
+
+def test_a_method_without_a_decoder_names_itself_and_one_that_has_one() -> None:
+    class OnlyCodes(Method):
+        has_decoder = False
+
+    with pytest.raises(MethodError, match=r"OnlyCodes has no decoder.*dualcontrast"):
+        OnlyCodes().decode(Codes(torch.zeros(1, 2), torch.zeros(1, 2)))
+
+
+def test_by_default_every_parameter_is_stepped_and_nothing_is_paired_or_random() -> None:
+    class Constant(Method):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = torch.nn.Linear(2, 2)
+
+        def encode(self, batch: Batch) -> Codes:
+            return Codes(batch.images.flatten(1), batch.images.flatten(1))
+
+    method, batch = Constant(), batch_of((1, 2))
+    assert method.phases == ("main",)
+    assert method.parameters_of("main") == list(method.parameters())
+    assert method.pairs(batch) == []
+    assert torch.equal(method.sample(batch).content, method.encode(batch).content)
+
+
+def test_a_batch_knows_its_length_and_moves_whole() -> None:
+    poses = torch.eye(3).expand(4, 3, 3)
+    batch = Batch(torch.rand(4, 1, 2, 2), torch.tensor([5, 2, 0, 1]), pose=poses, epoch=3, step=17)
+    moved = batch.to(torch.device("meta"))
+    assert moved.pose is not None
+    assert len(batch) == len(moved) == 4
+    assert {moved.images.device.type, moved.index.device.type, moved.pose.device.type} == {"meta"}
+    assert moved.ctf is None
+    assert (moved.epoch, moved.step) == (3, 17)
+    assert batch.images.device.type == "cpu"
+
+
+def test_a_batch_of_images_alone_counts_them() -> None:
+    batch = Batch.of(torch.rand(3, 1, 2, 2))
+    assert batch.index.tolist() == [0, 1, 2]
+    assert batch.ctf is None
+    assert batch.pose is None
+
+
+def test_the_total_is_the_weighted_sum_and_carries_gradients() -> None:
+    first, second = torch.tensor(2.0, requires_grad=True), torch.tensor(5.0, requires_grad=True)
+    losses = Losses()
+    losses.add("first", first, 3.0)
+    losses.add("second", second, 0.5)
+    assert losses.total.item() == 8.5
+    losses.total.backward()
+    assert (first.grad, second.grad) == (3.0, 0.5)
+    assert losses.parts == {"first": first, "second": second}
+
+
+def test_losses_do_not_share_their_parts() -> None:
+    Losses().add("a", torch.tensor(1.0), 1.0)
+    assert Losses().parts == {}

@@ -1,0 +1,102 @@
+"""Files are there whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from dualcontrast.files import write_json, write_text, written_whole
+
+
+@pytest.fixture
+def umask() -> Iterator[None]:
+    """Put the process's mask back, whatever a test sets."""
+    before = os.umask(0o022)
+    yield
+    os.umask(before)
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_file_is_moved_into_place_on_leaving(tmp_path: Path) -> None:
+    path = tmp_path / "a" / "b" / "codes.npy"
+    with written_whole(path) as temporary:
+        assert temporary.parent == path.parent  # a rename is whole only within one file system
+        assert temporary.suffix == ".npy"
+        temporary.write_bytes(b"new")
+        assert not path.exists()
+    assert path.read_bytes() == b"new"
+    assert names(path.parent) == ["codes.npy"]
+
+
+def test_readers_see_the_old_file_until_the_new_one_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "scores.json"
+    path.write_text("old")
+    with written_whole(path) as temporary:
+        temporary.write_text("ne")
+        assert path.read_text() == "old"
+        temporary.write_text("new")
+    assert path.read_text() == "new"
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+@pytest.mark.parametrize("before", ["old", None])
+def test_an_error_inside_leaves_what_was_there_and_nothing_else(
+    tmp_path: Path, error: type[BaseException], before: str | None
+) -> None:
+    path = tmp_path / "config.yaml"
+    if before is not None:
+        path.write_text(before)
+    with pytest.raises(error), written_whole(path) as temporary:
+        temporary.write_text("half of the n")
+        raise error
+    assert names(tmp_path) == ([] if before is None else ["config.yaml"])
+    if before is not None:
+        assert path.read_text() == before
+
+
+def test_a_writer_that_makes_no_file_at_all_leaves_the_old_one(tmp_path: Path) -> None:
+    path = tmp_path / "figure.png"
+    path.write_text("old")
+    with pytest.raises(FileNotFoundError), written_whole(path) as temporary:
+        temporary.unlink()
+    assert path.read_text() == "old"
+    assert names(tmp_path) == ["figure.png"]
+
+
+@pytest.mark.usefixtures("umask")
+@pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o027, 0o640), (0o077, 0o600), (0o002, 0o664)])
+def test_permissions_follow_the_umask(tmp_path: Path, mask: int, mode: int) -> None:
+    os.umask(mask)
+    write_text(tmp_path / "log.jsonl", "")
+    assert stat.S_IMODE((tmp_path / "log.jsonl").stat().st_mode) == mode
+    assert os.umask(mask) == mask  # asking for the mask did not change it
+
+
+def test_text_is_utf8(tmp_path: Path) -> None:
+    write_text(tmp_path / "a.txt", "Å\nü\n")
+    assert (tmp_path / "a.txt").read_bytes() == "Å\nü\n".encode()
+
+
+def test_json_comes_back_and_ends_in_a_newline(tmp_path: Path) -> None:
+    value = {"content": {"gap": 0.5, "chance": None}, "list": [1, 2.5, "Å", True], "empty": {}}
+    write_json(tmp_path / "scores.json", value)
+    text = (tmp_path / "scores.json").read_text(encoding="utf-8")
+    assert json.loads(text) == value
+    assert text.endswith("}\n")
+
+
+def test_what_json_cannot_hold_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "scores.json"
+    write_json(path, {"a": 1})
+    with pytest.raises(TypeError):
+        write_json(path, {"a": object()})
+    assert json.loads(path.read_text()) == {"a": 1}
+    assert names(tmp_path) == ["scores.json"]
