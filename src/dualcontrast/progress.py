@@ -8,7 +8,7 @@ from typing import Protocol
 class Progress(Protocol):
     """Called now and then by long work."""
 
-    def __call__(self, what: str, done: int, total: int | None, **numbers: float) -> None:
+    def __call__(self, what: str, done: int, total: int | None, /, **numbers: float) -> None:
         """Report progress.
 
         Parameters
@@ -22,5 +22,5 @@ class Progress(Protocol):
         """
 
 
-def silent(what: str, done: int, total: int | None, **numbers: float) -> None:
+def silent(what: str, done: int, total: int | None, /, **numbers: float) -> None:
     """Report to nobody."""

@@ -304,7 +304,7 @@ def read_codes(folder: Path) -> SavedCodes:
             name: np.load(folder / f"{name}.npy")
             for name in ("content", "transformation", "content_latent", "transformation_latent")
         }
-        codes = SavedCodes(**arrays, table=pd.read_csv(folder / "table.csv"))
+        codes = SavedCodes(**arrays, table=_read_table(folder / "table.csv"))
     except (OSError, ValueError, EOFError) as error:
         raise RunError(
             f"{folder}: damaged codes ({error}); make them again with dualcontrast encode"
@@ -314,3 +314,8 @@ def read_codes(folder: Path) -> SavedCodes:
             f"{folder}: codes and table differ in length; make them again with dualcontrast encode"
         )
     return codes
+
+
+def _read_table(path: Path) -> pd.DataFrame:
+    """Read a table; only an empty field is missing, since a class may well be called NA or None."""
+    return pd.read_csv(path, keep_default_na=False, na_values=[""])

@@ -76,7 +76,7 @@ def _bars() -> Iterator[Progress]:
     with Bars(*columns, console=Terminal(stderr=True)) as bars:
         tasks: dict[str, TaskID] = {}
 
-        def show(what: str, done: int, total: int | None, **numbers: float) -> None:
+        def show(what: str, done: int, total: int | None, /, **numbers: float) -> None:
             if what not in tasks:
                 tasks[what] = bars.add_task(what, total=total, completed=done, rate="", numbers="")
             speed = bars.tasks[list(tasks).index(what)].speed
@@ -95,7 +95,7 @@ class _Lines:
     def __init__(self) -> None:
         self._tenths: dict[str, int] = {}
 
-    def __call__(self, what: str, done: int, total: int | None, **numbers: float) -> None:
+    def __call__(self, what: str, done: int, total: int | None, /, **numbers: float) -> None:
         tenth = 10 * done // total if total else 0
         if tenth != self._tenths.get(what):
             self._tenths[what] = tenth

@@ -197,6 +197,52 @@ def embed(
     console.result({"figure": str(figure), "images": len(points)}, [f"Embedding: {from_here(figure)}"])
 
 
+benchmark = typer.Typer(
+    help="Measure: what this machine and these methods do.", no_args_is_help=True, rich_markup_mode=None
+)
+app.add_typer(benchmark, name="benchmark")
+
+
+@benchmark.command("throughput")
+def throughput(
+    rounds: Annotated[int, typer.Option(help="Rounds to take the medians of.", min=1)] = 5,
+    steps: Annotated[int, typer.Option(help="Batches of 100 images a round.", min=1)] = 100,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Time training on MNIST-like images beside the authors' own sequence of passes."""
+    from dualcontrast.benchmarks import throughput as benchmarks
+
+    console = Console(quiet, as_json)
+    with console.progress() as progress:
+        measured = benchmarks.throughput(rounds, steps, progress)
+    console.result(
+        measured.as_dict(),
+        [
+            f"Images a second of training, batch 100, {measured.threads} thread(s), median of {rounds} rounds:",
+            f"  the authors' sequence of passes  {measured.authors_sequence:8,.0f}",
+            f"  preset paper                     {measured.paper:8,.0f}   x {measured.paper_ratio:.2f}",
+            f"  preset authors-code              {measured.authors_code:8,.0f}   x {measured.authors_code_ratio:.2f}",
+        ],
+    )
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(metavar="DIR", help="The folder to make.")] = Path("demo"),
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier demo.")] = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Train on the packaged digits, score the codes and draw them: some two minutes, no network."""
+    from dualcontrast.demo import demo as run_demo
+
+    console = Console(quiet, as_json)
+    with console.progress() as progress:
+        done = run_demo(out, overwrite=overwrite, progress=progress)
+    console.result(done.as_dict(), done.describe(from_here))
+
+
 def _stated_options(key: str | None, labels: str | None) -> dict[str, Any]:
     """Return the options of a reader that were given."""
     return {name: value for name, value in (("key", key), ("labels", labels)) if value is not None}

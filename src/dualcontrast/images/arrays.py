@@ -261,8 +261,8 @@ def read_npz(path: Path, names: Iterable[str]) -> dict[str, np.ndarray]:
                 arrays[name] = file[name]
         except Exception:  # as in npz_names
             raise SourceError(
-                f"{path}: the array {name} is damaged or holds Python objects; write it with numpy.savez as an "
-                "array of numbers or strings"
+                f"{path}: the array {name} is damaged or holds Python objects; write it with numpy.savez as "
+                "an array of numbers or strings"
             ) from None
     return arrays
 

@@ -23,7 +23,7 @@ class ImageSet(ABC):
     Attributes
     ----------
     source : str
-        Where the images come from, as the user gave it.
+        Where the images come from, as messages say it.
     shape : tuple of int
         Shape of one image, (C, spatial...): two spatial dimensions are a picture, three a volume.
     pixel_size : float or None
@@ -56,13 +56,13 @@ class ImageSet(ABC):
         Returns
         -------
         Tensor
-            (B, C, spatial...), float32. Integers are scaled by their type's largest value, to [0, 1].
+            (B, C, spatial...), float32. Integers are scaled by their type's largest value.
 
         Raises
         ------
         SourceError
-            A picture of floats has values that are not finite, or lie outside [0, 1]; a volume has values that
-            are not finite. The message names the row.
+            A picture of floats has values that are not finite, or lie outside [0, 1]; a volume has values
+            that are not finite. The message names the row.
         """
         stored = self._read(np.asarray(index))
         if stored.dtype == np.bool_:
@@ -75,8 +75,8 @@ class ImageSet(ABC):
         return torch.from_numpy(np.ascontiguousarray(floats))
 
     def _check_floats(self, images: np.ndarray, index: np.ndarray) -> None:
-        per_image = images.reshape(len(images), -1)
-        finite = np.isfinite(per_image).all(axis=1)
+        all_but_first = tuple(range(1, images.ndim))
+        finite = np.isfinite(images).all(axis=all_but_first)
         if not finite.all():
             row = self.table["row"].iloc[index[np.argmin(finite)]]
             raise SourceError(
@@ -84,7 +84,7 @@ class ImageSet(ABC):
             )
         is_picture = len(self.shape) == 3
         if is_picture and len(images):
-            low, high = per_image.min(axis=1), per_image.max(axis=1)
+            low, high = images.min(axis=all_but_first), images.max(axis=all_but_first)
             wrong = (low < 0) | (high > 1)
             if wrong.any():
                 first = int(np.argmax(wrong))
