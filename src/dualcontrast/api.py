@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from dualcontrast import __version__
+from dualcontrast.devices import device_named
 from dualcontrast.errors import RunError
 from dualcontrast.images import ImageSet, open_images
 from dualcontrast.methods import Batch, Method
@@ -53,7 +54,7 @@ class Run(RunFolder):
         images: Images | None = None,
         *,
         weights: str = "best",
-        device: str = "cpu",
+        device: str = "auto",
         progress: Progress = silent,
         **options: Any,
     ) -> SavedCodes:
@@ -66,7 +67,7 @@ class Run(RunFolder):
         weights
             "best", "last" or "epoch-N".
         device
-            Where to compute.
+            auto, cpu, cuda, cuda:1 or mps.
         progress
             Told of images encoded.
         **options
@@ -85,30 +86,30 @@ class Run(RunFolder):
         from dualcontrast.analysis.codes import encode, encode_run
 
         if images is None:
-            return encode_run(self, weights=weights, device=device, progress=progress)
+            return encode_run(self, weights=weights, device=device_named(device), progress=progress)
         opened = open_images(images, **options)
         shape = tuple(self.config()["data"]["shape"])
         if opened.shape != shape:
             raise RunError(f"{opened.source}: images of shape {opened.shape}, but {self.path} takes {shape}")
-        return encode(self.load_method(weights), opened, device=device, progress=progress)
+        return encode(self.load_method(weights), opened, device=device_named(device), progress=progress)
 
-    def evaluate(self, **options: Any) -> dict[str, Any]:
+    def evaluate(self, *, device: str = "auto", **options: Any) -> dict[str, Any]:
         """Return the scores of the run; see `analysis.scores.evaluate`."""
         from dualcontrast.analysis.scores import evaluate
 
-        return evaluate(self, **options)
+        return evaluate(self, device=device_named(device), **options)
 
-    def transfer(self, **options: Any) -> Transfer:
+    def transfer(self, *, device: str = "auto", **options: Any) -> Transfer:
         """Draw the grid of transfers and return it with the swap score; see `analysis.transfer.transfer`."""
         from dualcontrast.analysis.transfer import transfer
 
-        return transfer(self, **options)
+        return transfer(self, device=device_named(device), **options)
 
-    def embed(self, **options: Any) -> np.ndarray:
+    def embed(self, *, device: str = "auto", **options: Any) -> np.ndarray:
         """Draw a code in the plane and return the points; see `analysis.embedding.embed`."""
         from dualcontrast.analysis.embedding import embed
 
-        return embed(self, **options)
+        return embed(self, device=device_named(device), **options)
 
 
 def load(path: str | Path) -> Run:

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 import yaml
 from safetensors.torch import load_file, save_file
 from typing_extensions import Self
@@ -184,7 +183,7 @@ class RunFolder:
     def save_weights(self, method: Method, name: str) -> None:
         """Write a method's weights under a name."""
         with written_whole(self.weights_path(name)) as temporary:
-            save_file({key: value.clone(memory_format=torch.contiguous_format) for key, value in method.state_dict().items()}, temporary)
+            save_file({key: value.clone() for key, value in method.state_dict().items()}, temporary)
 
     def load_method(self, weights: str = "best") -> Method:
         """Return the trained method, in evaluation mode, on the CPU.
@@ -222,7 +221,12 @@ class RunFolder:
     def read_scores(self, weights: str = "best") -> dict[str, Any] | None:
         """Read the scores; None where there are none."""
         path = self.scores_path(weights)
-        return json.loads(path.read_text()) if path.is_file() else None
+        if not path.is_file():
+            return None
+        try:
+            return dict(json.loads(path.read_text(encoding="utf-8")))
+        except ValueError:
+            raise RunError(f"{path}: damaged; remove it, and make it again with evaluate") from None
 
     def figure_path(self, name: str, weights: str = "best") -> Path:
         """Return where the figure of that name is written, drawn with the named weights."""

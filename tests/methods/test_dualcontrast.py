@@ -144,9 +144,7 @@ def slow_positive_pairs(
     """Compute L_dist of the codes z of dec(c1, z1) and dec(c2, z2), pair by pair."""
     distances = []
     for i in range(COUNT):
-        images = [
-            decoded(method, c[which[i]], latent[i]) for which, latent in zip(contents, latents, strict=True)
-        ]
+        images = [decoded(method, c[which[i]], latent[i]) for which, latent in zip(contents, latents, strict=True)]
         if authors:
             images = [image.detach() for image in images]
         first, second = (method.encoder(image[None])[1].mean[0] for image in images)
@@ -246,9 +244,9 @@ def test_without_all_contrast_it_is_the_two_latent_vae(preset: str, monkeypatch:
     method = dualcontrast_of(preset=preset, **dict.fromkeys(PARTS, 0.0))
     network = {"decoder": {"code_width": 8, "hidden": [16]}}
     sizes = {"content_size": SIZE, "transformation_size": SIZE}
-    vae = recipe_of(
-        {"preset": preset, "method": {"name": "two_latent_vae", **sizes}, "network": network}
-    ).build(GREY)
+    vae = recipe_of({"preset": preset, "method": {"name": "two_latent_vae", **sizes}, "network": network}).build(
+        GREY
+    )
     vae.load_state_dict(method.state_dict())
     batch = batch_of()
     view = fixed_view(method, batch.images, monkeypatch)
@@ -323,9 +321,7 @@ def passes_of(method: DualContrast, phase: str = "main") -> dict[str, list[int]]
     """Return how many images each pass of either network had in a forward."""
     passes: dict[str, list[int]] = {"encoder": [], "decoder": []}
     hooks = [
-        getattr(method, name).register_forward_pre_hook(
-            lambda _, args, counts=counts: counts.append(len(args[0]))
-        )
+        getattr(method, name).register_forward_pre_hook(lambda _, args, counts=counts: counts.append(len(args[0])))
         for name, counts in passes.items()
     ]
     method(batch_of(), phase)
@@ -415,9 +411,7 @@ def test_the_authors_preset_is_what_is_known_of_their_script() -> None:
     assert recipe.network.decoder.share_code_layer
 
 
-@pytest.mark.xfail(
-    strict=True, raises=RuntimeError, reason="a shared code layer takes codes of one size only"
-)
+@pytest.mark.xfail(strict=True, raises=RuntimeError, reason="a shared code layer takes codes of one size only")
 def test_the_authors_shared_layer_refuses_codes_of_two_sizes_in_a_sentence() -> None:
     recipe = recipe_of({"preset": "authors-code", "method": {"content_size": 6, "transformation_size": 4}})
     with pytest.raises(RecipeError):

@@ -50,9 +50,7 @@ def test_a_contrastive_term_is_the_mean_over_pairs(loss: Loss, codes: tuple[Tens
 
 
 @pytest.mark.parametrize("loss", TERMS, ids=lambda loss: loss.__name__)
-def test_a_contrastive_term_does_not_see_the_length_of_codes(
-    loss: Loss, codes: tuple[Tensor, Tensor]
-) -> None:
+def test_a_contrastive_term_does_not_see_the_length_of_codes(loss: Loss, codes: tuple[Tensor, Tensor]) -> None:
     torch.testing.assert_close(loss(5 * codes[0], 0.1 * codes[1]), loss(*codes))
 
 
@@ -65,9 +63,7 @@ def test_a_contrastive_term_does_not_see_the_length_of_codes(
     ],
     ids=["similarity", "cosine", "line"],
 )
-def test_equal_opposite_and_orthogonal_codes(
-    loss: Loss, equal: float, opposite: float, orthogonal: float
-) -> None:
+def test_equal_opposite_and_orthogonal_codes(loss: Loss, equal: float, opposite: float, orthogonal: float) -> None:
     code, other = torch.tensor([[3.0, 4.0]]), torch.tensor([[-4.0, 3.0]])
     assert loss(code, 2 * code).item() == pytest.approx(equal, abs=1e-6)
     assert loss(code, -code).item() == pytest.approx(opposite, abs=1e-6)
@@ -95,8 +91,7 @@ def test_squared_error_per_image_is_a_gaussians_negative_log_likelihood_but_for_
         return float(np.mean(np.sum(0.5 * (images - mean) ** 2 + 0.5 * np.log(2 * np.pi), axis=(1, 2, 3))))
 
     losses = [
-        squared_error(torch.from_numpy(mean), torch.from_numpy(images), "image").item()
-        for mean in (first, second)
+        squared_error(torch.from_numpy(mean), torch.from_numpy(images), "image").item() for mean in (first, second)
     ]
     difference = negative_log_likelihood(first) - negative_log_likelihood(second)
     assert losses[0] - losses[1] == pytest.approx(difference, rel=1e-4)

@@ -17,7 +17,6 @@ from dualcontrast.methods.two_latent_vae import TwoLatentVAE
 from dualcontrast.networks import Gaussian
 from dualcontrast.training.recipe import recipe_of
 
-MNIST = Path(__file__).parents[3] / "shared/data/mnist/train-images-idx3-ubyte.gz"
 SHAPES = [(1, 12, 12), (3, 12, 14), (1, 16, 16, 16)]
 COUNT = 5
 
@@ -76,9 +75,7 @@ def slow_parts(
             for q, e in zip((content, transformation), noises, strict=True)
         ]
         decoded = method.decode(Codes(latents[0][None], latents[1][None]))[0]
-        squares = [
-            (a - b) ** 2 for a, b in zip(decoded.flatten().tolist(), image.flatten().tolist(), strict=True)
-        ]
+        squares = [(a - b) ** 2 for a, b in zip(decoded.flatten().tolist(), image.flatten().tolist(), strict=True)]
         pixels = len(squares) if per == "pixel" else 1
         parts["reconstruction"] += sum(squares) / (pixels if per == "pixel" else 2) / len(images)
         parts["kl_content"] += kl(content, as_log_std) / pixels / len(images)
@@ -155,16 +152,16 @@ def test_views_are_applied_one_after_the_other() -> None:
 # ---- section 3.3
 
 
-def digits(count: int) -> Tensor:
-    if not MNIST.is_file():
-        pytest.skip("MNIST is not there")
-    with gzip.open(MNIST) as stream:
+def digits(shared_data: Path, count: int) -> Tensor:
+    with gzip.open(shared_data / "mnist/train-images-idx3-ubyte.gz") as stream:
         pixels = np.frombuffer(stream.read(16 + count * 784), np.uint8, offset=16)
     return torch.from_numpy(pixels.astype(np.float32)).reshape(count, 1, 28, 28) / 255
 
 
 @pytest.mark.parametrize("free", ["content", "transformation"])
-def test_a_latent_with_a_heavy_prior_tells_nothing_and_the_free_one_tells_all(free: str) -> None:
+def test_a_latent_with_a_heavy_prior_tells_nothing_and_the_free_one_tells_all(
+    free: str, shared_data: Path
+) -> None:
     """With gamma_c = 0 and a large gamma_z the likelihood is optimized through c alone, and the reverse."""
     gammas = {"gamma_c": 0.0, "gamma_z": 10.0} if free == "content" else {"gamma_c": 10.0, "gamma_z": 0.0}
     torch.manual_seed(0)
@@ -175,7 +172,7 @@ def test_a_latent_with_a_heavy_prior_tells_nothing_and_the_free_one_tells_all(fr
         }
     ).build((1, 28, 28))
     assert isinstance(method, TwoLatentVAE)
-    images = digits(1000)
+    images = digits(shared_data, 1000)
     optimizer = torch.optim.Adam(method.parameters(), 3e-3)
     for _ in range(300):
         batch = Batch.of(images[torch.randint(len(images), (64,))])

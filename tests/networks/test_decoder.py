@@ -12,9 +12,7 @@ from dualcontrast.networks import Decoder, DecoderSettings
 
 def decoder_of(shape: tuple[int, ...], c: int = 4, z: int = 3, **stated: object) -> Decoder:
     torch.manual_seed(0)
-    return Decoder(
-        shape, c, z, DecoderSettings.model_validate({"hidden": [20, 12], "code_width": 8, **stated})
-    )
+    return Decoder(shape, c, z, DecoderSettings.model_validate({"hidden": [20, 12], "code_width": 8, **stated}))
 
 
 def count(module: nn.Module) -> int:
@@ -32,9 +30,7 @@ def widths(decoder: Decoder) -> list[tuple[int, int]]:
 
 @pytest.mark.parametrize("shape", [(1, 28, 28), (3, 16, 20), (1, 6, 7, 8)])
 @pytest.mark.parametrize("code_width", [8, None])
-def test_images_have_the_shape_and_the_range_of_the_data(
-    shape: tuple[int, ...], code_width: int | None
-) -> None:
+def test_images_have_the_shape_and_the_range_of_the_data(shape: tuple[int, ...], code_width: int | None) -> None:
     decoder = decoder_of(shape, code_width=code_width)
     images = decoder(100 * torch.randn(5, 4), 100 * torch.randn(5, 3))
     assert images.shape == (5, *shape)

@@ -102,9 +102,7 @@ def test_an_images_posterior_does_not_depend_on_the_others_of_its_batch(mode: st
         ((1, 8, 8, 8), {"channels": (8, 8)}, "images of 8 x 8 x 8 are too small for 2 blocks"),
     ],
 )
-def test_too_small_images_are_refused(
-    shape: tuple[int, ...], stated: dict[str, object], sentence: str
-) -> None:
+def test_too_small_images_are_refused(shape: tuple[int, ...], stated: dict[str, object], sentence: str) -> None:
     with pytest.raises(RecipeError, match=f"^{sentence}.*network.encoder.channels, kernel or padding$"):
         encoder_of(shape, **stated)
 

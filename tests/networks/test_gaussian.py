@@ -57,9 +57,7 @@ def test_kl_as_log_std_is_the_script_s_formula(gaussian: Gaussian) -> None:
 
 
 def test_kl_as_log_std_is_the_divergence_of_that_standard_deviation(gaussian: Gaussian) -> None:
-    torch.testing.assert_close(
-        gaussian.kl_as_log_std(), divergence(gaussian.mean, gaussian.log_variance.exp())
-    )
+    torch.testing.assert_close(gaussian.kl_as_log_std(), divergence(gaussian.mean, gaussian.log_variance.exp()))
 
 
 def test_samples_have_the_mean_and_variance_that_the_kl_assumes() -> None:

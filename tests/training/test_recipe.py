@@ -52,9 +52,7 @@ def test_the_papers_settings(name: str, size: int) -> None:
     assert (training.learning_rate, training.decay_every, training.decay_by) == (1e-4, 50, 0.1)
     assert [view.name for view in recipe.views] == ["rotation"]
     widths = [
-        m.out_features
-        for m in recipe.build(SHAPES[name]).decoder.layers.modules()
-        if hasattr(m, "out_features")
+        m.out_features for m in recipe.build(SHAPES[name]).decoder.layers.modules() if hasattr(m, "out_features")
     ]
     expected = {"mnist": [512, 512, 512, 784], "linemod": [512, 512, 1024, 1024, 12288]}
     assert widths == expected[name]
@@ -124,6 +122,20 @@ def test_a_recipe_comes_back_from_its_own_yaml(name: str, preset: str) -> None:
     assert again.model_dump() == recipe.model_dump()
     assert again.method.content_size == 3
     assert again.views[0].model_dump()["fraction"] == 0.2
+
+
+def test_settings_of_one_method_or_view_alone_come_back_too() -> None:
+    """Which the models that a recipe is declared by do not know."""
+    recipe = recipe_of(
+        {
+            "method": {"distance": "line", "gamma_c": 0.3, "positive_latents": "shared"},
+            "views": [{"name": "blur", "sigma": [0.5, 1]}],
+        }
+    )
+    dumped = recipe.model_dump(mode="json")
+    assert dumped["method"]["distance"] == "line"
+    assert dumped["views"] == [{"name": "blur", "per": "sample", "sigma": [0.5, 1]}]
+    assert recipe_of(dumped) == recipe
 
 
 # ---- what is wrong, said in a sentence
@@ -242,9 +254,7 @@ def test_an_empty_file_is_the_default_recipe(tmp_path: Path) -> None:
         ("training: {epoch: 3}\n", "no setting is called training.epoch"),
     ],
 )
-def test_what_is_wrong_in_a_file_is_said_with_its_name_and_line(
-    text: str, sentence: str, tmp_path: Path
-) -> None:
+def test_what_is_wrong_in_a_file_is_said_with_its_name_and_line(text: str, sentence: str, tmp_path: Path) -> None:
     file = tmp_path / "mine.yaml"
     file.write_text(text)
     with pytest.raises(RecipeError) as refusal:
@@ -326,9 +336,7 @@ def test_words_stay_words(assignment: str) -> None:
 
 
 def test_changes_are_checked_as_the_recipe_is() -> None:
-    recipe = read_recipe(
-        "mnist", parse_changes(["training.learning_rate=1e-3", "network.encoder.channels=[4]"])
-    )
+    recipe = read_recipe("mnist", parse_changes(["training.learning_rate=1e-3", "network.encoder.channels=[4]"]))
     assert recipe.training.learning_rate == 1e-3
     assert recipe.network.encoder.channels == (4,)
     with pytest.raises(

@@ -71,9 +71,7 @@ CUBE = [  # the 24 rotations of a cube
 @pytest.mark.parametrize("interpolation", INTERPOLATIONS)
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(data=st.data())
-def test_quarter_turns_and_whole_shifts_of_pictures(
-    interpolation: Interpolation, data: st.DataObject
-) -> None:
+def test_quarter_turns_and_whole_shifts_of_pictures(interpolation: Interpolation, data: st.DataObject) -> None:
     height, width = data.draw(st.integers(2, 9)), data.draw(st.integers(2, 9))
     turn = data.draw(st.integers(0, 3))
     if turn % 2 and (height - width) % 2:  # the pixels of odd sides do not fall on those of even ones
@@ -144,12 +142,8 @@ def test_any_map_is_the_loop_over_pixels(spatial: tuple[int, ...], interpolation
     images = rng.random((3, 2, *spatial))
     matrices = np.eye(dimensions) + 0.5 * rng.standard_normal((3, dimensions, dimensions))
     shifts = rng.standard_normal((3, dimensions))
-    fast = resample(
-        torch.from_numpy(images), torch.from_numpy(matrices), torch.from_numpy(shifts), interpolation
-    )
-    slow = np.stack(
-        [slow_resample(*one, interpolation) for one in zip(images, matrices, shifts, strict=True)]
-    )
+    fast = resample(torch.from_numpy(images), torch.from_numpy(matrices), torch.from_numpy(shifts), interpolation)
+    slow = np.stack([slow_resample(*one, interpolation) for one in zip(images, matrices, shifts, strict=True)])
     np.testing.assert_allclose(fast, slow, atol=1e-9)
 
 
@@ -183,9 +177,7 @@ def test_what_comes_from_outside_is_zero(interpolation: Interpolation) -> None:
     expected[..., :3] = 0  # x grows to the right
     expected[..., -1, :] = 0  # y grows downwards
     torch.testing.assert_close(shifted, expected, atol=1e-6, rtol=0)
-    turned = resample(
-        torch.ones(1, 1, 20, 20), rotations_2d(torch.tensor([math.pi / 4])), None, interpolation
-    )
+    turned = resample(torch.ones(1, 1, 20, 20), rotations_2d(torch.tensor([math.pi / 4])), None, interpolation)
     assert turned[0, 0, [0, 0, -1, -1], [0, -1, 0, -1]].tolist() == [0, 0, 0, 0]
 
 

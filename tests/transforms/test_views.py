@@ -42,8 +42,7 @@ def centroids(images: Tensor) -> np.ndarray:
     weights = images[:, 0].numpy()
     axes = tuple(range(1, weights.ndim))
     return (
-        np.stack([(weights * axis).sum(axis=axes) for axis in offsets], axis=1)
-        / weights.sum(axis=axes)[:, None]
+        np.stack([(weights * axis).sum(axis=axes) for axis in offsets], axis=1) / weights.sum(axis=axes)[:, None]
     )
 
 

@@ -34,9 +34,10 @@ def embed(
     device: str | torch.device = "cpu",
     progress: Progress = silent,
 ) -> np.ndarray:
-    """Lay out a code of a run's test images in the plane, and draw it coloured by content where that is known.
+    """Lay out a code of a run's test images in the plane, and draw it, coloured by content where it is known.
 
-    Writes figures/embedding_CODE_HOW.png, and beside it a CSV of the same name: row of the source, x, y, content.
+    Writes figures/embedding_CODE_HOW.png, and beside it a CSV of the same name with the row of the source, x, y
+    and, where it is known, content.
 
     Parameters
     ----------
@@ -75,17 +76,17 @@ def embed(
         raise RunError(f"no layout is called {how}; {nearest(how, LAYOUTS)}")
     codes = codes_of(run, weights, device=device, progress=progress)
     chosen = _chosen(codes.table, limit, seed)
-    vectors = getattr(codes, code)[chosen]
+    vectors = getattr(codes, code)[chosen].astype(np.float64)
     if len(vectors) < FEWEST:
-        raise RunError(
-            f"{run.path}: {len(vectors)} images are too few to lay out; it takes at least {FEWEST}"
-        )
+        raise RunError(f"{run.path}: {len(vectors)} images are too few to lay out; it takes at least {FEWEST}")
     if vectors.shape[1] < 2:
-        raise RunError(f"{run.path}: a {code} code of one number cannot be laid out in the plane")
+        raise RunError(
+            f"{run.path}: a {code} code of one number cannot be laid out in a plane; train a longer one"
+        )
+    if (vectors == vectors[0]).all():  # scikit-learn's t-SNE would crash the process
+        raise RunError(f"{run.path}: the {code} codes are all equal, there is nothing to lay out; train again")
     progress(f"laying out by {NAMES[how]}", 0, None)
-    with warnings.catch_warnings():  # UMAP and numba remark on each other's versions, seeds and threads
-        warnings.simplefilter("ignore")
-        points = LAYOUTS[how](vectors, seed).astype(np.float64)
+    points = LAYOUTS[how](vectors, seed).astype(np.float64)
     table = codes.table.iloc[chosen].reset_index(drop=True)
     path = run.figure_path(f"embedding_{code}_{how}", weights)
     draw_embedding(
@@ -106,10 +107,12 @@ def _chosen(table: pd.DataFrame, limit: int, seed: int) -> np.ndarray:
 
 
 def _umap(vectors: np.ndarray, seed: int) -> np.ndarray:
-    from umap import UMAP
+    with warnings.catch_warnings():  # umap and numba remark on missing parts, and few points on sparse graphs
+        warnings.simplefilter("ignore")
+        from umap import UMAP
 
-    neighbours = min(15, len(vectors) - 1)
-    return np.asarray(UMAP(n_neighbors=neighbours, n_jobs=1, random_state=seed).fit_transform(vectors))
+        layout = UMAP(n_neighbors=min(15, len(vectors) - 1), n_jobs=1, random_state=seed)
+        return np.asarray(layout.fit_transform(vectors))
 
 
 def _tsne(vectors: np.ndarray, seed: int) -> np.ndarray:

@@ -39,8 +39,8 @@ def picture_of(image: Tensor) -> np.ndarray:
     Returns
     -------
     numpy.ndarray
-        (H, W, 3) where there are three channels, else (H, W), the mean over channels. Values are in [0, 1]; the
-        slice of a volume is scaled by its lowest and highest.
+        (H, W, 3) where there are three channels, else (H, W), the mean over channels. Values are in [0, 1];
+        the slice of a volume is scaled by its lowest and highest.
     """
     pixels = image.detach().cpu().numpy().astype(np.float64)
     if pixels.ndim == 4:
@@ -48,11 +48,11 @@ def picture_of(image: Tensor) -> np.ndarray:
         pixels -= pixels.min()
         pixels /= pixels.max() or 1
     pixels = pixels.clip(0, 1)
-    return pixels.transpose(1, 2, 0) if len(pixels) == 3 else pixels.mean(axis=0)
+    return np.asarray(pixels.transpose(1, 2, 0) if len(pixels) == 3 else pixels.mean(axis=0))
 
 
 def draw_pairs(pairs: Sequence[Pair], path: str | Path, count: int = 8) -> None:
-    """Draw what a method contrasts, as figures 2 and 9 of the paper: of each kind, the pairs column by column.
+    """Draw what a method contrasts, as figures 2 and 9 of the paper: of each kind some pairs, one a column.
 
     Parameters
     ----------
@@ -88,8 +88,8 @@ def draw_transfer_grid(
     Parameters
     ----------
     grid
-        (n, m, C, spatial...): the image in row i and column j has the content of the i-th content image and the
-        transformation of the j-th transformation image.
+        (n, m, C, spatial...): image (i, j) has the content of the i-th content image and the transformation of
+        the j-th transformation image.
     content_images, transformation_images
         Where the codes come from, (n, C, spatial...) for the left-hand column and (m, C, spatial...) for the
         top row.
@@ -115,8 +115,8 @@ def draw_embedding(
 ) -> None:
     """Draw points in the plane, coloured by label.
 
-    Up to ten classes have colours that are told apart with any colour vision. More share a continuous map, and
-    above twenty the figure states their number in place of a legend. Missing labels are grey.
+    Up to ten classes have colours that are told apart with any colour vision; more share a continuous map.
+    Above twenty, the figure states their number in place of a legend. Missing labels are grey.
 
     Parameters
     ----------
@@ -138,7 +138,8 @@ def draw_embedding(
     colours = [*_colours(len(names)), UNKNOWN]
     order = np.random.default_rng(0).permutation(len(points))  # else the last class would lie on top
     axes.scatter(
-        *points[order].T,
+        points[order, 0],
+        points[order, 1],
         s=np.clip(20_000 / max(len(points), 1), 5, 40),
         c=[colours[number] for number in numbers[order]],
         linewidths=0,
@@ -171,9 +172,7 @@ def _add_legend(axes: Axes, names: list[str], colours: list[Any], unknown: bool)
         text.set_parse_math(False)
 
 
-def _show_mosaic(
-    axes: Axes, rows: Sequence[Sequence[Tensor | None] | Tensor], first_apart: bool = False
-) -> int:
+def _show_mosaic(axes: Axes, rows: Sequence[Sequence[Tensor | None] | Tensor], first_apart: bool = False) -> int:
     """Show images side by side on white, None as a blank, and return the mosaic's height in pixels.
 
     With `first_apart` there is a wider gap after the first row and the first column.
@@ -182,9 +181,7 @@ def _show_mosaic(
     height, width = next(p.shape[:2] for row in pictures for p in row if p is not None)
     gap = max(1, max(height, width) // 16)
     apart = 2 * gap if first_apart else 0
-    mosaic = np.ones(
-        (len(rows) * (height + gap) - gap + apart, len(pictures[0]) * (width + gap) - gap + apart, 3)
-    )
+    mosaic = np.ones((len(rows) * (height + gap) - gap + apart, len(pictures[0]) * (width + gap) - gap + apart, 3))
     for i, row in enumerate(pictures):
         top = i * (height + gap) + (apart if i else 0)
         for j, picture in enumerate(row):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -48,8 +49,8 @@ def swap_score(
     method
         A trained method; it is left on `device`, in the mode it came in.
     images
-        Images with the columns `split` and `content`. Where none are for testing, those for training serve for
-        both, and the result's `split` says so.
+        Images with the columns `split` and `content`. Where none are for testing, those for training serve
+        for both, and the result's `split` says so.
     seed
         Of the classifier and of the choice of images.
     hybrids
@@ -64,16 +65,16 @@ def swap_score(
     dict
         Shares and ratios are rounded to four digits.
 
-        - `content_kept`, `content_of_z_source`: share of hybrids classified as the class of i, of j. A decoder
-          that ignores z keeps the content too: see `transformation_effect`.
-        - `transformation_kept`: share of hybrids whose transformation code, encoded anew, has z_j as its nearest
-          (Euclidean) among the codes of 100 images, j one of them. A tie counts in part, so that a constant code
-          scores `transformation_kept_chance`.
-        - `transformation_effect`: the mean squared difference of decode(c_i, z_j) and decode(c_i, z_i), divided
-          by that of decode(c_j, z_j) and decode(c_i, z_i): 0 for a decoder that ignores z, 1 for one that
-          ignores c.
-        - `classifier_real`, `classifier_reconstructed`: the classifier's accuracy on the images i, and on their
-          reconstructions decode(c_i, z_i).
+        - `content_kept`, `content_of_z_source`: share of hybrids classified as the class of i, of j. A
+          decoder that ignores z keeps the content too: see `transformation_effect`.
+        - `transformation_kept`: share of hybrids whose transformation code, encoded anew, has z_j as its
+          nearest (Euclidean) among the codes of 100 images, j one of them. A tie counts in part, so that a
+          constant code scores `transformation_kept_chance`.
+        - `transformation_effect`: the mean squared difference of decode(c_i, z_j) and decode(c_i, z_i),
+          divided by that of decode(c_j, z_j) and decode(c_i, z_i): 0 for a decoder that ignores z, 1 for one
+          that ignores c.
+        - `classifier_real`, `classifier_reconstructed`: the classifier's accuracy on the images i, and on
+          their reconstructions decode(c_i, z_i).
         - `hybrids`, `classes`, `split`, `seed`: what was scored.
 
     Raises
@@ -96,7 +97,7 @@ def swap_score(
     classes = labels.classes[pool]
     other = _of_another_class(classes, rng)
     with inference(method, device, seed):
-        seen = _judged(method, classifier, images.select(pool), other, device, progress)
+        seen = _judged(method, classifier, images.select(pool), other, device=device, progress=progress)
     chance = 1 / min(CANDIDATES, len(pool))
     apart = seen["apart"].mean()
     scores = {
@@ -128,7 +129,8 @@ def require_decoder(method: Method) -> None:
         method.decode(Codes(torch.empty(0, 0), torch.empty(0, 0)))
 
 
-class _Labels(NamedTuple):
+@dataclass(frozen=True)
+class _Labels:
     """Classes by number, and the places of labelled images that train and test the classifier."""
 
     classes: np.ndarray  # (N,), -1 where the class is not known, or not among the training images
@@ -166,7 +168,8 @@ def _of_another_class(classes: np.ndarray, rng: np.random.Generator) -> np.ndarr
     first = np.searchsorted(classes[order], classes, side="left")
     end = np.searchsorted(classes[order], classes, side="right")
     others = len(classes) - (end - first)
-    return order[(end + rng.integers(others)) % len(classes)]  # sorted by class, others stand after one's own
+    # In a ring sorted by class, the images of other classes stand right after those of one's own.
+    return np.asarray(order[(end + rng.integers(others)) % len(classes)])
 
 
 def _judged(
@@ -174,6 +177,7 @@ def _judged(
     classifier: nn.Module,
     images: ImageSet,
     other: np.ndarray,
+    *,
     device: str | torch.device,
     progress: Progress,
 ) -> dict[str, np.ndarray]:
@@ -182,9 +186,10 @@ def _judged(
     Returns
     -------
     dict
-        Of each i, (N,): the class seen in the `real` image, `reconstructed` and `hybrid`; `nearest`, the credit
-        for a hybrid whose z is nearest to that of other[i]; `changed` and `apart`, mean squared differences of
-        the reconstruction to the hybrid and to the reconstruction of other[i].
+        Of each i, (N,): the class seen in the `real` image, in its reconstruction (`reconstructed`) and in
+        the `hybrid`; `nearest`, the credit of a hybrid whose z is nearest to that of other[i]; `changed` and
+        `apart`, mean squared differences of the reconstruction to the hybrid, and to the reconstruction of
+        other[i].
     """
     seen: dict[str, list[Tensor]] = {}
 
@@ -220,7 +225,7 @@ def _judged(
 
 
 def _first_is_nearest(codes: Tensor, candidates: Tensor) -> Tensor:
-    """Return 1 where a code (B, d) is nearest to the first of its candidates (B, K, d), 1/n of an n-fold tie."""
+    """Tell where a code (B, d) is nearest to the first of its candidates (B, K, d): 1, or 1/n in an n-fold tie."""
     distances = (codes[:, None] - candidates).square().sum(dim=2)
     nearest = (distances == distances.amin(dim=1, keepdim=True)).to(torch.float64)
     return nearest[:, 0] / nearest.sum(dim=1)

@@ -28,8 +28,8 @@ class Transfer:
     Attributes
     ----------
     grid : Tensor
-        (n, m, C, spatial...): image (i, j) has the content of the i-th content image and the transformation of
-        the j-th transformation image.
+        (n, m, C, spatial...): image (i, j) has the content of the i-th content image and the transformation
+        of the j-th transformation image.
     content_rows, transformation_rows : tuple of int
         Rows, in the source, of the images that give content (n) and transformation (m).
     figure : pathlib.Path
@@ -71,7 +71,7 @@ def transfer_grid(method: Method, content_images: Tensor, transformation_images:
         transformation = method.encode(Batch.of(transformation_images)).transformation
         n, m = len(content), len(transformation)
         images = method.decode(Codes(content.repeat_interleave(m, dim=0), transformation.repeat(n, 1)))
-    return images.unflatten(0, (n, m))
+    return images.reshape(n, m, *images.shape[1:])
 
 
 def transfer(
@@ -133,8 +133,8 @@ def transfer(
 def source_images(images: ImageSet, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Choose test images that give content, and others that give transformation, at most `count` of either.
 
-    With content labels it is one image of each class, in the order of the classes; without, any. Where none are
-    for testing, all images may be chosen.
+    With content labels it is one image of each class, in the order of the classes; without, any. Where none
+    are for testing, all images may be chosen.
 
     Returns
     -------

@@ -68,7 +68,7 @@ def throughput(rounds: int = 5, steps: int = 100, progress: Progress = silent) -
         Told of rounds.
     """
     images = torch.rand(BATCH_SIZE, *SHAPE, generator=torch.Generator().manual_seed(0))
-    contestants = {
+    contestants: dict[str, Callable[[Tensor], None]] = {
         "authors_sequence": AuthorsSequence(),
         "paper": _updates_of("paper"),
         "authors_code": _updates_of("authors-code"),

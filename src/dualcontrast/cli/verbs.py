@@ -106,13 +106,12 @@ def encode(
     weights: Weights = "best",
     key: Key = None,
     labels: Labels = None,
-    device: Device = "cpu",
+    device: Device = "auto",
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
     """Write the content and the transformation code of every image."""
     from dualcontrast import api
-
     from dualcontrast.runs import write_codes
 
     console = Console(quiet, as_json)
@@ -134,7 +133,7 @@ def encode(
 def evaluate(
     run: RunArgument,
     weights: Weights = "best",
-    device: Device = "cpu",
+    device: Device = "auto",
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
@@ -155,7 +154,7 @@ def transfer(
     weights: Weights = "best",
     count: Annotated[int, typer.Option(help="Images along each side of the grid.", min=2, max=30)] = 10,
     seed: Annotated[int, typer.Option(help="Seed of the choice of images.")] = 0,
-    device: Device = "cpu",
+    device: Device = "auto",
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
@@ -180,7 +179,7 @@ def embed(
     limit: Annotated[int, typer.Option(help="Draw at most so many images.", min=3)] = 5000,
     weights: Weights = "best",
     seed: Annotated[int, typer.Option(help="Seed of the embedding.")] = 0,
-    device: Device = "cpu",
+    device: Device = "auto",
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
@@ -222,7 +221,8 @@ def throughput(
             f"Images a second of training, batch 100, {measured.threads} thread(s), median of {rounds} rounds:",
             f"  the authors' sequence of passes  {measured.authors_sequence:8,.0f}",
             f"  preset paper                     {measured.paper:8,.0f}   x {measured.paper_ratio:.2f}",
-            f"  preset authors-code              {measured.authors_code:8,.0f}   x {measured.authors_code_ratio:.2f}",
+            f"  preset authors-code              {measured.authors_code:8,.0f}   "
+            f"x {measured.authors_code_ratio:.2f}",
         ],
     )
 

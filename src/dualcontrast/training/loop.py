@@ -11,10 +11,11 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from lightning_fabric.strategies import DDPStrategy
+from lightning_fabric.strategies.ddp import DDPStrategy
 from torch.optim import Adam
 from torch.optim.lr_scheduler import StepLR
 
+from dualcontrast.devices import device_named
 from dualcontrast.errors import MethodError
 from dualcontrast.images import ImageSet
 from dualcontrast.methods import Batch, Losses, Method
@@ -260,19 +261,20 @@ def fabric_of(device: str, precision: Any, phases: int) -> Fabric:
 
     Under torchrun or SLURM, each process takes its share of the work.
     """
-    name, _, number = device.partition(":")
+    place = device_named(device)
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     if processes > 1:
         local = int(os.environ.get("LOCAL_WORLD_SIZE", str(processes)))
         strategy = DDPStrategy(find_unused_parameters=phases > 1)
         return Fabric(
-            accelerator=name,
+            accelerator=place.type,
             strategy=strategy,
             devices=local,
             num_nodes=processes // local,
             precision=precision,
         )
-    return Fabric(accelerator=name, devices=[int(number)] if number else 1, precision=precision)
+    devices = 1 if place.index is None else [place.index]
+    return Fabric(accelerator=place.type, devices=1 if place.type == "cpu" else devices, precision=precision)
 
 
 @contextmanager

@@ -110,10 +110,12 @@ def random_rotations(
         angles = (2 * torch.rand(count, device=device, dtype=dtype) - 1) * math.radians(degrees)
         return rotations_2d(angles)
     if degrees >= 180:
-        return roma.random_rotmat(count, dtype=dtype, device=device)
+        uniform: Tensor = roma.random_rotmat(count, dtype=dtype, device=device)
+        return uniform
     axes = F.normalize(torch.randn(count, 3, device=device, dtype=dtype), dim=1)
     angles = _haar_angles(torch.rand(count, device=device, dtype=dtype), math.radians(degrees))
-    return roma.rotvec_to_rotmat(axes * angles[:, None])
+    restricted: Tensor = roma.rotvec_to_rotmat(axes * angles[:, None])
+    return restricted
 
 
 def _haar_angles(uniform: Tensor, largest: float) -> Tensor:

@@ -190,9 +190,9 @@ class Blur(View):
         from kornia.filters import gaussian_blur2d
 
         reach = 2 * round(3 * self.sigma[1]) + 1  # three standard deviations either way
-        kernel = tuple(min(reach, side - 1 + side % 2) for side in images.shape[2:])
+        height, width = (min(reach, side - 1 + side % 2) for side in images.shape[2:])
         sigmas = self._uniform(self.sigma, images, draws)[:, None].expand(-1, 2)
-        blurred: Tensor = gaussian_blur2d(images, kernel, sigmas)
+        blurred: Tensor = gaussian_blur2d(images, (height, width), sigmas)
         return blurred
 
 
