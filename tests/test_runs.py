@@ -104,7 +104,6 @@ def test_a_damaged_configuration_is_refused(run: RunFolder, text: str) -> None:
         run.config()
 
 
-@pytest.mark.xfail(strict=True, raises=KeyError, reason="only the key `format` is asked for on reading")
 def test_a_configuration_that_lacks_a_part_is_refused(run: RunFolder) -> None:
     run.config_path.write_text("format: 1\n")
     with pytest.raises(RunError, match="damaged"):
@@ -236,7 +235,6 @@ def test_kept_weights_are_found_by_name_and_unknown_ones_are_answered_with_them(
         run.load_method("epoch-20")
 
 
-@pytest.mark.xfail(strict=True, reason="best is listed whether it is there or not")
 def test_weights_that_are_not_there_are_not_offered(run: RunFolder) -> None:
     run.weights_path("best").unlink()
     with pytest.raises(RunError) as refusal:
@@ -304,7 +302,6 @@ def test_codes_are_missing_until_all_of_them_are_written(tmp_path: Path, monkeyp
         read_codes(tmp_path)
 
 
-@pytest.mark.xfail(strict=True, reason="an old table stays in place while new codes are written beside it")
 def test_codes_cut_off_while_written_anew_are_not_read_as_a_mixture(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

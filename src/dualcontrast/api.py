@@ -201,9 +201,7 @@ def train(
     return run
 
 
-def _described(
-    images: Images, opened: ImageSet, recipe: Recipe, options: Mapping[str, Any]
-) -> dict[str, Any]:
+def _described(images: Images, opened: ImageSet, recipe: Recipe, options: Mapping[str, Any]) -> dict[str, Any]:
     """Return what config.yaml says of the data; a path is kept absolute, to be found from anywhere."""
     source = None
     if isinstance(images, (str, Path)):

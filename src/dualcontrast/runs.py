@@ -71,13 +71,9 @@ class RunFolder:
         """
         run = cls(path)
         if not run.path.is_dir():
-            raise RunError(
-                f"{path}: no such run folder; make one with dualcontrast train SOURCE --out {path}"
-            )
+            raise RunError(f"{path}: no such run folder; make one with dualcontrast train SOURCE --out {path}")
         if not run.config_path.is_file():
-            raise RunError(
-                f"{path}: not a run folder, since it has no config.yaml; give a folder made by train"
-            )
+            raise RunError(f"{path}: not a run folder, since it has no config.yaml; give a folder made by train")
         if not run.weights_path("best").is_file():
             raise RunError(
                 f"{path}: the run has no weights.safetensors yet; train it, or go on with it by --resume"
@@ -122,6 +118,8 @@ class RunFolder:
         try:
             config = yaml.safe_load(self.config_path.read_text(encoding="utf-8"))
             made = int(config["format"])
+            if made <= FORMAT:
+                _ = config["recipe"], config["data"]["digest"], config["data"]["shape"]
         except FileNotFoundError:
             raise RunError(f"{self.path}: not a run folder, since it has no config.yaml") from None
         except (yaml.YAMLError, UnicodeDecodeError, TypeError, KeyError, ValueError):
@@ -153,8 +151,7 @@ class RunFolder:
             data = self.config()["data"]
             if data["source"] is None:
                 raise RunError(
-                    f"{self.path}: trained on images in memory, which are no longer there; give a source of "
-                    "images"
+                    f"{self.path}: trained on images in memory, which are no longer there; give a source of images"
                 )
             self.attach(open_images(data["source"], **data["options"]))
         assert self._images is not None
@@ -183,7 +180,9 @@ class RunFolder:
     def save_weights(self, method: Method, name: str) -> None:
         """Write a method's weights under a name."""
         with written_whole(self.weights_path(name)) as temporary:
-            save_file({key: value.clone() for key, value in method.state_dict().items()}, temporary)
+            # Copies, since a layer that two codes share would be refused.
+            weights = {key: value.contiguous().clone() for key, value in method.state_dict().items()}
+            save_file(weights, temporary)
 
     def load_method(self, weights: str = "best") -> Method:
         """Return the trained method, in evaluation mode, on the CPU.
@@ -196,7 +195,9 @@ class RunFolder:
         path = self.weights_path(weights)
         if not path.is_file():
             kept = sorted(p.stem for p in (self.path / "checkpoints").glob("*.safetensors"))
-            raise RunError(f"{self.path}: has no weights {weights!r}; it has {', '.join(['best', *kept])}")
+            kept += ["best"] if self.weights_path("best").is_file() else []
+            there = f"it has {', '.join(sorted(kept))}" if kept else "train it first"
+            raise RunError(f"{self.path}: has no weights {weights!r}; {there}")
         method = self.recipe().build(tuple(self.config()["data"]["shape"]))
         try:
             method.load_state_dict(load_file(path))
@@ -287,6 +288,7 @@ def prepared_images(images: ImageSet, limit: int | None, seed: int) -> ImageSet:
 
 def write_codes(folder: Path, codes: SavedCodes) -> None:
     """Write codes into a folder, the table last: where it is, the rest is."""
+    (folder / "table.csv").unlink(missing_ok=True)
     for name in ("content", "transformation", "content_latent", "transformation_latent"):
         with written_whole(folder / f"{name}.npy") as temporary:
             np.save(temporary, getattr(codes, name))
@@ -310,13 +312,9 @@ def read_codes(folder: Path) -> SavedCodes:
         }
         codes = SavedCodes(**arrays, table=_read_table(folder / "table.csv"))
     except (OSError, ValueError, EOFError) as error:
-        raise RunError(
-            f"{folder}: damaged codes ({error}); make them again with dualcontrast encode"
-        ) from None
+        raise RunError(f"{folder}: damaged codes ({error}); make them again with dualcontrast encode") from None
     if {len(array) for array in arrays.values()} != {len(codes.table)}:
-        raise RunError(
-            f"{folder}: codes and table differ in length; make them again with dualcontrast encode"
-        )
+        raise RunError(f"{folder}: codes and table differ in length; make them again with dualcontrast encode")
     return codes
 
 

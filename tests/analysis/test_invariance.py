@@ -55,9 +55,7 @@ def test_random_pairs_have_the_mean_cosine_of_all_pairs():
     directions = pixels / np.linalg.norm(pixels, axis=1, keepdims=True)
     all_pairs = (directions @ directions.T).sum() - len(pixels)
     expected = all_pairs / (len(pixels) * (len(pixels) - 1))
-    assert invariance(Pixels(), images_of(pixels))["transformation_chance"] == pytest.approx(
-        expected, abs=0.05
-    )
+    assert invariance(Pixels(), images_of(pixels))["transformation_chance"] == pytest.approx(expected, abs=0.05)
 
 
 def test_views_follow_the_seed_and_leave_the_random_state_alone():

@@ -153,9 +153,7 @@ def table(**columns) -> pd.DataFrame:
 
 
 def test_the_content_task_leaves_out_images_without_a_label():
-    (task,) = content_tasks(
-        table(split=["train"] * 4 + ["test"] * 2, content=["a", None, "b", "a", None, "b"])
-    )
+    (task,) = content_tasks(table(split=["train"] * 4 + ["test"] * 2, content=["a", None, "b", "a", None, "b"]))
     assert task.train.tolist() == [0, 2, 3]
     assert task.test.tolist() == [5]
     assert task.labels[0] == task.labels[3] != task.labels[2] == task.labels[5]

@@ -87,9 +87,7 @@ def test_every_reader_reads_every_layout(
 
 @pytest.mark.parametrize("kind", READERS)
 @pytest.mark.parametrize("shape", NOT_IMAGES)
-def test_other_shapes_are_refused_with_what_is_accepted(
-    kind: str, shape: tuple[int, ...], tmp_path: Path
-) -> None:
+def test_other_shapes_are_refused_with_what_is_accepted(kind: str, shape: tuple[int, ...], tmp_path: Path) -> None:
     source = stored_as(kind, np.zeros(shape, np.uint8), tmp_path)
     with pytest.raises(SourceError) as error:
         open_images(source)
@@ -332,9 +330,7 @@ def test_images_of_an_hdf5_file_go_before_other_stacks(tmp_path: Path) -> None:
     assert open_images(tmp_path / "a.h5").shape == (1, 4, 5)
 
 
-def test_hdf5_is_read_in_any_order_with_repeats_and_compressed(
-    rng: np.random.Generator, tmp_path: Path
-) -> None:
+def test_hdf5_is_read_in_any_order_with_repeats_and_compressed(rng: np.random.Generator, tmp_path: Path) -> None:
     array = rng.random((50, 4, 5)).astype(np.float32)
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file.create_dataset("images", data=array, chunks=(7, 4, 5), compression="gzip")

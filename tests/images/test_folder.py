@@ -75,9 +75,7 @@ def test_train_without_test_is_a_class(tmp_path: Path, save_picture: Save, grey:
     assert "split" not in table
 
 
-def test_labels_for_some_pictures_only_are_refused(
-    tmp_path: Path, save_picture: Save, grey: np.ndarray
-) -> None:
+def test_labels_for_some_pictures_only_are_refused(tmp_path: Path, save_picture: Save, grey: np.ndarray) -> None:
     save_picture("cat/1.png", grey[0])
     save_picture("stray.png", grey[1])
     with pytest.raises(SourceError, match=r"cat/1\.png and stray\.png do not lie alike"):

@@ -34,9 +34,7 @@ def test_the_real_renders(shared_data: Path) -> None:
 
 def test_objects_come_in_the_order_of_their_names(tmp_path: Path) -> None:
     (duck, duck_poses), (ape, ape_poses) = renders(20), renders(10, seed=1)
-    np.savez(
-        tmp_path / "a.npz", fine_duck=duck, fine_duck_quat=duck_poses, fine_ape=ape, fine_ape_quat=ape_poses
-    )
+    np.savez(tmp_path / "a.npz", fine_duck=duck, fine_duck_quat=duck_poses, fine_ape=ape, fine_ape_quat=ape_poses)
     images = open_images(tmp_path / "a.npz")
     assert images.table["content"].tolist() == ["ape"] * 10 + ["duck"] * 20
     np.testing.assert_allclose(images.read(np.array([10]))[0], np.moveaxis(duck[0], -1, 0) / 255, rtol=1e-6)

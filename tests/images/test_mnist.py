@@ -103,9 +103,7 @@ def test_a_wrong_magic_number_is_named(name: str, tmp_path: Path) -> None:
     write(tmp_path, small_mnist())
     data = (tmp_path / name).read_bytes()
     (tmp_path / name).write_bytes(b"\0\0\x0d" + data[3:])
-    with pytest.raises(
-        SourceError, match=f"{name}: not an IDX file of . dimensions, since it begins with 00000d"
-    ):
+    with pytest.raises(SourceError, match=f"{name}: not an IDX file of . dimensions, since it begins with 00000d"):
         open_images(tmp_path)
 
 

@@ -351,7 +351,6 @@ def test_the_authors_steps_pass_what_each_needs() -> None:
     assert passes_of(method, "positive") == {"encoder": [COUNT, 2 * COUNT], "decoder": [2 * COUNT]}
 
 
-@pytest.mark.xfail(strict=True, reason="T(x) is encoded even where neither the VAE nor a pair needs it")
 def test_views_are_not_encoded_where_nothing_needs_them() -> None:
     method = dualcontrast_of(vae_on_views=False, content_positive=0, transformation_negative=0)
     assert passes_of(method)["encoder"][0] == COUNT
@@ -411,7 +410,6 @@ def test_the_authors_preset_is_what_is_known_of_their_script() -> None:
     assert recipe.network.decoder.share_code_layer
 
 
-@pytest.mark.xfail(strict=True, raises=RuntimeError, reason="a shared code layer takes codes of one size only")
 def test_the_authors_shared_layer_refuses_codes_of_two_sizes_in_a_sentence() -> None:
     recipe = recipe_of({"preset": "authors-code", "method": {"content_size": 6, "transformation_size": 4}})
     with pytest.raises(RecipeError):

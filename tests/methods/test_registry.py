@@ -25,6 +25,5 @@ def test_an_unknown_name_is_answered_with_known_ones(name: str, clause: str) -> 
         method_named(name)
 
 
-@pytest.mark.xfail(strict=True, reason="the default name is dualcontrast in the settings of every method")
 def test_the_settings_of_a_method_name_it() -> None:
     assert {name: method.Settings().name for name, method in METHODS.items()} == {name: name for name in METHODS}

@@ -205,9 +205,6 @@ def test_gradients_flow_after_a_first_use_in_inference_mode() -> None:
     assert angle.grad is not None
 
 
-@pytest.mark.xfail(
-    strict=True, reason="positions are multiplied in bfloat16 under autocast: an error of up to 0.06 pixels"
-)
 def test_mixed_precision_does_not_blur_positions() -> None:
     torch.manual_seed(0)
     images, matrices = torch.rand(4, 1, 64, 64), random_rotations(4, 2, 90, CPU)

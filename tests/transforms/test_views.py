@@ -327,7 +327,6 @@ def test_wrong_settings_are_refused(stated: dict[str, Any]) -> None:
         view_of(stated)
 
 
-@pytest.mark.xfail(strict=True, reason="Range checks only that its bounds are in order")
 @pytest.mark.parametrize(
     "stated",
     [

@@ -23,6 +23,7 @@ from dualcontrast.analysis.probes import (
     probe,
     transformation_tasks,
 )
+from dualcontrast.analysis.swap import describe_swap
 from dualcontrast.errors import RunError
 from dualcontrast.progress import Progress, silent
 from dualcontrast.runs import RunFolder, SavedCodes
@@ -151,9 +152,7 @@ def score_codes(codes: SavedCodes, *, seed: int = SEED, progress: Progress = sil
     for done, (factor, name) in enumerate(wanted):
         progress("probing", done, len(wanted))
         kind, content, transformation = inputs[name]
-        scores[factor][name] = score_factor(
-            factor, content, transformation, tasks[factor], kind=kind, seed=seed
-        )
+        scores[factor][name] = score_factor(factor, content, transformation, tasks[factor], kind=kind, seed=seed)
     progress("probing", len(wanted), len(wanted))
     return {
         **{factor: _summary(scores[factor]["linear"]) if scores[factor] else None for factor in FACTORS},
@@ -165,9 +164,7 @@ def score_codes(codes: SavedCodes, *, seed: int = SEED, progress: Progress = sil
             **_counts(codes.table, tasks["content"]),
             "transformation": _transformation_counts(tasks["transformation"]),
             "probe": PROTOCOL,
-            "not_converged": [
-                f"{factor}.{name}" for factor, name in wanted if not scores[factor][name].converged
-            ],
+            "not_converged": [f"{factor}.{name}" for factor, name in wanted if not scores[factor][name].converged],
             "seed": seed,
         },
     }
@@ -229,7 +226,7 @@ def describe(scores: dict[str, Any]) -> list[str]:
         f"Their transformation codes have a mean cosine of {steady['transformation']:.2f} (random pairs "
         f"{steady['transformation_chance']:.2f}): lower is better, since a view changes the transformation."
     )
-    return lines
+    return lines + (describe_swap(scores["swap"]) if scores.get("swap") else [])
 
 
 def _describe_factor(factor: Factor, score: dict[str, float], where: str) -> list[str]:

@@ -118,6 +118,22 @@ def swap_score(
     }
 
 
+def describe_swap(swap: dict[str, Any]) -> list[str]:
+    """Return a swap score in sentences for somebody who reads one for the first time."""
+    kept, other = 100 * swap["content_kept"], 100 * swap["content_of_z_source"]
+    real, again = 100 * swap["classifier_real"], 100 * swap["classifier_reconstructed"]
+    moved, chance = 100 * swap["transformation_kept"], 100 * swap["transformation_kept_chance"]
+    return [
+        f"Of {swap['hybrids']:,} hybrids of two test images, {kept:.1f} % keep the content of the image that gave "
+        f"it, and {other:.1f} % show that of the other: all and none would be best.",
+        f"(The classifier that judges is right on {real:.1f} % of real images and {again:.1f} % of "
+        "reconstructions.)",
+        f"{moved:.1f} % keep the transformation of the image that gave it (chance {chance:.1f} %); the "
+        f"transformation code makes {100 * swap['transformation_effect']:.0f} % of the difference between two "
+        "images.",
+    ]
+
+
 def can_swap(images: ImageSet) -> bool:
     """Tell whether the labels of images suffice for a swap score."""
     return _labels(images).suffice()

@@ -14,7 +14,7 @@ from torch import Tensor
 from dualcontrast.analysis.codes import inference, made_with_weights
 from dualcontrast.analysis.figures import draw_transfer_grid
 from dualcontrast.analysis.probes import is_test
-from dualcontrast.analysis.swap import can_swap, require_decoder, swap_score
+from dualcontrast.analysis.swap import can_swap, describe_swap, require_decoder, swap_score
 from dualcontrast.images import ImageSet
 from dualcontrast.methods import Batch, Codes, Method
 from dualcontrast.progress import Progress, silent
@@ -43,6 +43,12 @@ class Transfer:
     transformation_rows: tuple[int, ...]
     figure: Path
     swap: dict[str, Any] | None
+
+    def describe(self) -> list[str]:
+        """Return the swap score in sentences."""
+        if self.swap is None:
+            return ["No swap score: it needs content labels of two classes, to train a classifier by."]
+        return describe_swap(self.swap)
 
 
 def transfer_grid(method: Method, content_images: Tensor, transformation_images: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -163,9 +164,7 @@ def transfer(
 
     console = Console(quiet, as_json)
     with console.progress() as progress:
-        done = api.load(run).transfer(
-            weights=weights, count=count, seed=seed, device=device, progress=progress
-        )
+        done = api.load(run).transfer(weights=weights, count=count, seed=seed, device=device, progress=progress)
     console.result(
         {"figure": str(done.figure), "swap": done.swap}, [*done.describe(), f"Grid: {from_here(done.figure)}"]
     )
@@ -216,13 +215,13 @@ def throughput(
     with console.progress() as progress:
         measured = benchmarks.throughput(rounds, steps, progress)
     console.result(
-        measured.as_dict(),
+        asdict(measured),
         [
             f"Images a second of training, batch 100, {measured.threads} thread(s), median of {rounds} rounds:",
-            f"  the authors' sequence of passes  {measured.authors_sequence:8,.0f}",
-            f"  preset paper                     {measured.paper:8,.0f}   x {measured.paper_ratio:.2f}",
-            f"  preset authors-code              {measured.authors_code:8,.0f}   "
-            f"x {measured.authors_code_ratio:.2f}",
+            *(
+                f"  {name:<32} {rate:8,.0f}   x {measured.ratios[name]:.2f}"
+                for name, rate in measured.rates.items()
+            ),
         ],
     )
 

@@ -105,13 +105,9 @@ def _form(path: Path) -> tuple[str, tuple[int, int]]:
     except Exception:  # as in load_picture
         raise _unreadable(path) from None
     if frames > 1:
-        raise SourceError(
-            f"{path}: holds {frames} pictures; save each in a file of its own, or all as one .npy"
-        )
+        raise SourceError(f"{path}: holds {frames} pictures; save each in a file of its own, or all as one .npy")
     if mode not in READ_AS:
-        raise SourceError(
-            f"{path}: its pixels ({mode}) are not accepted; save it as grey of 8 or 16 bits or RGB"
-        )
+        raise SourceError(f"{path}: its pixels ({mode}) are not accepted; save it as grey of 8 or 16 bits or RGB")
     return READ_AS[mode], size
 
 

@@ -39,9 +39,7 @@ def open_linemod(path: Path) -> ImageSet:
     objects = _objects(names)
     for name in objects:
         if f"{PREFIX}{name}{POSE}" not in names:
-            raise SourceError(
-                f"{path}: has no array {PREFIX}{name}{POSE}, the poses of {name}; get the file anew"
-            )
+            raise SourceError(f"{path}: has no array {PREFIX}{name}{POSE}, the poses of {name}; get the file anew")
     renders = list(read_npz(path, [f"{PREFIX}{name}" for name in objects]).values())
     poses = list(read_npz(path, [f"{PREFIX}{name}{POSE}" for name in objects]).values())
     for name, render, pose in zip(objects, renders, poses, strict=True):

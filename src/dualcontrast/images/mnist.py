@@ -57,9 +57,7 @@ def open_mnist(folder: Path) -> ImageSet:
         digits.append(_labels_of(pictures[-1], path, labels_path))
         splits.append(np.full(len(digits[-1]), split))
     if len({array.shape[1:] for array in pictures}) > 1:
-        raise SourceError(
-            f"{folder}: training and test pictures differ in size; put files of one data set there"
-        )
+        raise SourceError(f"{folder}: training and test pictures differ in size; put files of one data set there")
     labels = {"split": np.concatenate(splits), "content": np.concatenate(digits)}
     return images_in_memory(np.concatenate(pictures), folder, labels)
 
@@ -176,9 +174,7 @@ def download_mnist(base_url: str = MNIST_URL, checksums: Mapping[str, str] = MNI
     import pooch
 
     folder = Path(os.environ.get("DUALCONTRAST_CACHE") or pooch.os_cache("dualcontrast")) / "mnist"
-    stems = [
-        (f"{prefix}-{what}", size) for prefix in SPLIT_OF for what, size in (("images", 3), ("labels", 1))
-    ]
+    stems = [(f"{prefix}-{what}", size) for prefix in SPLIT_OF for what, size in (("images", 3), ("labels", 1))]
     if all(_find(folder, stem, dimensions) for stem, dimensions in stems):
         return folder
     pooch.get_logger().setLevel(logging.CRITICAL)  # what goes wrong is told by the error

@@ -101,9 +101,7 @@ def _open_path(source: str | Path, options: dict[str, str]) -> ImageSet:
     if not path.exists():
         raise SourceError(f"{source}: no such file or folder; give a path, or mnist to download MNIST")
     if path.suffix.lower() in SUBTOMOGRAMS:
-        raise SourceError(
-            f"{source}: subtomograms are read by a later version; save them as a .npy until then"
-        )
+        raise SourceError(f"{source}: subtomograms are read by a later version; save them as a .npy until then")
     readers = FOLDERS if path.is_dir() else FILES
     for _, is_one, reader in readers:
         if (not options or reader in WITH_NAMED_ARRAYS) and is_one(path):

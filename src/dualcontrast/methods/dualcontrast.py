@@ -27,6 +27,7 @@ class DualContrastSettings(TwoLatentVAESettings):
     A weight of zero takes a kind of pair away, and what only it needs is not computed: the paper's ablations.
     """
 
+    name: str = "dualcontrast"
     content_positive: float = Field(1.0, ge=0, description="weight of L_dist(c, c_pos), section 3.4")
     content_negative: float = Field(1.0, ge=0, description="weight of L_sim(c, c_neg), section 3.4")
     transformation_positive: float = Field(1.0, ge=0, description="weight of L_dist(z_pos1, z_pos2), 3.5")
@@ -105,19 +106,19 @@ class DualContrast(TwoLatentVAE):
             return self._positive_step(batch)
         settings = self.settings
         images = batch.images
-        both = torch.cat([images, self.view(images)])
+        viewed = settings.vae_on_views or settings.content_positive or settings.transformation_negative
+        both = torch.cat([images, self.view(images)]) if viewed else images
         content, transformation = self.encoder(both)
-        c, c_pos = content.mean.chunk(2)
-        z, z_neg = transformation.mean.chunk(2)
+        c, z = content.mean[: len(images)], transformation.mean[: len(images)]
 
         reconstructed = len(both) if settings.vae_on_views else len(images)
-        losses = self.vae_losses(
-            both[:reconstructed], content[:reconstructed], transformation[:reconstructed]
-        )
-        losses.add("content_positive", self._distance(c, c_pos), settings.content_positive)
+        losses = self.vae_losses(both[:reconstructed], content[:reconstructed], transformation[:reconstructed])
+        if viewed:
+            c_pos, z_neg = content.mean[len(images) :], transformation.mean[len(images) :]
+            losses.add("content_positive", self._distance(c, c_pos), settings.content_positive)
+            losses.add("transformation_negative", self._similarity(z, z_neg), settings.transformation_negative)
         c_neg = c[_permutation(c)]
         losses.add("content_negative", self._similarity(c, c_neg), settings.content_negative)
-        losses.add("transformation_negative", self._similarity(z, z_neg), settings.transformation_negative)
         if settings.transformation_positive and "positive" not in self.phases:
             z_pos = self.encoder(self._decoded_pairs(c))[1].mean
             losses.add(

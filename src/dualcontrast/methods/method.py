@@ -48,9 +48,7 @@ class Batch:
     def to(self, device: torch.device) -> Batch:
         """Return the same batch on `device`."""
         moved: dict[str, Any] = {
-            f.name: value.to(device)
-            for f in fields(self)
-            if isinstance(value := getattr(self, f.name), Tensor)
+            f.name: value.to(device) for f in fields(self) if isinstance(value := getattr(self, f.name), Tensor)
         }
         return replace(self, **moved)
 

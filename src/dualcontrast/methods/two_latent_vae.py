@@ -18,6 +18,7 @@ from dualcontrast.transforms import View
 class TwoLatentVAESettings(MethodSettings):
     """Settings of L_vae; the defaults follow the paper's text."""
 
+    name: str = "two_latent_vae"
     gamma_c: float = Field(0.01, ge=0, description="weight of KL(q(c|x) || N(0, I)), equation 2")
     gamma_z: float = Field(0.01, ge=0, description="weight of KL(q(z|x) || N(0, I)), equation 2")
     reconstruction_per: Literal["image", "pixel"] = Field(
@@ -26,9 +27,7 @@ class TwoLatentVAESettings(MethodSettings):
         "pixel: the mean squared error over pixels, and both KL terms divided by the number of pixels (the "
         "authors' script)",
     )
-    reconstruction_weight: float = Field(
-        1.0, ge=0, description="factor on L_rec; the script has 3 on volumes"
-    )
+    reconstruction_weight: float = Field(1.0, ge=0, description="factor on L_rec; the script has 3 on volumes")
     kl_as_log_std: bool = Field(
         False,
         description="compute the KL as if the encoder's log-variance were a log standard deviation, while "

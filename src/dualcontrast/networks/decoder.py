@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from typing import Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 from torch import Tensor, nn
 
+from dualcontrast.errors import RecipeError
 from dualcontrast.networks.encoder import activation
 
 
@@ -18,16 +19,18 @@ class DecoderSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    code_width: int | None = Field(
+    code_width: PositiveInt | None = Field(
         256,
         description="width of the layer that each code passes alone before the two are joined; null joins the "
         "codes themselves",
     )
-    hidden: tuple[int, ...] = Field((512, 512, 512), description="widths of the layers after the join")
+    hidden: tuple[PositiveInt, ...] = Field((512, 512, 512), description="widths of the layers after the join")
     activation: Literal["relu", "leaky_relu"] = "relu"
     output: Literal["sigmoid", "linear"] = Field("sigmoid", description="sigmoid for images in [0, 1]")
     share_code_layer: bool = Field(
-        False, description="one layer for both codes, as the authors' script for MNIST has by mistake"
+        False,
+        description="one layer for both codes, as the authors' script for MNIST has by mistake; nothing where "
+        "code_width is null",
     )
 
 
@@ -42,6 +45,11 @@ class Decoder(nn.Module):
         Length of either code.
     settings
         The layers.
+
+    Raises
+    ------
+    RecipeError
+        Codes of two sizes are to share a layer.
     """
 
     def __init__(
@@ -53,6 +61,11 @@ class Decoder(nn.Module):
         self.transformation_layer: nn.Module = nn.Identity()
         width = content_size + transformation_size
         if settings.code_width is not None:
+            if settings.share_code_layer and content_size != transformation_size:
+                raise RecipeError(
+                    f"a code layer shared by both codes needs codes of one size, not {content_size} and "
+                    f"{transformation_size}; change method.content_size, or network.decoder.share_code_layer"
+                )
             self.content_layer = _layer(content_size, settings.code_width, settings)
             self.transformation_layer = (
                 self.content_layer

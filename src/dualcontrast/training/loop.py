@@ -243,9 +243,7 @@ class Training:
     def _checkpoint(self) -> None:
         if self.fabric.is_global_zero:
             self.run.write_log(self.log)
-            save_checkpoint(
-                self.checkpoint_path, self.standing, self.method, self.optimizers, self.schedulers
-            )
+            save_checkpoint(self.checkpoint_path, self.standing, self.method, self.optimizers, self.schedulers)
         self.last_checkpoint = time.monotonic()
 
 

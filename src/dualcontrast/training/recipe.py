@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
@@ -143,9 +144,7 @@ def parse_changes(assignments: Iterable[str]) -> dict[str, Any]:
     for assignment in assignments:
         key, sign, text = assignment.partition("=")
         if not sign or not key.strip():
-            raise RecipeError(
-                f"{assignment!r} sets nothing; write it as key=value, such as training.epochs=10"
-            )
+            raise RecipeError(f"{assignment!r} sets nothing; write it as key=value, such as training.epochs=10")
         try:
             value = yaml.safe_load(text)
         except yaml.YAMLError:
@@ -220,9 +219,10 @@ def _checked_view(value: Any, place: int) -> View:
 def _number_or(text: str) -> float | str:
     """YAML 1.1 reads 1e-4 as text; a user means the number."""
     try:
-        return float(text)
+        number = float(text)
     except ValueError:
         return text
+    return number if math.isfinite(number) else text
 
 
 def _sentence(error: ValidationError, model: type[BaseModel], inside: str = "") -> str:
@@ -233,7 +233,8 @@ def _sentence(error: ValidationError, model: type[BaseModel], inside: str = "") 
     if first["type"] == "extra_forbidden":
         return f"no setting is called {key}; {nearest(location[-1], _known_keys(model, location[:-1]))}"
     message = first["msg"].removeprefix("Value error, ")
-    return f"{key} = {first['input']!r} is not accepted: {message[0].lower()}{message[1:]}"
+    reason = f"is not accepted: {message[0].lower()}{message[1:]}"
+    return f"{key} {reason}" if first["type"] == "invalid_key" else f"{key} = {first['input']!r} {reason}"
 
 
 def _known_keys(model: type[BaseModel], location: Iterable[str]) -> list[str]:

@@ -50,7 +50,8 @@ def resample(
     inverse = torch.linalg.inv(matrices)
     if shifts is not None:
         positions = positions - shifts[:, None, :]  # (B, P, D)
-    sources = positions @ inverse.mT
+    with torch.autocast(images.device.type, enabled=False):  # eight bits are too few for a position
+        sources = positions @ inverse.mT
     sizes = torch.tensor(spatial[::-1], device=images.device, dtype=images.dtype)
     centre = torch.tensor(centre_of(spatial)[::-1], device=images.device, dtype=images.dtype)
     normalised = (2 * (sources + centre) + 1) / sizes - 1

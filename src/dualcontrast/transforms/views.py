@@ -18,6 +18,8 @@ from dualcontrast.transforms.geometry import Interpolation, random_rotations, re
 
 
 def _ordered(bounds: tuple[float, float]) -> tuple[float, float]:
+    if bounds[0] <= 0:
+        raise ValueError(f"the lower bound {bounds[0]:g} is not above zero")
     if bounds[0] > bounds[1]:
         raise ValueError(f"the lower bound {bounds[0]:g} is above the upper bound {bounds[1]:g}")
     return bounds
@@ -112,9 +114,7 @@ class Scale(View):
     def transform(self, images: Tensor, draws: int) -> Tensor:
         """See View.transform."""
         factors = self._uniform(self.factor, images, draws)
-        return resample(
-            images, _identities(images) * factors[:, None, None], interpolation=self.interpolation
-        )
+        return resample(images, _identities(images) * factors[:, None, None], interpolation=self.interpolation)
 
 
 class Contrast(View):
