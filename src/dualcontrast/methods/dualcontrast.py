@@ -27,7 +27,7 @@ class DualContrastSettings(TwoLatentVAESettings):
     A weight of zero takes a kind of pair away, and what only it needs is not computed: the paper's ablations.
     """
 
-    name: str = "dualcontrast"
+    name: str = Field("dualcontrast", description="the method's name in the registry")
     content_positive: float = Field(1.0, ge=0, description="weight of L_dist(c, c_pos), section 3.4")
     content_negative: float = Field(1.0, ge=0, description="weight of L_sim(c, c_neg), section 3.4")
     transformation_positive: float = Field(1.0, ge=0, description="weight of L_dist(z_pos1, z_pos2), 3.5")

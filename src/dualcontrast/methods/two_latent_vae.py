@@ -18,7 +18,7 @@ from dualcontrast.transforms import View
 class TwoLatentVAESettings(MethodSettings):
     """Settings of L_vae; the defaults follow the paper's text."""
 
-    name: str = "two_latent_vae"
+    name: str = Field("two_latent_vae", description="the method's name in the registry")
     gamma_c: float = Field(0.01, ge=0, description="weight of KL(q(c|x) || N(0, I)), equation 2")
     gamma_z: float = Field(0.01, ge=0, description="weight of KL(q(z|x) || N(0, I)), equation 2")
     reconstruction_per: Literal["image", "pixel"] = Field(

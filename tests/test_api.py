@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import dualcontrast
+from dualcontrast.api import Run
+from dualcontrast.errors import RecipeError, RunError, SourceError
+from dualcontrast.training.recipe import read_recipe
+from tests.runs import DIGITS, SMALL, small_run
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return small_run(tmp_path_factory.mktemp("api") / "run", show_pairs=True)
+
+
+def test_a_run_is_trained_loaded_and_drawn_from(run: Run) -> None:
+    loaded = dualcontrast.load(run.path)
+    codes = loaded.encode(device="cpu")
+    assert codes.content.shape == codes.transformation.shape == (400, 10)
+    images = loaded.images().read(np.arange(5))
+    np.testing.assert_allclose(loaded.encode(images).content, codes.content[:5], atol=1e-5)
+    scores = loaded.evaluate()
+    assert set(scores) >= {"content", "transformation", "probes", "swap", "protocol"}
+    assert set(scores["content"]) == {"from_content", "from_transformation", "sap", "gap", "chance"}
+    assert run.figure_path("pairs").is_file()
+
+
+def test_config_is_enough_to_train_again(run: Run, tmp_path: Path) -> None:
+    again = dualcontrast.train(run.config()["data"]["source"], out=tmp_path / "again", recipe=run.recipe(), device="cpu")
+    for one, other in zip(run.load_method().parameters(), again.load_method().parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_images_in_memory_train_and_are_asked_for_later(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).random((60, 20, 20)).astype(np.float32)
+    run = dualcontrast.train(
+        pixels, out=tmp_path / "run", settings={"training": {"epochs": 1, "batch_size": 20}}, device="cpu"
+    )
+    assert run.encode().content.shape == (60, 16)
+    assert run.evaluate()["content"] is None
+    with pytest.raises(RunError, match="trained on images in memory, which are no longer there"):
+        dualcontrast.load(run.path).images()
+    assert dualcontrast.load(run.path).encode(pixels[:3]).content.shape == (3, 16)
+
+
+def test_images_of_another_shape_are_refused(run: Run) -> None:
+    with pytest.raises(RunError, match=r"images of shape \(1, 20, 20\), but .* takes \(1, 28, 28\)"):
+        run.encode(np.zeros((3, 20, 20), np.uint8))
+
+
+def test_a_folder_in_use_is_refused_and_overwritten_on_demand(tmp_path: Path) -> None:
+    run = small_run(tmp_path / "run")
+    (run.path / "my notes.txt").write_text("mine")
+    (run.path / "codes-last").mkdir()
+    with pytest.raises(RunError, match="go on with --resume, replace it with --overwrite"):
+        small_run(tmp_path / "run")
+    small_run(tmp_path / "run", overwrite=True)
+    assert (run.path / "my notes.txt").read_text() == "mine"
+    assert not (run.path / "codes-last").exists()
+
+
+def test_resume_keeps_the_runs_own_settings(run: Run, tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"method, training\.seed cannot change; only"):
+        dualcontrast.train(
+            DIGITS, out=run.path, settings={"method": {"gamma_c": 1}, "training": {"seed": 1}}, resume=True
+        )
+    with pytest.raises(RunError, match="not the images that .* was trained on"):
+        dualcontrast.train(np.zeros((400, 28, 28), np.uint8), out=run.path, resume=True)
+    with pytest.raises(RunError, match=r"not a run folder, since it has no config\.yaml"):
+        dualcontrast.train(DIGITS, out=tmp_path / "nothing", resume=True)
+
+
+def test_views_that_do_not_fit_are_refused_before_anything_is_written(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="the view hue changes colours"):
+        dualcontrast.train(DIGITS, out=tmp_path / "run", settings={"views": ["hue"]})
+    with pytest.raises(RecipeError, match="too small for 4 blocks"):
+        dualcontrast.train(DIGITS, out=tmp_path / "run", recipe="linemod")
+    with pytest.raises(SourceError, match="fewer than a batch"):
+        dualcontrast.train(DIGITS, out=tmp_path / "run", settings={"training": {"limit": 20}})
+    assert not (tmp_path / "run" / "config.yaml").exists()
+
+
+def test_every_packaged_recipe_can_be_the_start_of_a_run(tmp_path: Path) -> None:
+    recipe = read_recipe("demo", SMALL)
+    run = dualcontrast.train(DIGITS, out=tmp_path / "run", recipe=recipe, settings={"training": {"epochs": 1}})
+    assert run.recipe().training.epochs == 1
+    assert run.recipe().name == "demo"

@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import os
+import signal
+import threading
+
+import pytest
+
+from dualcontrast.training.interrupt import StopRequest, stop_requests
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_first_signal_is_a_wish(number: signal.Signals) -> None:
+    before = signal.getsignal(number)
+    with stop_requests() as request:
+        assert request.signal is None
+        os.kill(os.getpid(), number)
+        assert request.signal is number
+    assert signal.getsignal(number) is before
+
+
+def test_a_second_ctrl_c_acts_at_once() -> None:
+    with pytest.raises(KeyboardInterrupt), stop_requests():
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_the_process_ends_as_the_signal_would_have_it() -> None:
+    request = StopRequest()
+    request.obey()
+    request.signal = signal.SIGINT
+    with pytest.raises(KeyboardInterrupt):
+        request.obey()
+    request.signal = signal.SIGTERM
+    with pytest.raises(SystemExit) as end:
+        request.obey()
+    assert end.value.code == 143
+
+
+def test_outside_the_main_thread_nothing_is_caught() -> None:
+    requests: list[StopRequest] = []
+
+    def enter() -> None:
+        with stop_requests() as request:
+            requests.append(request)
+
+    thread = threading.Thread(target=enter)
+    thread.start()
+    thread.join()
+    assert requests[0].signal is None

@@ -1,0 +1,193 @@
+from __future__ import annotations
+
+import math
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from dualcontrast.api import Run
+from dualcontrast.errors import MethodError
+from dualcontrast.methods import Batch, Losses
+from dualcontrast.methods.dualcontrast import DualContrast
+from dualcontrast.runs import RunFolder
+from dualcontrast.training import loop
+from tests.runs import small_run
+
+TIMES = ("rate", "seconds")
+
+
+def weights_of(run: RunFolder, name: str = "best") -> dict[str, Tensor]:
+    return load_file(run.weights_path(name))
+
+
+def assert_same_run(one: RunFolder, other: RunFolder) -> None:
+    for name in ("best", "last"):
+        first, second = weights_of(one, name), weights_of(other, name)
+        assert first.keys() == second.keys()
+        assert all(torch.equal(first[key], second[key]) for key in first)
+    logs = [[{k: v for k, v in line.items() if k not in TIMES} for line in run.read_log()] for run in (one, other)]
+    assert logs[0] == logs[1]
+
+
+@pytest.fixture(scope="module", params=["paper", "authors-code"])
+def preset(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def whole(preset: str, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run trained without a stop."""
+    return small_run(tmp_path_factory.mktemp("whole") / "run", {"preset": preset})
+
+
+def test_one_seed_gives_one_result(whole: Run, preset: str, tmp_path: Path) -> None:
+    assert_same_run(whole, small_run(tmp_path / "again", {"preset": preset}))
+    other = small_run(tmp_path / "other", {"preset": preset, "training": {"seed": 4}})
+    assert not torch.equal(weights_of(whole)["encoder.heads.weight"], weights_of(other)["encoder.heads.weight"])
+
+
+def test_the_log_has_a_line_an_epoch(whole: Run, preset: str) -> None:
+    *epochs, last = whole.read_log()
+    assert [line["epoch"] for line in epochs] == [1, 2, 3]
+    assert [line["images_seen"] for line in epochs] == [40 * line["step"] for line in epochs]
+    parts = {"reconstruction", "kl_content", "kl_transformation", "content_positive", "content_negative"}
+    parts |= {"transformation_positive", "transformation_negative", "total"}
+    for line in epochs:
+        assert set(line["loss"]) == set(line["validation"]) == parts
+        assert line["rate"] > 0
+    assert epochs[-1]["loss"]["total"] < epochs[0]["loss"]["total"]
+    assert last["stopped"] == "epochs"
+    assert last["step"] == epochs[-1]["step"]
+    assert list((whole.path / "tensorboard").glob("events*"))
+
+
+@pytest.mark.parametrize("reason", ["minutes", "signal", "epochs"])
+def test_resumed_equals_uninterrupted(
+    whole: Run, preset: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped after step 12, within the second epoch; or after two epochs and made longer."""
+    changes: dict[str, Any] = {"preset": preset}
+    if reason == "epochs":
+        changes["training"] = {"epochs": 2}
+    real = loop.Training._reason_to_stop
+
+    def stop_at_step_12(self: loop.Training, asked: bool) -> str:
+        return reason if self.standing.step == 12 and reason != "epochs" else real(self, asked)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(loop.Training, "_reason_to_stop", stop_at_step_12)
+        stopped = small_run(tmp_path / "run", changes)
+    if reason != "epochs":
+        assert stopped.read_log()[-1]["stopped"] == reason
+        assert stopped.read_log()[-1]["step"] == 12
+    torch.manual_seed(12345)  # nothing may depend on what the process drew in between
+    resumed = resume(stopped, epochs=3)
+    assert_same_run(whole, resumed)
+
+
+def resume(run: Run, epochs: int) -> Run:
+    from dualcontrast.api import train
+    from tests.runs import DIGITS
+
+    return train(DIGITS, out=run.path, settings={"training": {"epochs": epochs}}, resume=True, device="cpu")
+
+
+def test_minutes_stop_within_the_first_epoch_and_leave_weights(tmp_path: Path) -> None:
+    run = small_run(tmp_path / "run", {"training": {"minutes": 1e-6}})
+    (last,) = run.read_log()
+    assert (last["stopped"], last["step"], last["epoch"]) == ("minutes", 1, 0)
+    assert all(torch.equal(weights_of(run)[key], value) for key, value in weights_of(run, "last").items())
+    assert run.config()["recipe"]["training"]["minutes"] == 1e-6
+
+
+def test_validation_leaves_training_alone(whole: Run, preset: str, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr(loop.Training, "_validate", lambda self: {"total": -self.standing.step})
+    blind = small_run(tmp_path / "run", {"preset": preset})
+    assert [line.get("loss") for line in blind.read_log()] == [line.get("loss") for line in whole.read_log()]
+
+
+def test_the_best_weights_are_those_of_the_lowest_validation_loss(tmp_path: Path, monkeypatch: Any) -> None:
+    losses = iter([3.0, 1.0, 2.0])
+    monkeypatch.setattr(loop.Training, "_validate", lambda self: {"total": next(losses)})
+    run = small_run(tmp_path / "run", {"training": {"keep_every": 1}})
+    best = weights_of(run)["encoder.heads.weight"]
+    kept = [weights_of(run, f"epoch-{epoch}")["encoder.heads.weight"] for epoch in (1, 2, 3)]
+    assert [torch.equal(best, each) for each in kept] == [False, True, False]
+    assert torch.equal(weights_of(run, "last")["encoder.heads.weight"], kept[2])
+
+
+def test_the_validation_loss_is_that_of_the_held_out_images(tmp_path: Path) -> None:
+    """Recomputed from the last weights, image by image in the order and with the seed of the loop."""
+    run = small_run(tmp_path / "run")
+    from dualcontrast.training.batches import training_and_validation
+
+    settings = run.recipe().training
+    _, held_out = training_and_validation(run.images(), settings)
+    method = run.load_method("last").train()
+    torch.manual_seed(settings.seed)
+    with torch.no_grad():
+        total = sum(
+            len(images) * method(Batch(images, torch.from_numpy(index))).total.item()
+            for index, images in held_out.batches(settings.batch_size)
+        )
+    assert run.read_log()[2]["validation"]["total"] == pytest.approx(total / len(held_out), rel=1e-5)
+
+
+def test_without_validation_the_last_weights_are_the_best(tmp_path: Path) -> None:
+    run = small_run(tmp_path / "run", {"training": {"validation_fraction": 0}})
+    assert all(torch.equal(weights_of(run)[key], value) for key, value in weights_of(run, "last").items())
+
+
+def test_a_loss_that_is_no_number_ends_training_and_keeps_the_last_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = DualContrast.forward
+
+    def breaking(self: DualContrast, batch: Batch, phase: str = "main") -> Losses:
+        losses = real(self, batch, phase)
+        if batch.step == 12:
+            losses.parts["reconstruction"] = losses.parts["reconstruction"] * math.nan
+        return losses
+
+    monkeypatch.setattr(DualContrast, "forward", breaking)
+    with pytest.raises(MethodError, match=r"the loss \(reconstruction\) is no longer a number in epoch 2"):
+        small_run(tmp_path / "run")
+    run = Run.open(tmp_path / "run")
+    assert all(value.isfinite().all() for value in weights_of(run).values())
+    state = torch.load(run.path / "checkpoints" / "last.pt", weights_only=True)
+    assert state["standing"]["epoch"] == 1
+
+
+def test_learning_rates_fall_in_every_phase(tmp_path: Path) -> None:
+    changes = {"preset": "authors-code", "training": {"decay_every": 2, "decay_by": 0.5}}
+    run = small_run(tmp_path / "run", changes)
+    state = torch.load(run.path / "checkpoints" / "last.pt", weights_only=True)
+    rates = [each["param_groups"][0]["lr"] for each in state["optimizers"].values()]
+    assert rates == [5e-4, 5e-4]
+
+
+def test_mixed_precision_trains(tmp_path: Path) -> None:
+    run = small_run(tmp_path / "run", {"training": {"precision": "bf16-mixed"}})
+    first, *_, last, _ = run.read_log()
+    assert last["validation"]["total"] < first["validation"]["total"]
+    assert all(value.dtype == torch.float32 for value in weights_of(run).values())
+
+
+def test_a_signal_ends_in_a_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = loop.Training._step
+
+    def signalling(self: loop.Training, batch: Batch) -> None:
+        real(self, batch)
+        if self.standing.step == 12:
+            signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(loop.Training, "_step", signalling)
+    with pytest.raises(SystemExit) as end:
+        small_run(tmp_path / "run")
+    assert end.value.code == 143
+    assert Run.open(tmp_path / "run").read_log()[-1]["stopped"] == "signal"
