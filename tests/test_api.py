@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tests.runs import DIGITS, SMALL, small_run
 
 import dualcontrast
 from dualcontrast.api import Run
 from dualcontrast.errors import RecipeError, RunError, SourceError
 from dualcontrast.training.recipe import read_recipe
-from tests.runs import DIGITS, SMALL, small_run
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,9 @@ def test_a_run_is_trained_loaded_and_drawn_from(run: Run) -> None:
 
 
 def test_config_is_enough_to_train_again(run: Run, tmp_path: Path) -> None:
-    again = dualcontrast.train(run.config()["data"]["source"], out=tmp_path / "again", recipe=run.recipe(), device="cpu")
+    again = dualcontrast.train(
+        run.config()["data"]["source"], out=tmp_path / "again", recipe=run.recipe(), device="cpu"
+    )
     for one, other in zip(run.load_method().parameters(), again.load_method().parameters(), strict=True):
         assert torch.equal(one, other)
 

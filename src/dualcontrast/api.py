@@ -172,11 +172,14 @@ def train(
     SourceError, RecipeError, RunError, MethodError
         With one sentence that says what to mend.
     """
+    from dualcontrast.training.batches import training_and_validation
     from dualcontrast.training.loop import Training, fabric_of
 
     run = Run(out)
     recipe = _resumed(run, settings or {}) if resume else _asked_for(recipe, settings or {})
     opened = open_images(images, **options)
+    prepared = prepared_images(opened, recipe.training.limit, recipe.training.seed)
+    training_and_validation(prepared, recipe.training)  # too few images are refused before anything is written
     torch.manual_seed(recipe.training.seed)
     method = recipe.build(opened.shape)
     fabric = fabric_of(device, recipe.training.precision, len(method.phases))
@@ -185,7 +188,7 @@ def train(
         if fabric.is_global_zero:
             if not resume:
                 _make_way(run, overwrite)
-            config = run.config()["data"] if resume else _described(images, opened, recipe, options)
+            config = run.config()["data"] if resume else _described(images, prepared, options)
             run.write_config(recipe, config, _made_by(fabric.device))
         fabric.barrier()
         run.attach(opened)
@@ -201,12 +204,11 @@ def train(
     return run
 
 
-def _described(images: Images, opened: ImageSet, recipe: Recipe, options: Mapping[str, Any]) -> dict[str, Any]:
+def _described(images: Images, prepared: ImageSet, options: Mapping[str, Any]) -> dict[str, Any]:
     """Return what config.yaml says of the data; a path is kept absolute, to be found from anywhere."""
     source = None
     if isinstance(images, (str, Path)):
         source = str(Path(images).resolve()) if Path(images).exists() else str(images)
-    prepared = prepared_images(opened, recipe.training.limit, recipe.training.seed)
     return {
         "source": source,
         "options": dict(options),

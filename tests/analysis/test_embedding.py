@@ -5,12 +5,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from tests.runs import small_run
 
 from dualcontrast.analysis.embedding import embed
 from dualcontrast.api import Run
 from dualcontrast.errors import RunError
 from dualcontrast.runs import SavedCodes, write_codes
-from tests.runs import small_run
 
 
 @pytest.fixture(scope="module")

@@ -6,13 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from tests.runs import small_run
 
 from dualcontrast.analysis.transfer import source_images, transfer, transfer_grid
 from dualcontrast.api import Run
 from dualcontrast.errors import MethodError
 from dualcontrast.images.arrays import ArrayImages
 from dualcontrast.methods import Batch, Codes
-from tests.runs import small_run
 
 
 @pytest.fixture(scope="module")

@@ -71,13 +71,13 @@ def test_norm_and_activation_are_as_stated() -> None:
     kinds = [type(block) for block in plain.trunk]
     assert kinds == [nn.Conv2d, nn.LeakyReLU, nn.Conv2d, nn.LeakyReLU, nn.Flatten]
     normed = encoder_of((1, 16, 16))
-    assert [type(b) for b in normed.trunk[:3]] == [nn.Conv2d, nn.InstanceNorm2d, nn.ReLU]
+    assert [type(b) for b in normed.trunk[:3]] == [nn.Conv2d, nn.GroupNorm, nn.ReLU]
     assert not list(normed.trunk[1].parameters())  # not affine
 
 
 def test_volumes_have_three_dimensional_blocks() -> None:
     encoder = encoder_of((1, 16, 16, 16))
-    assert [type(block) for block in encoder.trunk[:2]] == [nn.Conv3d, nn.InstanceNorm3d]
+    assert [type(block) for block in encoder.trunk[:2]] == [nn.Conv3d, nn.GroupNorm]
     content, transformation = encoder(torch.rand(2, 1, 16, 16, 16))
     assert content.mean.shape == content.log_variance.shape == (2, 4)
     assert transformation.mean.shape == transformation.log_variance.shape == (2, 3)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
+from tests.runs import small_run
 from torch import Tensor
 
 from dualcontrast.api import Run
@@ -16,7 +17,6 @@ from dualcontrast.methods import Batch, Losses
 from dualcontrast.methods.dualcontrast import DualContrast
 from dualcontrast.runs import RunFolder
 from dualcontrast.training import loop
-from tests.runs import small_run
 
 TIMES = ("rate", "seconds")
 
@@ -91,8 +91,9 @@ def test_resumed_equals_uninterrupted(
 
 
 def resume(run: Run, epochs: int) -> Run:
-    from dualcontrast.api import train
     from tests.runs import DIGITS
+
+    from dualcontrast.api import train
 
     return train(DIGITS, out=run.path, settings={"training": {"epochs": epochs}}, resume=True, device="cpu")
 

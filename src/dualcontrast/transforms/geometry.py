@@ -51,7 +51,7 @@ def resample(
     if shifts is not None:
         positions = positions - shifts[:, None, :]  # (B, P, D)
     with torch.autocast(images.device.type, enabled=False):  # eight bits are too few for a position
-        sources = positions @ inverse.mT
+        sources = positions.float() @ inverse.float().mT
     sizes = torch.tensor(spatial[::-1], device=images.device, dtype=images.dtype)
     centre = torch.tensor(centre_of(spatial)[::-1], device=images.device, dtype=images.dtype)
     normalised = (2 * (sources + centre) + 1) / sizes - 1

@@ -1,0 +1,21 @@
+from __future__ import annotations
+
+import torch
+
+from dualcontrast.benchmarks.throughput import YARDSTICK, AuthorsSequence, throughput
+
+
+def test_every_contestant_is_timed_beside_the_yardstick() -> None:
+    measured = throughput(rounds=1, steps=1)
+    assert set(measured.rates) == set(measured.ratios)
+    assert measured.ratios[YARDSTICK] == 1
+    assert min(measured.rates.values()) > 0
+
+
+def test_the_yardstick_trains() -> None:
+    torch.manual_seed(0)
+    sequence, images = AuthorsSequence(), torch.rand(20, 1, 28, 28)
+    before = (sequence.reconstruct(images)[0] - images).square().mean()
+    for _ in range(20):
+        sequence(images)
+    assert (sequence.reconstruct(images)[0] - images).square().mean() < before
