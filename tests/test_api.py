@@ -59,7 +59,7 @@ def test_a_folder_in_use_is_refused_and_overwritten_on_demand(tmp_path: Path) ->
     run = small_run(tmp_path / "run")
     (run.path / "my notes.txt").write_text("mine")
     (run.path / "codes-last").mkdir()
-    with pytest.raises(RunError, match="go on with --resume, replace it with --overwrite"):
+    with pytest.raises(RunError, match=r"go on with --resume, replace it with --overwrite"):
         small_run(tmp_path / "run")
     small_run(tmp_path / "run", overwrite=True)
     assert (run.path / "my notes.txt").read_text() == "mine"

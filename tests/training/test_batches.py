@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import chain
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -28,13 +30,13 @@ def test_the_order_depends_on_seed_and_epoch_alone() -> None:
     assert epoch_of(order, 1) != first
     assert epoch_of(order, 0) == first
     assert epoch_of(EpochOrder(50, 10, seed=2), 0) != first
-    assert sorted(sum(first, [])) == list(range(50))
+    assert sorted(chain(*first)) == list(range(50))
 
 
 def test_what_does_not_fill_a_batch_is_left_for_another_epoch() -> None:
     batches = epoch_of(EpochOrder(53, 10, seed=0), 0)
     assert [len(batch) for batch in batches] == [10] * 5
-    assert len(set(sum(batches, []))) == 50
+    assert len(set(chain(*batches))) == 50
 
 
 def test_an_epoch_goes_on_at_the_batch_it_had_reached() -> None:
@@ -45,7 +47,7 @@ def test_an_epoch_goes_on_at_the_batch_it_had_reached() -> None:
 def test_processes_share_an_epoch_without_overlap() -> None:
     shares = [epoch_of(EpochOrder(85, 10, seed=0, rank=rank, world_size=2), 0) for rank in (0, 1)]
     assert [len(share) for share in shares] == [4, 4]
-    seen = [set(sum(share, [])) for share in shares]
+    seen = [set(chain(*share)) for share in shares]
     assert not seen[0] & seen[1]
     assert len(seen[0] | seen[1]) == 80
 
