@@ -59,7 +59,7 @@ def test_a_folder_in_use_is_refused_and_overwritten_on_demand(tmp_path: Path) ->
     run = small_run(tmp_path / "run")
     (run.path / "my notes.txt").write_text("mine")
     (run.path / "codes-last").mkdir()
-    with pytest.raises(RunError, match=r"go on with --resume, replace it with --overwrite"):
+    with pytest.raises(RunError, match="go on with --resume, replace it with --overwrite"):
         small_run(tmp_path / "run")
     small_run(tmp_path / "run", overwrite=True)
     assert (run.path / "my notes.txt").read_text() == "mine"
@@ -71,7 +71,7 @@ def test_resume_keeps_the_runs_own_settings(run: Run, tmp_path: Path) -> None:
         dualcontrast.train(
             DIGITS, out=run.path, settings={"method": {"gamma_c": 1}, "training": {"seed": 1}}, resume=True
         )
-    with pytest.raises(RunError, match="not the images that .* was trained on"):
+    with pytest.raises(RunError, match=r"not the images that .* was trained on"):
         dualcontrast.train(np.zeros((400, 28, 28), np.uint8), out=run.path, resume=True)
     with pytest.raises(RunError, match=r"not a run folder, since it has no config\.yaml"):
         dualcontrast.train(DIGITS, out=tmp_path / "nothing", resume=True)
