@@ -51,7 +51,8 @@ def resample(
     if shifts is not None:
         positions = positions - shifts[:, None, :]  # (B, P, D)
     with torch.autocast(images.device.type, enabled=False):  # eight bits are too few for a position
-        sources = positions.float() @ inverse.float().mT
+        exact = torch.promote_types(images.dtype, torch.float32)
+        sources = positions.to(exact) @ inverse.to(exact).mT
     sizes = torch.tensor(spatial[::-1], device=images.device, dtype=images.dtype)
     centre = torch.tensor(centre_of(spatial)[::-1], device=images.device, dtype=images.dtype)
     normalised = (2 * (sources + centre) + 1) / sizes - 1
