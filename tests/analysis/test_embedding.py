@@ -1,58 +1,149 @@
-from __future__ import annotations
-
-from typing import Any
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from tests.runs import small_run
+import torch
+from PIL import Image
 
 from dualcontrast.analysis.embedding import embed
-from dualcontrast.api import Run
 from dualcontrast.errors import RunError
-from dualcontrast.runs import SavedCodes, write_codes
+from dualcontrast.images.arrays import ArrayImages
+from dualcontrast.runs import RunFolder, SavedCodes, prepared_images, write_codes
+from dualcontrast.training.recipe import read_recipe
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A run whose content codes lie in three groups far apart, by label."""
-    run = small_run(tmp_path_factory.mktemp("embed") / "run")
-    rng = np.random.default_rng(0)
-    table = run.images().table.assign(content=np.arange(400) % 3)
-    groups = 20 * np.eye(10)[table["content"]]
-    content, transformation = groups + rng.normal(size=(400, 10)), rng.normal(size=(400, 10))
-    codes = [each.astype(np.float32) for each in (content, transformation)]
-    write_codes(run.codes_folder(), SavedCodes(*codes, *codes, table))
+def run_with(folder: Path, codes: np.ndarray, other_codes: np.ndarray, **columns) -> RunFolder:
+    """Make a run that has codes of content and of transformation; its weights are older, and never read."""
+    run = RunFolder(folder)
+    run.weights_path("best").parent.mkdir(parents=True, exist_ok=True)
+    run.weights_path("best").touch()
+    table = pd.DataFrame({"row": np.arange(len(codes)) + 50, **columns})
+    write_codes(run.codes_folder(), SavedCodes(codes, other_codes, codes, other_codes, table))
     return run
 
 
-@pytest.mark.parametrize("how", ["umap", "tsne", "pca"])
-def test_groups_stay_groups(run: Run, how: Any) -> None:
-    points = embed(run, code="content", how=how)
-    kept = pd.read_csv(run.figure_path(f"embedding_content_{how}").with_suffix(".csv"))
-    assert run.figure_path(f"embedding_content_{how}").is_file()
-    test = run.images().table.query("split == 'test'")
-    assert kept["row"].tolist() == test["row"].tolist()
-    np.testing.assert_allclose(kept[["x", "y"]], points, rtol=1e-6)
-    distances = np.linalg.norm(points[:, None] - points, axis=2)
+def clusters(per_class: int = 30) -> tuple[np.ndarray, np.ndarray]:
+    """Make codes (N, 5) of three classes far apart, and their classes."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(3 * per_class) % 3
+    return (20 * np.eye(3, 5)[labels] + rng.normal(size=(len(labels), 5))).astype(np.float32), labels
+
+
+@pytest.fixture
+def run(tmp_path) -> RunFolder:
+    """Give a run of three clusters of content and no order in transformation; 60 of 90 images are for testing."""
+    content, labels = clusters()
+    transformation = np.random.default_rng(1).normal(size=(90, 4)).astype(np.float32)
+    split = np.where(np.arange(90) < 60, "test", "train")
+    names = np.array(["ape", "cam", "cat"])[labels]
+    return run_with(tmp_path, content, transformation, split=split, content=names)
+
+
+def test_pca_is_that_of_the_test_images(run):
+    points = embed(run, how="pca")
+    vectors = clusters()[0][:60].astype(float)
+    centred = vectors - vectors.mean(axis=0)
+    values, axes = np.linalg.eigh(centred.T @ centred)
+    expected = centred @ axes[:, np.argsort(values)[::-1][:2]]
+    assert points.shape == (60, 2)
+    np.testing.assert_allclose(np.abs(points), np.abs(expected), rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize("how", ["umap", "tsne"])
+def test_layouts_keep_clusters_together_and_follow_the_seed(run, how):
+    state = np.random.get_state()[1].copy()
+    points = embed(run, how=how, seed=3)
+    labels = clusters()[1][:60]
+    distances = np.linalg.norm(points[:, None] - points[None], axis=2)
     np.fill_diagonal(distances, np.inf)
-    labels = kept["content"].to_numpy()
-    assert (labels[distances.argmin(axis=1)] == labels).mean() > 0.98
-    np.testing.assert_array_equal(embed(run, code="content", how=how), points)
+    assert (labels[distances.argmin(axis=1)] == labels).all()
+    np.testing.assert_array_equal(points, embed(run, how=how, seed=3))
+    assert (np.random.get_state()[1] == state).all()
 
 
-def test_at_most_so_many_are_drawn(run: Run) -> None:
-    assert embed(run, code="transformation", how="pca", limit=20).shape == (20, 2)
+def test_the_figure_and_its_points_lie_in_the_run(run):
+    points = embed(run, code="transformation", how="pca")
+    figure = run.path / "figures" / "embedding_transformation_pca.png"
+    with Image.open(figure) as picture:
+        assert picture.format == "PNG"
+    table = pd.read_csv(figure.with_suffix(".csv"))
+    assert table.columns.tolist() == ["row", "x", "y", "content"]
+    assert table["row"].tolist() == list(range(50, 110))
+    assert table["content"].tolist()[:4] == ["ape", "cam", "cat", "ape"]
+    np.testing.assert_allclose(table[["x", "y"]].to_numpy(), points)
 
 
-@pytest.mark.parametrize(
-    ("options", "sentence"),
-    [
-        ({"code": "contend"}, "no code is called contend; did you mean content?"),
-        ({"how": "t-sne"}, r"no layout is called t-sne; did you mean tsne\?"),
-        ({"limit": 3}, "3 images are too few to lay out"),
-    ],
-)
-def test_what_cannot_be_laid_out_is_refused(run: Run, options: dict[str, Any], sentence: str) -> None:
-    with pytest.raises(RunError, match=sentence):
-        embed(run, **options)
+def test_the_two_codes_are_told_apart(run):
+    content, transformation = embed(run, how="pca"), embed(run, code="transformation", how="pca")
+    assert np.ptp(content) > 15 > np.ptp(transformation)
+
+
+def test_at_most_so_many_images_are_drawn_at_random(run):
+    def rows(seed: int) -> list[int]:
+        assert embed(run, how="pca", limit=20, seed=seed).shape == (20, 2)
+        return pd.read_csv(run.path / "figures" / "embedding_content_pca.csv")["row"].tolist()
+
+    first = rows(0)
+    assert first == sorted(set(first))
+    assert max(first) < 110
+    assert first == rows(0) != rows(1)
+
+
+def test_without_test_images_or_labels_all_are_laid_out_in_one_colour(tmp_path):
+    content, _ = clusters(4)
+    run = run_with(tmp_path, content, content, split="train")
+    assert embed(run, how="pca").shape == (12, 2)
+    table = pd.read_csv(run.path / "figures" / "embedding_content_pca.csv")
+    assert table.columns.tolist() == ["row", "x", "y"]
+
+
+@pytest.mark.parametrize("how", ["umap", "tsne", "pca"])
+def test_five_images_are_enough(tmp_path, how):
+    codes = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
+    points = embed(run_with(tmp_path, codes, codes, split="train"), how=how)
+    assert points.shape == (5, 2)
+    assert np.isfinite(points).all()
+
+
+def test_four_images_are_too_few(tmp_path):
+    codes = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
+    with pytest.raises(RunError, match="4 images are too few to lay out; it takes at least 5"):
+        embed(run_with(tmp_path, codes, codes, split="train"))
+
+
+def test_codes_that_fill_no_plane_are_one_sentence(tmp_path):
+    equal, short = np.ones((9, 3), np.float32), np.arange(9, dtype=np.float32)[:, None]
+    run = run_with(tmp_path, equal, short, split="train")
+    with pytest.raises(RunError, match="the content codes are all equal"):
+        embed(run, how="tsne")
+    with pytest.raises(RunError, match="a transformation code of one number cannot be laid out"):
+        embed(run, code="transformation", how="pca")
+    assert not (run.path / "figures").exists()
+
+
+def test_unknown_names_are_answered_with_the_nearest(run):
+    with pytest.raises(RunError, match=r"no code is called contents; did you mean content\?"):
+        embed(run, code="contents")
+    with pytest.raises(RunError, match=r"no layout is called t-sne; did you mean tsne\?"):
+        embed(run, how="t-sne")
+
+
+def test_a_run_without_codes_is_encoded(tmp_path):
+    recipe = read_recipe("mnist", {})
+    pixels = np.random.default_rng(0).random((12, 1, 28, 28)).astype(np.float32)
+    images = ArrayImages(pixels, "pixels.npy", pd.DataFrame({"row": np.arange(12)}))
+    digest = prepared_images(images, None, recipe.training.seed).digest()
+    run = RunFolder(tmp_path / "run")
+    run.write_config(recipe, {"source": None, "options": {}, "digest": digest, "shape": [1, 28, 28]}, {})
+    torch.manual_seed(0)
+    for weights in ("best", "last"):
+        run.save_weights(recipe.build((1, 28, 28)), weights)
+    run.attach(images)
+    told = []
+    points = embed(run, how="pca", progress=lambda what, done, total, **_: told.append(what))
+    assert points.shape == (12, 2)
+    assert {"encoding", "laying out by PCA"} <= set(told)
+    assert not np.allclose(embed(run, how="pca", weights="last"), points)
+    names = sorted(path.name for path in (run.path / "figures").glob("*.png"))
+    assert names == ["embedding_content_pca-last.png", "embedding_content_pca.png"]

@@ -1,130 +1,312 @@
-"""The swap score of methods whose answer is known by construction.
-
-An image shows one of three shapes (content) at one of 25 places (transformation).
-"""
-
-from __future__ import annotations
-
-from functools import cache
+import json
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from dualcontrast.analysis import swap
 from dualcontrast.analysis.swap import can_swap, describe_swap, swap_score
 from dualcontrast.errors import MethodError, SourceError
+from dualcontrast.images import ImageSet, open_images
 from dualcontrast.images.arrays import ArrayImages
 from dualcontrast.methods import Batch, Codes, Method
 
-SHAPES = torch.zeros(3, 5, 5)
-SHAPES[0, 2] = SHAPES[1, :, 2] = 1
-SHAPES[2] = torch.eye(5)
-PLACES = 5
+# Three shapes that fill the same box, so that the place of the box says nothing of the shape.
+SHAPES = torch.tensor(
+    [
+        [[1, 1, 1, 1, 1], [1, 0, 0, 0, 1], [1, 0, 0, 0, 1], [1, 0, 0, 0, 1], [1, 1, 1, 1, 1]],
+        [[0, 0, 1, 0, 0], [0, 0, 1, 0, 0], [1, 1, 1, 1, 1], [0, 0, 1, 0, 0], [0, 0, 1, 0, 0]],
+        [[1, 0, 0, 0, 1], [0, 1, 0, 1, 0], [0, 0, 1, 0, 0], [0, 1, 0, 1, 0], [1, 0, 0, 0, 1]],
+    ],
+    dtype=torch.float32,
+)
+SIDE, PLACES = 16, 12
 
 
-@pytest.fixture(autouse=True)
-def short_training(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Three plain shapes are learnt in a quarter of the steps that digits take."""
-    monkeypatch.setattr(swap, "CLASSIFIER_STEPS", 150)
-
-
-def drawn(shape: Tensor, place: Tensor) -> Tensor:
-    """Draw shapes (B,) at places (B,) of a 5 x 5 lattice, (B, 1, 16, 16)."""
-    images = torch.zeros(len(shape), 1, 16, 16)
-    for image, kind, where in zip(images, shape.long(), place.long(), strict=True):
-        y, x = divmod(int(where), PLACES)
-        image[0, 2 * y : 2 * y + 5, 2 * x : 2 * x + 5] = SHAPES[kind]
+def painted(shapes: Tensor, places: Tensor) -> Tensor:
+    """Paint shapes (B,) with their upper left corners at places (B, 2)."""
+    images = torch.zeros(len(shapes), 1, SIDE, SIDE)
+    for image, shape, (y, x) in zip(images, shapes, places.round().long(), strict=True):
+        image[0, y : y + 5, x : x + 5] = SHAPES[shape]
     return images
 
 
-@cache
-def toy(count: int = 400) -> ArrayImages:
+def shapes_and_places(images: Tensor) -> tuple[Tensor, Tensor]:
+    """Read off what `painted` was given."""
+    places = torch.stack([(image[0] > 0.5).nonzero().amin(dim=0) for image in images])
+    boxes = torch.stack([i[0, y : y + 5, x : x + 5] for i, (y, x) in zip(images, places, strict=True)])
+    shapes = (boxes[:, None] - SHAPES).abs().sum(dim=(2, 3)).argmin(dim=1)
+    return shapes, places.float()
+
+
+class Perfect(Method):
+    """Content is the shape and transformation the place, and both are decoded as they are."""
+
+    def encode(self, batch: Batch) -> Codes:
+        shapes, places = shapes_and_places(batch.images)
+        return Codes(nn.functional.one_hot(shapes, 3).float(), places)
+
+    def decode(self, codes: Codes) -> Tensor:
+        return painted(codes.content.argmax(dim=1), codes.transformation)
+
+
+class IgnoresTransformation(Perfect):
+    """Every image is decoded with its shape in the middle."""
+
+    def decode(self, codes: Codes) -> Tensor:
+        return super().decode(codes._replace(transformation=torch.full_like(codes.transformation, 5)))
+
+
+class IgnoresContent(Perfect):
+    """Everything is in the transformation code: the place and the shape."""
+
+    def encode(self, batch: Batch) -> Codes:
+        content, transformation = super().encode(batch)
+        return Codes(content, torch.cat([transformation, content], dim=1))
+
+    def decode(self, codes: Codes) -> Tensor:
+        return super().decode(Codes(codes.transformation[:, 2:], codes.transformation[:, :2]))
+
+
+class ConstantTransformation(Perfect):
+    """The transformation code says nothing."""
+
+    def encode(self, batch: Batch) -> Codes:
+        content, transformation = super().encode(batch)
+        return Codes(content, torch.full_like(transformation, 5))
+
+
+class NoDecoder(Perfect):
+    has_decoder = False
+    decode = Method.decode
+
+
+def shapes_in_places(train: int = 1500, test: int = 120, **columns) -> ImageSet:
+    """Make shapes in random places; those of the test images are all different."""
     rng = np.random.default_rng(0)
-    shape, place = rng.integers(3, size=count), rng.integers(PLACES**2, size=count)
-    images = drawn(torch.from_numpy(shape), torch.from_numpy(place)).numpy()
-    split = np.where(np.arange(count) < count // 2, "train", "test")
-    return ArrayImages(images, "toy", pd.DataFrame({"row": np.arange(count), "split": split, "content": shape}))
+    spots = np.concatenate([rng.integers(PLACES**2, size=train), rng.permutation(PLACES**2)[:test]])
+    shapes = rng.integers(3, size=train + test)
+    places = np.stack([spots // PLACES, spots % PLACES], axis=1)
+    table = {
+        "row": np.arange(train + test),
+        "split": ["train"] * train + ["test"] * test,
+        "content": np.array(["ring", "plus", "cross"])[shapes],
+    }
+    images = painted(torch.from_numpy(shapes), torch.from_numpy(places).float()).numpy()
+    return ArrayImages(images, "shapes", pd.DataFrame({**table, **columns}))
 
 
-class Known(Method):
-    """Reads shape and place off the image exactly; subclasses decode as they like."""
-
-    def encode(self, batch: Batch) -> Codes:
-        everything = [(kind, place) for kind in range(3) for place in range(PLACES**2)]
-        kinds, places = (torch.tensor(numbers) for numbers in zip(*everything, strict=True))
-        distances = torch.cdist(batch.images.flatten(1), drawn(kinds, places).flatten(1))
-        best = distances.argmin(dim=1)
-        return Codes(kinds[best][:, None].float(), places[best][:, None].float())
-
-    def decode(self, codes: Codes) -> Tensor:
-        return drawn(codes.content[:, 0], codes.transformation[:, 0])
+@pytest.fixture(autouse=True)
+def few_steps(monkeypatch) -> None:
+    monkeypatch.setattr(swap, "CLASSIFIER_STEPS", 150)
 
 
-class IgnoresTransformation(Known):
-    def decode(self, codes: Codes) -> Tensor:
-        return drawn(codes.content[:, 0], torch.full((len(codes.content),), 12))
-
-
-class IgnoresContent(Known):
-    """Its z holds everything."""
-
-    def encode(self, batch: Batch) -> Codes:
-        content, place = super().encode(batch)
-        return Codes(content, torch.cat([content * 100, place], dim=1))
-
-    def decode(self, codes: Codes) -> Tensor:
-        return drawn(codes.transformation[:, 0] / 100, codes.transformation[:, 1])
-
-
-def test_codes_that_are_apart_keep_both() -> None:
-    score = swap_score(Known(), toy())
-    assert score["classifier_real"] > 0.97
-    assert score["content_kept"] > 0.97
-    assert score["content_of_z_source"] < 0.03
-    # some of the 100 candidates stand at the same place, and share the credit
-    assert score["transformation_kept"] > 10 * score["transformation_kept_chance"]
-    assert 0.2 < score["transformation_effect"] < 1.2
-    assert (score["hybrids"], score["classes"], score["split"]) == (200, 3, "test")
-
-
-def test_a_decoder_that_ignores_z_is_found_out() -> None:
-    score = swap_score(IgnoresTransformation(), toy())
+def test_a_perfect_method_keeps_both():
+    score = swap_score(Perfect(), shapes_in_places())
     assert score["content_kept"] > 0.95
-    assert score["transformation_effect"] == 0
-    assert score["transformation_kept"] < 0.1
+    assert score["content_of_z_source"] < 0.05
+    assert score["transformation_kept"] == 1.0
+    assert score["transformation_kept_chance"] == 0.01
+    assert 0.1 < score["transformation_effect"] < 1.1
+    assert score["classifier_real"] > 0.95
+    assert score["classifier_reconstructed"] == score["classifier_real"]
+    assert (score["hybrids"], score["classes"], score["split"], score["seed"]) == (120, 3, "test", 0)
 
 
-def test_a_decoder_that_ignores_c_shows_the_other_content() -> None:
-    score = swap_score(IgnoresContent(), toy())
-    assert score["content_of_z_source"] > 0.97
-    assert score["content_kept"] < 0.03
-    assert score["transformation_effect"] == pytest.approx(1)
+def test_a_decoder_that_ignores_z_keeps_content_alone():
+    score = swap_score(IgnoresTransformation(), shapes_in_places())
+    assert score["content_kept"] > 0.95
+    assert score["transformation_effect"] == 0.0
+    assert score["transformation_kept"] < 0.05
 
 
-def test_the_score_is_seeded_and_leaves_the_random_state_alone() -> None:
-    state = torch.get_rng_state()
-    first = swap_score(Known(), toy(), hybrids=50)
+def test_a_decoder_that_ignores_c_shows_the_source_of_z():
+    score = swap_score(IgnoresContent(), shapes_in_places())
+    assert score["content_of_z_source"] > 0.95
+    assert score["content_kept"] < 0.05
+    assert score["transformation_effect"] == 1.0
+    assert score["transformation_kept"] == 1.0
+
+
+def test_a_constant_code_scores_chance():
+    score = swap_score(ConstantTransformation(), shapes_in_places(test=50))
+    assert score["transformation_kept"] == score["transformation_kept_chance"] == 0.02
+    assert score["transformation_effect"] == 0.0
+
+
+def test_a_decoder_of_one_image_has_no_effect(monkeypatch):
+    monkeypatch.setattr(Perfect, "decode", lambda self, codes: torch.ones(len(codes.content), 1, SIDE, SIDE))
+    assert swap_score(Perfect(), shapes_in_places(test=20))["transformation_effect"] == 0.0
+
+
+def test_scores_follow_the_seed_and_leave_the_random_state_alone():
+    images, state = shapes_in_places(test=40), torch.get_rng_state()
+    numpy_state = np.random.get_state()[1].copy()
+    steps = []
+    first = swap_score(
+        Perfect(), images, seed=1, progress=lambda what, done, total, **_: steps.append((what, done, total))
+    )
+    assert first == swap_score(Perfect(), images, seed=1)
     assert torch.equal(torch.get_rng_state(), state)
-    assert swap_score(Known(), toy(), hybrids=50) == first
+    assert (np.random.get_state()[1] == numpy_state).all()
+    assert json.loads(json.dumps(first)) == first
+    assert ("training the classifier", 150, 150) in steps
+    assert steps[-1] == ("swapping codes", 40, 40)
 
 
-def test_what_cannot_be_scored_is_refused() -> None:
-    class Silent(Known):
-        has_decoder = False
-        decode = Method.decode
-
-    with pytest.raises(MethodError, match="Silent has no decoder"):
-        swap_score(Silent(), toy())
-    one_class = toy().select(np.flatnonzero(toy().table["content"] == 1))
-    assert not can_swap(one_class)
-    with pytest.raises(SourceError, match="at least two classes"):
-        swap_score(Known(), one_class)
+def test_the_method_comes_back_in_its_mode():
+    method = Perfect().train()
+    swap_score(method, shapes_in_places(test=20))
+    assert method.training
 
 
-def test_the_score_is_told_in_sentences() -> None:
-    told = " ".join(describe_swap(swap_score(Known(), toy(), hybrids=50)))
+@pytest.mark.parametrize(("hybrids", "made"), [(1, 2), (2, 2), (30, 30), (500, 50)])
+def test_there_are_as_many_hybrids_as_asked_for_and_as_test_images_allow(hybrids, made):
+    assert swap_score(Perfect(), shapes_in_places(test=50), hybrids=hybrids)["hybrids"] == made
+
+
+def test_classes_that_were_not_trained_and_images_without_a_label_are_left_out():
+    images = shapes_in_places(test=60)
+    content = images.table["content"].astype(object)
+    content[1510:1530] = "unheard of"
+    content[1530:1540] = None
+    images.table["content"] = content
+    score = swap_score(Perfect(), images)
+    assert (score["hybrids"], score["classes"]) == (30, 3)
+    assert score["classifier_real"] > 0.9
+
+
+def test_without_test_images_those_for_training_serve():
+    images = shapes_in_places(test=0)
+    score = swap_score(Perfect(), images, hybrids=50)
+    assert (score["split"], score["hybrids"]) == ("train", 50)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [None, ["ring"] * 42, ["ring", "plus"] * 20 + ["ring"] * 2, [None] * 40 + ["ring", "plus"]],
+    ids=["no labels", "one class", "one class to test", "no class to train"],
+)
+def test_labels_that_do_not_suffice_are_one_sentence(content):
+    images = shapes_in_places(train=40, test=2)
+    if content is None:
+        del images.table["content"]
+    else:
+        images.table["content"] = content
+    assert not can_swap(images)
+    with pytest.raises(SourceError, match="shapes: a swap score needs content labels of at least two classes"):
+        swap_score(Perfect(), images)
+
+
+def test_a_method_without_a_decoder_says_so_before_any_work(monkeypatch):
+    monkeypatch.setattr(swap, "_trained_classifier", lambda *_: pytest.fail("work was done in vain"))
+    with pytest.raises(MethodError, match="NoDecoder has no decoder"):
+        swap_score(NoDecoder(), shapes_in_places())
+
+
+def test_volumes_are_scored_too():
+    rng = np.random.default_rng(0)
+    content = rng.integers(2, size=120)
+    volumes = rng.normal(scale=0.1, size=(120, 1, 8, 8, 8)).astype(np.float32)
+    volumes[:, 0, :4] += 50.0 * content[:, None, None, None]  # of any range
+    split = ["train"] * 90 + ["test"] * 30
+    table = pd.DataFrame({"row": np.arange(120), "split": split, "content": content})
+
+    class Halves(Method):
+        def encode(self, batch: Batch) -> Codes:
+            return Codes(batch.images[:, 0, :4].mean(dim=(1, 2, 3))[:, None], batch.images[:, 0, 7, 7, :2])
+
+        def decode(self, codes: Codes) -> Tensor:
+            made = torch.zeros(len(codes.content), 1, 8, 8, 8)
+            made[:, 0, :4] = codes.content[:, :, None, None]
+            made[:, 0, 7, 7, :2] = codes.transformation
+            return made
+
+    score = swap_score(Halves(), ArrayImages(volumes, "volumes", table))
+    assert score["classifier_real"] == score["content_kept"] == 1.0
+    assert score["transformation_kept"] == 1.0
+
+
+def test_the_score_is_told_in_sentences():
+    told = " ".join(describe_swap(swap_score(Perfect(), shapes_in_places(), hybrids=50)))
     assert "50 hybrids" in told
-    assert "chance 2.0 %" in told
+    assert "100.0 % keep the transformation of the image that gave it (chance 2.0 %)" in told
+
+
+class Linear(Method):
+    """Codes and images of random linear maps."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(3)
+        self.to_codes, self.to_images = nn.Linear(16, 5), nn.Linear(5, 16)
+
+    def encode(self, batch: Batch) -> Codes:
+        return Codes(*self.to_codes(batch.images.flatten(1)).split([2, 3], dim=1))
+
+    def decode(self, codes: Codes) -> Tensor:
+        return self.to_images(torch.cat(codes, dim=1)).reshape(-1, 1, 4, 4)
+
+
+@torch.no_grad()
+def test_judgements_are_those_of_a_slow_loop(monkeypatch):
+    monkeypatch.setattr(swap, "BATCH", 4)
+    monkeypatch.setattr(swap, "CANDIDATES", 6)
+    rng = np.random.default_rng(0)
+    n = 11
+    pixels = rng.random((n, 1, 4, 4)).astype(np.float32)
+    images = ArrayImages(pixels, "pixels", pd.DataFrame({"row": np.arange(n)}))
+    other = (np.arange(n) + rng.integers(1, n, size=n)) % n
+    method, classifier = Linear(), nn.Sequential(nn.Flatten(), nn.Linear(16, 3))
+    seen = swap._judged(method, classifier, images, other, device="cpu", progress=lambda *_, **__: None)
+
+    def decoded(i: int, j: int) -> Tensor:
+        return method.decode(Codes(codes[i].content, codes[j].transformation))
+
+    codes = [method.encode(Batch.of(torch.from_numpy(pixels[i : i + 1]))) for i in range(n)]
+    for i, j in enumerate(other.tolist()):
+        assert seen["real"][i] == classifier(torch.from_numpy(pixels[i : i + 1])).argmax()
+        assert seen["hybrid"][i] == classifier(decoded(i, j)).argmax()
+        assert seen["reconstructed"][i] == classifier(decoded(i, i)).argmax()
+        assert seen["changed"][i] == pytest.approx(float(((decoded(i, j) - decoded(i, i)) ** 2).mean()), rel=1e-4)
+        assert seen["apart"][i] == pytest.approx(float(((decoded(j, j) - decoded(i, i)) ** 2).mean()), rel=1e-4)
+        z = method.encode(Batch.of(decoded(i, j))).transformation
+        distances = [float((z - codes[(j + k) % n].transformation).norm()) for k in range(6)]
+        assert seen["nearest"][i] == (np.argmin(distances) == 0)
+
+
+def test_a_tie_counts_in_part():
+    candidates = torch.tensor([[[1.0], [1.0], [4.0]], [[5.0], [1.0], [1.0]], [[1.0], [2.0], [3.0]]])
+    np.testing.assert_array_equal(swap._first_is_nearest(torch.ones(3, 1), candidates), [0.5, 0.0, 1.0])
+
+
+def test_others_are_of_another_class_each_with_equal_chance():
+    rng = np.random.default_rng(0)
+    classes = np.array([2, 0, 1, 0, 2, 2, 7])
+    counts = np.zeros((7, 7))
+    for _ in range(4000):
+        counts[np.arange(7), swap._of_another_class(classes, rng)] += 1
+    allowed = classes[:, None] != classes[None]
+    assert (counts[~allowed] == 0).all()
+    np.testing.assert_allclose(counts / 4000, allowed / allowed.sum(axis=1, keepdims=True), atol=0.03)
+
+
+def test_a_small_pool_has_two_classes_and_no_image_twice():
+    classes = np.array([0] * 99 + [1])
+    labels = swap._Labels(classes, 2, np.arange(100), np.arange(100), "test")
+    for seed in range(20):
+        pool = swap._pool(labels, 5, np.random.default_rng(seed))
+        assert len(set(pool.tolist())) == 5
+        assert 99 in pool
+
+
+def test_the_classifier_tells_real_digits(shared_data):
+    images = open_images(shared_data / "mnist")
+    labels = swap._labels(images)
+    classifier = swap._trained_classifier(images, labels, np.random.default_rng(0), "cpu", lambda *_, **__: None)
+    test = labels.test[:1000]
+    with torch.no_grad():
+        told = classifier(images.read(test)).argmax(dim=1).numpy()
+    assert np.mean(told == labels.classes[test]) > 0.9

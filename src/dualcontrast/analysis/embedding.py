@@ -89,9 +89,10 @@ def embed(
     points = LAYOUTS[how](vectors, seed).astype(np.float64)
     table = codes.table.iloc[chosen].reset_index(drop=True)
     path = run.figure_path(f"embedding_{code}_{how}", weights)
-    draw_embedding(
-        points, table.get("content"), path, f"{NAMES[how]} of the {code} codes of {len(points):,} images"
-    )
+    title = f"{NAMES[how]} of the {code} codes of {len(points):,} images"
+    if "content" in table:
+        title += ", coloured by content"
+    draw_embedding(points, table.get("content"), path, title)
     known = table[[name for name in ("row", "content") if name in table]]
     known.insert(1, "x", points[:, 0])
     known.insert(2, "y", points[:, 1])

@@ -76,7 +76,7 @@ def draw_pairs(pairs: Sequence[Pair], path: str | Path, count: int = 8) -> None:
     for axes, pair in zip(figure.subplots(len(pairs), 1, squeeze=False)[:, 0], pairs, strict=True):
         height = _show_mosaic(axes, [pair.first[:count], pair.second[:count]])
         axes.set_yticks([height / 4, 3 * height / 4], ["first", "second"])
-        axes.set_title(textwrap.fill(pair.name, int(12 * width)), parse_math=False)
+        axes.set_title(textwrap.fill(pair.name, int(11 * width)), fontsize=11, parse_math=False)
     _save(figure, path)
 
 
@@ -100,7 +100,7 @@ def draw_transfer_grid(
     """
     rows = [[None, *transformation_images]]
     rows += [[content, *row] for content, row in zip(content_images, grid, strict=True)]
-    figure = _figure(max(INCHES * len(rows[0]) + 0.5, 5.0), INCHES * len(rows) + 0.9)
+    figure = _figure(max(INCHES * len(rows[0]) + 0.5, 5.0), max(INCHES * len(rows) + 0.9, 3.6))
     axes = figure.subplots()
     _show_mosaic(axes, rows, first_apart=True)
     axes.set_title(title, parse_math=False)
@@ -167,7 +167,9 @@ def _add_legend(axes: Axes, names: list[str], colours: list[Any], unknown: bool)
     colours = colours[: len(names)] if not unknown else colours
     handles = [Line2D([], [], linestyle="", marker="o", color=colour) for colour in colours]
     texts = [textwrap.shorten(name, 24, placeholder="...") for name in names]
-    legend = axes.legend(handles, texts, loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
+    legend = axes.legend(
+        handles, texts, loc="upper left", bbox_to_anchor=(1, 1), frameon=False, handlelength=1, handletextpad=0.3
+    )
     for text in legend.get_texts():
         text.set_parse_math(False)
 

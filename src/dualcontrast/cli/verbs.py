@@ -191,7 +191,7 @@ def embed(
         points = loaded.embed(
             code=code, how=how, limit=limit, weights=weights, seed=seed, device=device, progress=progress
         )
-    figure = loaded.figure_path(f"embedding_{code}_{how}")
+    figure = loaded.figure_path(f"embedding_{code}_{how}", weights)
     console.result({"figure": str(figure), "images": len(points)}, [f"Embedding: {from_here(figure)}"])
 
 
