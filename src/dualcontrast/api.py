@@ -265,10 +265,12 @@ def _made_by(device: torch.device) -> dict[str, Any]:
 
 
 def _draw_pairs(run: RunFolder, method: Method, device: torch.device) -> None:
-    """Draw the pairs that the method, with the weights it has now, makes of the first images."""
+    """Draw the pairs that the method, with the weights it has now, makes of some images."""
     from dualcontrast.analysis.figures import draw_pairs
 
-    images = run.images().read(np.arange(min(8, len(run.images()))))
+    count = len(run.images())
+    chosen = np.random.default_rng(run.recipe().training.seed).choice(count, size=min(8, count), replace=False)
+    images = run.images().read(chosen)
     with torch.random.fork_rng([device] if device.type == "cuda" else []), torch.no_grad():
         torch.manual_seed(run.recipe().training.seed)
         pairs = method.pairs(Batch.of(images).to(device))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import time
@@ -27,6 +28,7 @@ from dualcontrast.training.interrupt import stop_requests
 from dualcontrast.training.recipe import TrainingSettings
 
 PROGRESS_SECONDS = 0.25
+logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it tells of every choice, even to --quiet
 
 
 class Training:
