@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,36 +12,55 @@ import torch
 from dualcontrast.api import train
 from dualcontrast.transforms import resample, rotations_2d
 
+# None of the four looks like itself, or like another, when turned by less than a full turn.
+SHAPES = (
+    ("#...", "#...", "#...", "####"),
+    ("####", ".#..", ".#..", ".#.."),
+    ("###.", "#.#.", "###.", "#..."),
+    ("##..", ".#..", ".#..", ".###"),
+)
+# The content code is made to hold still under T more firmly than by default: this is a minute, not 200 epochs.
+SETTINGS: dict[str, Any] = {
+    "method": {"content_size": 8, "transformation_size": 8, "content_positive": 50},
+    "network": {"encoder": {"channels": [8, 16]}, "decoder": {"code_width": 32, "hidden": [128]}},
+    "views": [{"name": "rotation", "degrees": 180}],
+    "training": {"epochs": 40, "batch_size": 50, "learning_rate": 2e-3},
+}
 
-def two_factors(path: Path, count: int = 1200) -> Path:
-    """Write images of three shapes (content) turned by one of four angles (transformation)."""
-    rng = np.random.default_rng(0)
-    shape, turn = rng.integers(3, size=count), rng.integers(4, size=count)
-    plain = torch.zeros(3, 1, 28, 28)
-    plain[0, 0, 4:24, 11:17] = 1  # a bar, and a foot that tells up from down
-    plain[0, 0, 19:24, 11:22] = 1
-    plain[1, 0, 6:22, 6:22] = 1  # a square with a notch
-    plain[1, 0, 6:14, 12:16] = 0
-    plain[2, 0, 4:12, 4:12] = plain[2, 0, 16:24, 16:24] = plain[2, 0, 4:9, 18:23] = 1  # three spots
-    angles = torch.from_numpy(turn * 40.0 + rng.normal(0, 3, count)).float().deg2rad()
-    images = resample(plain[shape], rotations_2d(angles))
-    split = np.where(np.arange(count) < 900, "train", "test")
-    np.savez(path, images=images.clamp(0, 1).numpy(), content=shape, transformation=turn, split=split)
+
+def write_two_factors(path: Path, seed: int, count: int = 1600) -> Path:
+    """Write pictures of one of four shapes (content), turned to one of four sides (transformation)."""
+    rng = np.random.default_rng(seed)
+    content, side = rng.integers(4, size=count), rng.integers(4, size=count)
+    drawn = torch.tensor([[[mark == "#" for mark in row] for row in shape] for shape in SHAPES]).float()
+    upright = torch.nn.functional.pad(torch.kron(drawn, torch.ones(1, 3, 3)), (4, 4, 4, 4))[:, None]
+    angles = torch.from_numpy(90 * side + rng.uniform(-12, 12, count)).float().deg2rad()
+    turned = resample(upright[content], rotations_2d(angles))[:, 0].numpy()
+    images = np.clip(turned + rng.normal(0, 0.05, turned.shape), 0, 1).astype(np.float32)
+    split = np.where(np.arange(count) % 4, "train", "test")
+    np.savez(path, images=images, content=content, transformation=side, split=split)
     return path
 
 
+def scores_of(folder: Path, changes: Mapping[str, Any]) -> dict[str, Any]:
+    source = write_two_factors(folder / "toy.npz", seed=0)
+    run = train(source, out=folder / "run", settings={**SETTINGS, **changes}, device="cpu")
+    return run.evaluate(device="cpu")
+
+
 def test_training_pulls_the_codes_of_two_factors_apart(tmp_path: Path) -> None:
-    """Codes of three numbers have no room to spare; seeds 0, 1 and 2 gave content gaps of 0.36, 0.29 and 0.50
-    and transformation gaps of 0.14, 0.14 and 0.32 by the linear probe."""
-    settings = {
-        "preset": "authors-code",
-        "method": {"content_size": 3, "transformation_size": 3},
-        "network": {"encoder": {"channels": [8, 16, 32]}, "decoder": {"code_width": 64, "hidden": [128]}},
-        "training": {"epochs": 40, "batch_size": 50, "learning_rate": 1e-3, "seed": 0},
-    }
-    run = train(two_factors(tmp_path / "toy.npz"), out=tmp_path / "run", settings=settings, device="cpu")
-    scores = run.evaluate()
-    assert scores["content"]["from_content"] > 0.85
-    assert scores["content"]["gap"] > 0.15
-    assert scores["transformation"]["from_transformation"] > 0.95
-    assert scores["transformation"]["gap"] > 0.05
+    """Over data and training seeds 0 to 4 the gaps were 0.46 to 0.60, and 0.30 to 0.54."""
+    scores = scores_of(tmp_path, {})
+    content, transformation = scores["content"], scores["transformation"]
+    assert content["from_content"] > 0.95
+    assert content["gap"] > 0.3, content
+    assert transformation["from_transformation"] > 0.95
+    assert transformation["gap"] > 0.15, transformation
+
+
+def test_without_contrastive_pairs_they_are_not_pulled_apart(tmp_path: Path) -> None:
+    """The paper's row "VAE with 2 latent space", here with gaps of 0.05 to 0.14, and 0, over seeds 0 to 2."""
+    method = {"name": "two_latent_vae", "content_size": 8, "transformation_size": 8}
+    scores = scores_of(tmp_path, {"method": method})
+    assert abs(scores["content"]["gap"]) < 0.25
+    assert abs(scores["transformation"]["gap"]) < 0.1

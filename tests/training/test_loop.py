@@ -192,3 +192,7 @@ def test_a_signal_ends_in_a_checkpoint(tmp_path: Path, monkeypatch: pytest.Monke
         small_run(tmp_path / "run")
     assert end.value.code == 143
     assert Run.open(tmp_path / "run").read_log()[-1]["stopped"] == "signal"
+
+
+def test_reading_ahead_changes_nothing(tmp_path: Path) -> None:
+    assert_same_run(small_run(tmp_path / "a"), small_run(tmp_path / "b", {"training": {"workers": 2}}))

@@ -60,31 +60,37 @@ def _numbers(numbers: dict[str, float]) -> str:
 
 @contextmanager
 def _bars() -> Iterator[Progress]:
-    """Draw a bar for each kind of work, with its rate, the time left and its figures."""
+    """Draw a bar for each kind of work, with its rate and the time left, and the figures of the last below."""
     from rich.console import Console as Terminal
+    from rich.console import RenderableType
     from rich.progress import BarColumn, TaskID, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bars
+    from rich.text import Text
+
+    class BarsAndFigures(Bars):
+        figures = ""
+
+        def get_renderables(self) -> Iterator[RenderableType]:
+            yield from super().get_renderables()
+            if self.figures:
+                yield Text(self.figures, style="dim")
 
     columns = (
-        TextColumn("{task.description:<12}"),
+        TextColumn("{task.description}"),
         BarColumn(bar_width=24),
         TextColumn("{task.percentage:>3.0f} %"),
         TextColumn("{task.fields[rate]}"),
         TimeRemainingColumn(elapsed_when_finished=True),
-        TextColumn("{task.fields[numbers]}"),
     )
-    with Bars(*columns, console=Terminal(stderr=True)) as bars:
+    with BarsAndFigures(*columns, console=Terminal(stderr=True)) as bars:
         tasks: dict[str, TaskID] = {}
 
         def show(what: str, done: int, total: int | None, /, **numbers: float) -> None:
             if what not in tasks:
-                tasks[what] = bars.add_task(what, total=total, completed=done, rate="", numbers="")
+                tasks[what] = bars.add_task(what, total=total, completed=done, rate="")
             speed = bars.tasks[list(tasks).index(what)].speed
-            rate = f"{speed:,.0f}/s" if speed else ""
-            shown = {"completed": done, "total": total, "rate": rate}
-            if numbers:
-                shown["numbers"] = _numbers(numbers)
-            bars.update(tasks[what], **shown)  # type: ignore[arg-type]
+            bars.update(tasks[what], completed=done, total=total, rate=f"{speed:,.0f}/s" if speed else "")
+            bars.figures = _numbers(numbers)
 
         yield show
 

@@ -81,8 +81,8 @@ class Encoder(nn.Module):
         widths = settings.channels or tuple(min(16 * 2**i, 256) for i in range(len(sides)))
         if not widths or len(widths) > len(sides):
             raise RecipeError(
-                f"images of {' x '.join(map(str, shape[1:]))} are too small for {max(len(widths), 1)} blocks of "
-                "the encoder; change network.encoder.channels, kernel or padding"
+                f"images of {' x '.join(map(str, shape[1:]))} are too small for {max(len(widths), 1)} blocks "
+                "of the encoder; change network.encoder.channels, kernel or padding"
             )
         blocks: list[nn.Module] = []
         for inputs, outputs in zip((shape[0], *widths), widths, strict=False):

@@ -1,0 +1,5 @@
+"""`python -m dualcontrast`, as torchrun starts it."""
+
+from dualcontrast.cli import main
+
+main()
