@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from dualcontrast.devices import DeviceError, device_named
+from dualcontrast.devices import device_named
+from dualcontrast.errors import DeviceError
 
 
 def test_cpu_is_always_there_and_auto_is_what_is_there() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import shutil
 import sys
 from collections.abc import Mapping
 from contextlib import nullcontext
@@ -14,7 +13,7 @@ import numpy as np
 import torch
 
 from dualcontrast import __version__
-from dualcontrast.devices import device_named
+from dualcontrast.devices import device_named, seeded
 from dualcontrast.errors import RunError
 from dualcontrast.images import ImageSet, open_images
 from dualcontrast.methods import Batch, Method
@@ -28,22 +27,6 @@ if TYPE_CHECKING:
 Images = ImageSet | np.ndarray | torch.Tensor | str | Path
 
 __all__ = ["Run", "load", "open_images", "train"]
-
-# What a run folder holds: --overwrite removes these and nothing else.
-RUN_FILES = (
-    "config.yaml",
-    "weights.safetensors",
-    "log.jsonl",
-    "report.html",
-    "checkpoints",
-    "tensorboard",
-    "figures",
-    "clusters",
-    "averages",
-    "export",
-    "codes*",
-    "scores*.json",
-)
 
 
 class Run(RunFolder):
@@ -179,7 +162,7 @@ def train(
     recipe = _resumed(run, settings or {}) if resume else _asked_for(recipe, settings or {})
     opened = open_images(images, **options)
     prepared = prepared_images(opened, recipe.training.limit, recipe.training.seed)
-    training_and_validation(prepared, recipe.training)  # too few images are refused before anything is written
+    training, validation = training_and_validation(prepared, recipe.training)
     torch.manual_seed(recipe.training.seed)
     method = recipe.build(opened.shape)
     fabric = fabric_of(device, recipe.training.precision, len(method.phases))
@@ -187,18 +170,18 @@ def train(
     with run.locked() if fabric.is_global_zero else nullcontext():
         if fabric.is_global_zero:
             if not resume:
-                _make_way(run, overwrite)
+                run.make_way(overwrite)
             config = run.config()["data"] if resume else _described(images, prepared, options)
             run.write_config(recipe, config, _made_by(fabric.device))
         fabric.barrier()
         run.attach(opened)
         torch.manual_seed(recipe.training.seed + fabric.global_rank)  # views of its own for each process
-        training = Training(run, method, run.images(), recipe.training, fabric, progress)
+        sitting = Training(run, method, training, validation, recipe.training, fabric, progress)
         if resume:
-            training.resume()
+            sitting.resume()
         if show_pairs and fabric.is_global_zero:
             _draw_pairs(run, method, fabric.device)
-        training.fit()
+        sitting.fit()
         if show_pairs and fabric.is_global_zero:
             _draw_pairs(run, method, fabric.device)
     return run
@@ -238,21 +221,6 @@ def _resumed(run: RunFolder, settings: Mapping[str, Any]) -> Recipe:
     return recipe_of(merged(run.config()["recipe"], settings), where=str(run.config_path))
 
 
-def _make_way(run: RunFolder, overwrite: bool) -> None:
-    """Refuse a folder that has something in it, or empty it of an earlier run where that is wanted."""
-    there = [path.name for path in run.path.iterdir() if path.name != ".lock"]
-    if not there:
-        return
-    if not overwrite:
-        raise RunError(
-            f"{run.path}: already holds {sorted(there)[0]}; go on with --resume, replace it with --overwrite, or "
-            "choose another --out"
-        )
-    for pattern in RUN_FILES:
-        for path in run.path.glob(pattern):
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
-
-
 def _made_by(device: torch.device) -> dict[str, Any]:
     return {
         "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
@@ -268,11 +236,10 @@ def _draw_pairs(run: RunFolder, method: Method, device: torch.device) -> None:
     """Draw the pairs that the method, with the weights it has now, makes of some images."""
     from dualcontrast.analysis.figures import draw_pairs
 
-    count = len(run.images())
-    chosen = np.random.default_rng(run.recipe().training.seed).choice(count, size=min(8, count), replace=False)
+    seed, count = run.recipe().training.seed, len(run.images())
+    chosen = np.random.default_rng(seed).choice(count, size=min(8, count), replace=False)
     images = run.images().read(chosen)
-    with torch.random.fork_rng([device] if device.type == "cuda" else []), torch.no_grad():
-        torch.manual_seed(run.recipe().training.seed)
+    with seeded(seed, device), torch.no_grad():
         pairs = method.pairs(Batch.of(images).to(device))
     if pairs:
         draw_pairs(pairs, run.figure_path("pairs"))

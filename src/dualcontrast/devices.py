@@ -1,14 +1,13 @@
-"""Devices as a user names them."""
+"""Devices as a user names them, and random draws on them that leave no trace."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 
-from dualcontrast.errors import DualContrastError
-
-
-class DeviceError(DualContrastError):
-    """There is no such device."""
+from dualcontrast.errors import DeviceError
 
 
 def device_named(name: str) -> torch.device:
@@ -29,3 +28,11 @@ def device_named(name: str) -> torch.device:
         found = ", ".join(f"{count} x {kind}" for kind, count in there.items() if count)
         raise DeviceError(f"there is no device {name} here; torch finds {found}")
     return torch.device(name)
+
+
+@contextmanager
+def seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Make random draws on `device` follow `seed`; on leaving, the random state is what it was."""
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        yield

@@ -26,6 +26,10 @@ class MethodError(DualContrastError):
     """A method cannot do what is asked of it."""
 
 
+class DeviceError(DualContrastError):
+    """There is no such device."""
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return a clause that suggests the nearest known name, or lists them all.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +25,22 @@ from dualcontrast.methods import Method
 from dualcontrast.training.recipe import Recipe, recipe_of
 
 FORMAT = 1
+
+# What a run folder holds: --overwrite removes these and nothing else.
+RUN_FILES = (
+    "config.yaml",
+    "weights.safetensors",
+    "log.jsonl",
+    "report.html",
+    "checkpoints",
+    "tensorboard",
+    "figures",
+    "clusters",
+    "averages",
+    "export",
+    "codes*",
+    "scores*.json",
+)
 
 
 @dataclass(frozen=True)
@@ -257,6 +274,29 @@ class RunFolder:
         write_text(self.log_path, "".join(json.dumps(line) + "\n" for line in lines))
 
     # ---- one writer at a time
+
+    def make_way(self, overwrite: bool) -> None:
+        """Make sure that the folder is free for a new run.
+
+        Parameters
+        ----------
+        overwrite
+            Remove the files of an earlier run; those that are no run's stay.
+
+        Raises
+        ------
+        RunError
+            The folder has something in it that is not to be overwritten.
+        """
+        there = sorted(path.name for path in self.path.iterdir() if path.name != ".lock")
+        if there and not overwrite:
+            raise RunError(
+                f"{self.path}: already holds {there[0]}; go on with --resume, replace it with --overwrite, or "
+                "choose another --out"
+            )
+        for pattern in RUN_FILES:
+            for path in self.path.glob(pattern):
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     @contextmanager
     def locked(self) -> Iterator[None]:

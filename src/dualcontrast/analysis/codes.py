@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from dualcontrast.devices import seeded
 from dualcontrast.errors import RunError
 from dualcontrast.images import ImageSet
 from dualcontrast.methods import Batch, Method
@@ -129,8 +130,7 @@ def inference(method: Method, device: str | torch.device, seed: int) -> Iterator
     was_training = method.training
     method.to(device).eval()
     try:
-        with torch.random.fork_rng([device] if device.type == "cuda" else []), torch.no_grad():
-            torch.manual_seed(seed)
+        with seeded(seed, device), torch.no_grad():
             yield
     finally:
         method.train(was_training)

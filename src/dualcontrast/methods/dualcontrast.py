@@ -120,10 +120,7 @@ class DualContrast(TwoLatentVAE):
         c_neg = c[_permutation(c)]
         losses.add("content_negative", self._similarity(c, c_neg), settings.content_negative)
         if settings.transformation_positive and "positive" not in self.phases:
-            z_pos = self.encoder(self._decoded_pairs(c))[1].mean
-            losses.add(
-                "transformation_positive", self._distance(*z_pos.chunk(2)), settings.transformation_positive
-            )
+            self._add_positive(losses, self._decoded_pairs(c))
         return losses
 
     def _positive_step(self, batch: Batch) -> Losses:
@@ -131,12 +128,15 @@ class DualContrast(TwoLatentVAE):
         with torch.no_grad():
             c = self.encoder(batch.images)[0].mean
             decoded = self._decoded_pairs(c)
-        z_pos = self.encoder(decoded)[1].mean
         losses = Losses()
-        losses.add(
-            "transformation_positive", self._distance(*z_pos.chunk(2)), self.settings.transformation_positive
-        )
+        self._add_positive(losses, decoded)
         return losses
+
+    def _add_positive(self, losses: Losses, decoded: Tensor) -> None:
+        """Add L_dist(z_pos1, z_pos2) of decoded pairs (2B, C, spatial...)."""
+        z_pos1, z_pos2 = self.encoder(decoded)[1].mean.chunk(2)
+        weight = self.settings.transformation_positive
+        losses.add("transformation_positive", self._distance(z_pos1, z_pos2), weight)
 
     def _decoded_pairs(self, c: Tensor) -> Tensor:
         """Decode the contents of random images with latents from N(0, I): positive pairs for z, (2B, ...)."""
@@ -158,7 +158,7 @@ class DualContrast(TwoLatentVAE):
         return codes.shape[1] if self.settings.contrast_per == "element" else 1
 
     def pairs(self, batch: Batch) -> list[Pair]:
-        """Return the four kinds of pairs of section 3.4 and 3.5, as the objective makes them."""
+        """Return the pairs of sections 3.4 and 3.5 as the objective makes them; one kind serves both codes."""
         x = batch.images
         view = self.view(x)
         c = self.encode(batch).content

@@ -16,13 +16,13 @@ from lightning_fabric.strategies.ddp import DDPStrategy
 from torch.optim import Adam
 from torch.optim.lr_scheduler import StepLR
 
-from dualcontrast.devices import device_named
+from dualcontrast.devices import device_named, seeded
 from dualcontrast.errors import MethodError
 from dualcontrast.images import ImageSet
 from dualcontrast.methods import Batch, Losses, Method
 from dualcontrast.progress import Progress, silent
 from dualcontrast.runs import RunFolder
-from dualcontrast.training.batches import EpochOrder, loader_of, training_and_validation
+from dualcontrast.training.batches import EpochOrder, loader_of
 from dualcontrast.training.checkpoint import Standing, load_checkpoint, save_checkpoint
 from dualcontrast.training.interrupt import stop_requests
 from dualcontrast.training.recipe import TrainingSettings
@@ -40,8 +40,8 @@ class Training:
         Where weights, log and checkpoints go; its config is written already.
     method
         What is trained, with fresh weights.
-    images
-        The images, each in a split; those of the split "train" are used.
+    training, validation
+        The images to learn from, and those held out to choose the weights by their loss.
     settings
         How long and how fast.
     fabric
@@ -54,7 +54,8 @@ class Training:
         self,
         run: RunFolder,
         method: Method,
-        images: ImageSet,
+        training: ImageSet,
+        validation: ImageSet,
         settings: TrainingSettings,
         fabric: Fabric,
         progress: Progress = silent,
@@ -63,7 +64,7 @@ class Training:
         self.fabric, self.progress = fabric, progress
         self.standing = Standing()
         self.log = run.read_log()
-        training, self.validation = training_and_validation(images, settings)
+        self.validation = validation
         self.order = EpochOrder(
             len(training), settings.batch_size, settings.seed, fabric.global_rank, fabric.world_size
         )
@@ -81,16 +82,11 @@ class Training:
     def resume(self) -> None:
         """Go back to the last checkpoint; what was logged after it is forgotten."""
         self.standing = load_checkpoint(self.checkpoint_path, self.method, self.optimizers, self.schedulers)
-        self.log = [line for line in self.log if line.get("epoch", 0) <= self.standing.epoch]
-        self.log = [line for line in self.log if "stopped" not in line]
+        done = self.standing.epoch
+        self.log = [line for line in self.log if "stopped" not in line and line["epoch"] <= done]
 
-    def fit(self) -> str:
-        """Train until the epochs or the minutes are over.
-
-        Returns
-        -------
-        str
-            Why it stopped: "epochs" or "minutes".
+    def fit(self) -> None:
+        """Train until the epochs or the minutes are over; the log's last line says which.
 
         Raises
         ------
@@ -107,10 +103,9 @@ class Training:
                     if reason:
                         self._stop(reason)
                         request.obey()
-                        return reason
+                        return
                 self._end_epoch(board)
             self._stop("epochs")
-        return "epochs"
 
     # ---- one step
 
@@ -208,9 +203,7 @@ class Training:
     def _validate(self) -> dict[str, float]:
         """Return the mean of every part of the loss on held-out images; the same draws every time."""
         sums: dict[str, float] = {}
-        devices = [self.fabric.device] if self.fabric.device.type == "cuda" else []
-        with torch.random.fork_rng(devices), torch.no_grad():
-            torch.manual_seed(self.settings.seed)
+        with seeded(self.settings.seed, self.fabric.device), torch.no_grad():
             for index, images in self.validation.batches(self.settings.batch_size):
                 batch = Batch(images, torch.from_numpy(index)).to(self.fabric.device)
                 for phase in self.method.phases:
