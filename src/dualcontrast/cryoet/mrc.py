@@ -89,7 +89,7 @@ def read_header(path: str | Path) -> VolumeFile:
         z // deep,
         (deep, y, x),
         cell / sampling if sampling > 0 and cell > 0 else None,
-        np.dtype(data_dtype_from_header(header)).newbyteorder(header["nx"].dtype.byteorder),
+        np.dtype(data_dtype_from_header(header)).newbyteorder(header.dtype["nx"].byteorder),
         HEADER_BYTES + int(header["nsymbt"]),
     )
     wanted = stored.offset + x * y * z * stored.dtype.itemsize
