@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dualcontrast.api import Run, train
-from dualcontrast.training.recipe import merged
+from dualcontrast.settings import merged
 
 DIGITS = Path(str(resources.files("dualcontrast"))) / "data" / "digits.npz"
 # A small network, so that an epoch on 400 digits takes a fraction of a second.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,19 +14,22 @@ import torch
 
 from dualcontrast import __version__
 from dualcontrast.devices import device_named, seeded
-from dualcontrast.errors import RunError
+from dualcontrast.errors import RunError, SourceError
 from dualcontrast.images import ImageSet, open_images
 from dualcontrast.methods import Batch, Method
 from dualcontrast.progress import Progress, silent
 from dualcontrast.runs import RunFolder, SavedCodes, prepared_images
-from dualcontrast.training.recipe import Recipe, merged, read_recipe, recipe_of
+from dualcontrast.settings import merged
+from dualcontrast.training.recipe import Recipe, read_recipe, recipe_of
 
 if TYPE_CHECKING:
+    from dualcontrast.analysis.show import Shown
     from dualcontrast.analysis.transfer import Transfer
+    from dualcontrast.cryoet.simulate import Simulation
 
 Images = ImageSet | np.ndarray | torch.Tensor | str | Path
 
-__all__ = ["Run", "load", "open_images", "train"]
+__all__ = ["Run", "load", "open_images", "show", "simulate", "train"]
 
 
 class Run(RunFolder):
@@ -171,7 +174,7 @@ def train(
         if fabric.is_global_zero:
             if not resume:
                 run.make_way(overwrite)
-            config = run.config()["data"] if resume else _described(images, prepared, options)
+            config = run.config()["data"] if resume else _described(images, prepared, opened.options)
             run.write_config(recipe, config, _made_by(fabric.device))
         fabric.barrier()
         run.attach(opened)
@@ -185,6 +188,105 @@ def train(
         if show_pairs and fabric.is_global_zero:
             _draw_pairs(run, method, fabric.device)
     return run
+
+
+def simulate(
+    out: str | Path,
+    *,
+    recipe: str | Path | None = None,
+    structures: Iterable[str] = (),
+    settings: Mapping[str, Any] | None = None,
+    data: str | Path | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    progress: Progress = silent,
+) -> Simulation:
+    """Simulate subtomograms into a folder, and draw the templates and some subtomograms.
+
+    Parameters
+    ----------
+    out
+        The folder to make: particles.star, subtomograms/, templates/, ctf.mrc, figures/.
+    recipe
+        The name of a packaged simulation (protein18, protein-local, protein-local-hard), or a YAML file.
+    structures
+        In place of a recipe: files or identifiers, or IDENTITY=STRUCTURE; see
+        `cryoet.simulate.simulation_settings`.
+    settings
+        Changes to either, such as {"snr": 0.05, "tilt_range": 60}.
+    data
+        Folder in which the structures' files are looked for.
+    resume, overwrite
+        Go on with the simulation that is there, or replace it.
+    progress
+        Told of templates and subtomograms.
+
+    Raises
+    ------
+    RecipeError, SourceError, RunError
+        With one sentence that says what to mend.
+    """
+    from dualcontrast.analysis.simulated import draw_simulation
+    from dualcontrast.cryoet.simulate import simulate as run_simulation
+    from dualcontrast.cryoet.simulate import simulation_settings
+
+    wanted = simulation_settings(recipe, structures, settings)
+    done = run_simulation(wanted, out, data=data, resume=resume, overwrite=overwrite, progress=progress)
+    draw_simulation(done)
+    return done
+
+
+def show(
+    images: Images,
+    *more: Images,
+    out: str | Path | None = None,
+    count: int | None = None,
+    surface: bool = False,
+    seed: int = 0,
+    **options: Any,
+) -> Shown:
+    """Draw some images of a source, to see what is read.
+
+    Parameters
+    ----------
+    images
+        A source (see `open_images`), or images in memory; or a density map: an MRC file, plain or gzipped.
+    *more
+        More density maps.
+    out
+        The PNG to write, in place of one that is there; named after the source, in the current folder, where
+        none is given.
+    count
+        How many images of a source are drawn: 6 volumes or 24 pictures where none is given.
+    surface
+        Draw volumes as surfaces of equal density in place of slices.
+    seed
+        Of the choice of images.
+    **options
+        For the reader of a source, as in `open_images`.
+
+    Returns
+    -------
+    Shown
+        The figure, and what the source holds.
+
+    Raises
+    ------
+    SourceError
+        With one sentence that says what to mend.
+    """
+    from dualcontrast.analysis.show import are_maps, show_images, show_maps
+
+    sources = [images, *more]
+    paths = [source for source in sources if isinstance(source, (str, Path))]
+    if len(paths) == len(sources) and are_maps(paths):
+        if options:
+            raise SourceError(f"{paths[0]}: a density map is shown as it is; leave out {', '.join(options)}")
+        return show_maps(paths, out, surface=surface)
+    if more:
+        raise SourceError(f"{', '.join(map(str, paths))}: only density maps are shown together; give one source")
+    opened = open_images(images, **options)
+    return show_images(opened, out, count=count, seed=seed, surface=surface)
 
 
 def _described(images: Images, prepared: ImageSet, options: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What a user can mend: every such fault is one exception with one clear sentence."""
+"""What a user can mend: every such fault is one exception, or a warning, with one clear sentence."""
 
 from __future__ import annotations
 
@@ -28,6 +28,10 @@ class MethodError(DualContrastError):
 
 class DeviceError(DualContrastError):
     """There is no such device."""
+
+
+class DualContrastWarning(UserWarning):
+    """Something works, but hardly as the user means it; the message says what, where, and what to do."""
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

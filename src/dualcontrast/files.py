@@ -55,6 +55,13 @@ def write_json(path: str | Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2) + "\n")
 
 
+def cache_folder(name: str) -> Path:
+    """Return a folder for downloads: in $DUALCONTRAST_CACHE, or else in the user's cache folder."""
+    import pooch
+
+    return Path(os.environ.get("DUALCONTRAST_CACHE") or pooch.os_cache("dualcontrast")) / name
+
+
 def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)

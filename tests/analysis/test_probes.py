@@ -3,7 +3,15 @@ import pandas as pd
 import pytest
 
 from dualcontrast.analysis import probes
-from dualcontrast.analysis.probes import PROBES, Task, content_tasks, probe, transformation_tasks
+from dualcontrast.analysis.probes import (
+    PROBES,
+    Task,
+    content_tasks,
+    pooled_tasks,
+    probe,
+    tasks_of,
+    transformation_tasks,
+)
 from dualcontrast.errors import DualContrastError
 
 
@@ -162,19 +170,29 @@ def test_the_content_task_leaves_out_images_without_a_label():
 @pytest.mark.parametrize("content", [None, [None, None], [np.nan, np.nan]])
 def test_no_labels_are_no_task(content):
     columns = {"split": ["train", "test"]} | ({} if content is None else {"content": content})
-    assert content_tasks(table(**columns)) == []
-    assert transformation_tasks(table(**columns, transformation=[0, 1])) == []
+    tasks = tasks_of(table(**columns, transformation=[0, 1]))
+    assert tasks == {"content": [], "transformation": [], "transformation_pooled": []}
 
 
 def test_labels_without_a_test_image_are_refused():
     with pytest.raises(DualContrastError, match="no test images to score on; mark some"):
-        content_tasks(table(split=["train"] * 3, content=[0, 1, 0]))
+        tasks_of(table(split=["train"] * 3, content=[0, 1, 0]))
 
 
 @pytest.mark.parametrize("split", [["train", "train", "test"], ["test"] * 3])
-def test_fewer_than_two_classes_are_refused(split):
-    with pytest.raises(DualContrastError, match="needs at least two classes"):
-        content_tasks(table(split=split, content=["a", "a", "b"]))
+def test_fewer_than_two_classes_to_train_on_are_no_content_task(split):
+    assert content_tasks(table(split=split, content=["a", "a", "b"])) == []
+
+
+def test_a_single_content_class_leaves_its_transformations_to_tell():
+    tasks = tasks_of(
+        table(split=["train", "train", "test"], content=["a"] * 3, transformation=["open", "closed", "open"])
+    )
+    assert tasks["content"] == []
+    (within,), (pooled,) = tasks["transformation"], tasks["transformation_pooled"]
+    for task in (within, pooled):
+        assert (task.train.tolist(), task.test.tolist()) == ([0, 1], [2])
+        assert task.labels[0] == task.labels[2] != task.labels[1]
 
 
 def test_transformation_is_told_within_each_content_class():
@@ -185,7 +203,23 @@ def test_transformation_is_told_within_each_content_class():
             transformation=["open", "closed", "open"] * 2,
         )
     )
-    assert [(task.train.tolist(), task.test.tolist()) for task in tasks] == [([0, 1], [2]), ([3, 4], [5])]
+    assert [(task.within, task.train.tolist(), task.test.tolist()) for task in tasks] == [
+        ("a", [0, 1], [2]),
+        ("b", [3, 4], [5]),
+    ]
+
+
+def test_pooled_each_pair_of_content_and_transformation_is_one_label():
+    content = ["a", "a", "b", "b", "c", "c", "a", None, "a", "c"]
+    transformation = ["open", "closed", "open", "closed", "open", "open", "closed", "open", None, "open"]
+    (task,) = pooled_tasks(
+        table(split=["train"] * 5 + ["test"] * 5, content=content, transformation=transformation)
+    )
+    assert (task.train.tolist(), task.test.tolist()) == ([0, 1, 2, 3, 4], [5, 6, 9])
+    for i in (0, 1, 2, 3, 4, 5, 6, 9):
+        for j in (0, 1, 2, 3, 4, 5, 6, 9):
+            same = (content[i], transformation[i]) == (content[j], transformation[j])
+            assert (task.labels[i] == task.labels[j]) == same
 
 
 @pytest.mark.parametrize(
@@ -207,3 +241,14 @@ def test_content_classes_that_say_nothing_of_transformation_are_left_out(split, 
         )
     )
     assert [task.train.tolist() for task in tasks] == [[0, 1]]
+
+
+def test_where_no_content_class_has_two_transformations_there_is_nothing_to_pool():
+    one_each = table(
+        split=["train", "train", "test"] * 2,
+        content=["a"] * 3 + ["b"] * 3,
+        transformation=["open"] * 3 + ["closed"] * 3,
+    )
+    tasks = tasks_of(one_each)
+    assert len(tasks["content"]) == 1
+    assert tasks["transformation"] == tasks["transformation_pooled"] == []

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from dualcontrast.analysis import swap
 from dualcontrast.analysis.swap import can_swap, describe_swap, swap_score
 from dualcontrast.errors import MethodError, SourceError
-from dualcontrast.images import ImageSet, open_images
+from dualcontrast.images import ImageSet
 from dualcontrast.images.arrays import ArrayImages
 from dualcontrast.methods import Batch, Codes, Method
 
@@ -112,6 +112,7 @@ def test_a_perfect_method_keeps_both():
     assert 0.1 < score["transformation_effect"] < 1.1
     assert score["classifier_real"] > 0.95
     assert score["classifier_reconstructed"] == score["classifier_real"]
+    assert score["noise_added"] == 0.0
     assert (score["hybrids"], score["classes"], score["split"], score["seed"]) == (120, 3, "test", 0)
 
 
@@ -201,37 +202,112 @@ def test_labels_that_do_not_suffice_are_one_sentence(content):
 
 
 def test_a_method_without_a_decoder_says_so_before_any_work(monkeypatch):
-    monkeypatch.setattr(swap, "_trained_classifier", lambda *_: pytest.fail("work was done in vain"))
+    monkeypatch.setattr(swap, "trained_classifier", lambda *_, **__: pytest.fail("work was done in vain"))
     with pytest.raises(MethodError, match="NoDecoder has no decoder"):
         swap_score(NoDecoder(), shapes_in_places())
 
 
-def test_volumes_are_scored_too():
+class Halves(Method):
+    """Content is the mean of a volume's upper half, transformation the means of two blocks of its lower half."""
+
+    def encode(self, batch: Batch) -> Codes:
+        upper, lower = batch.images[:, 0, :4], batch.images[:, 0, 4:]
+        z = torch.stack([lower[..., :4], lower[..., 4:]], dim=1).mean(dim=(2, 3, 4))
+        return Codes(upper.mean(dim=(1, 2, 3))[:, None], z)
+
+    def decode(self, codes: Codes) -> Tensor:
+        made = torch.zeros(len(codes.content), 1, 8, 8, 8)
+        made[:, 0, :4] = codes.content[:, :, None, None]
+        made[:, 0, 4:] = codes.transformation.repeat_interleave(4, dim=1)[:, None, None]
+        return made
+
+
+def noisy_volumes(noise: float, size: float = 50.0) -> ImageSet:
+    """Make volumes of two contents, `size` apart, in random transformations, 100 apart, and white noise."""
     rng = np.random.default_rng(0)
     content = rng.integers(2, size=120)
-    volumes = rng.normal(scale=0.1, size=(120, 1, 8, 8, 8)).astype(np.float32)
-    volumes[:, 0, :4] += 50.0 * content[:, None, None, None]  # of any range
+    codes = Codes(
+        torch.from_numpy(size * content[:, None]).float(), torch.from_numpy(rng.uniform(0, 100, (120, 2))).float()
+    )
+    volumes = Halves().decode(codes).numpy() + rng.normal(scale=noise, size=(120, 1, 8, 8, 8))
     split = ["train"] * 90 + ["test"] * 30
     table = pd.DataFrame({"row": np.arange(120), "split": split, "content": content})
+    return ArrayImages(volumes.astype(np.float32), "volumes", table)
 
-    class Halves(Method):
-        def encode(self, batch: Batch) -> Codes:
-            return Codes(batch.images[:, 0, :4].mean(dim=(1, 2, 3))[:, None], batch.images[:, 0, 7, 7, :2])
 
-        def decode(self, codes: Codes) -> Tensor:
-            made = torch.zeros(len(codes.content), 1, 8, 8, 8)
-            made[:, 0, :4] = codes.content[:, :, None, None]
-            made[:, 0, 7, 7, :2] = codes.transformation
-            return made
+def test_volumes_are_scored_with_the_noise_that_reconstructions_lack():
+    score = swap_score(Halves(), noisy_volumes(noise=2.0))
+    assert score["classifier_real"] == score["classifier_reconstructed"] == score["content_kept"] == 1.0
+    assert score["content_of_z_source"] == 0.0
+    # An encoding anew differs by the noise's mean over 128 voxels, 0.2: z_j is nearest but for a few.
+    assert score["transformation_kept"] > 0.9
+    # Three means take up 3 of 512 values, and so much of the noise.
+    assert score["noise_added"] == pytest.approx(2.0 * np.sqrt(1 - 3 / 512), rel=0.02)
+    told = f"of reconstructions with noise of standard deviation {score['noise_added']:.3g} added.)"
+    assert told in " ".join(describe_swap(score))
+    assert score == swap_score(Halves(), noisy_volumes(noise=2.0))
 
-    score = swap_score(Halves(), ArrayImages(volumes, "volumes", table))
-    assert score["classifier_real"] == score["content_kept"] == 1.0
+
+def test_volumes_without_noise_get_none():
+    score = swap_score(Halves(), noisy_volumes(noise=0.0))
+    assert score["noise_added"] == pytest.approx(0, abs=1e-3)
     assert score["transformation_kept"] == 1.0
+
+
+def test_noise_is_the_standard_deviation_of_all_residuals(monkeypatch):
+    monkeypatch.setattr(swap, "BATCH", 7)
+    images = noisy_volumes(noise=3.0)
+
+    class Biased(Halves):
+        def decode(self, codes: Codes) -> Tensor:
+            return super().decode(codes) - 5 - codes.content[:, :, None, None, None] / 10
+
+    classifier = nn.Sequential(nn.Flatten(), nn.Linear(512, 2))
+    with torch.no_grad():
+        codes, _, noise = swap._observed(Biased(), classifier, images, "cpu", lambda *_, **__: None)
+        volumes = images.read(np.arange(120))
+        residuals = volumes - Biased().decode(Halves().encode(Batch.of(volumes)))
+    torch.testing.assert_close(codes, Halves().encode(Batch.of(volumes)))
+    assert noise == pytest.approx(np.std(residuals.numpy().astype(float)), rel=1e-5)
+    assert noise > 3.5  # what differs from image to image counts, what is common to all does not
+    assert abs(residuals.mean()) > 5
+
+
+def test_classifier_and_encoder_see_noise_that_the_effect_of_z_is_free_of():
+    images, looked, encoded = noisy_volumes(noise=2.0), [], []
+
+    class Classifier(nn.Module):
+        def forward(self, images: Tensor) -> Tensor:
+            looked.append(images)
+            return images.flatten(1)[:, :2]
+
+    class Watched(Halves):
+        def encode(self, batch: Batch) -> Codes:
+            encoded.append(batch.images)
+            return super().encode(batch)
+
+    other = (np.arange(30) + 7) % 30
+    torch.manual_seed(0)
+    shown = images.select(np.arange(30))
+    seen, noise = swap._judged(Watched(), Classifier(), shown, other, device="cpu", progress=lambda *_, **__: None)
+    c, z = Halves().encode(Batch.of(shown.read(np.arange(30))))
+    clean, hybrids = Halves().decode(Codes(c, z)), Halves().decode(Codes(c, z[other]))
+    (_, reconstructed, hybrid), (_, again) = looked, encoded
+    added = torch.stack([reconstructed - clean, hybrid - hybrids])
+    assert float(added.std()) == pytest.approx(noise, rel=0.03)
+    assert float(added.mean()) == pytest.approx(0, abs=0.1)
+    # White: no two neighbours, and no two draws, have anything in common.
+    assert float((added[..., 1:] * added[..., :-1]).mean()) == pytest.approx(0, abs=0.1)
+    assert float((added[0] * added[1]).mean()) == pytest.approx(0, abs=0.2)
+    assert torch.equal(hybrid, again)
+    np.testing.assert_allclose(seen["changed"], (hybrids - clean).square().mean(dim=(1, 2, 3, 4)), rtol=1e-4)
+    np.testing.assert_allclose(seen["apart"], (clean[other] - clean).square().mean(dim=(1, 2, 3, 4)), rtol=1e-4)
 
 
 def test_the_score_is_told_in_sentences():
     told = " ".join(describe_swap(swap_score(Perfect(), shapes_in_places(), hybrids=50)))
     assert "50 hybrids" in told
+    assert "of reconstructions.)" in told
     assert "100.0 % keep the transformation of the image that gave it (chance 2.0 %)" in told
 
 
@@ -260,12 +336,13 @@ def test_judgements_are_those_of_a_slow_loop(monkeypatch):
     images = ArrayImages(pixels, "pixels", pd.DataFrame({"row": np.arange(n)}))
     other = (np.arange(n) + rng.integers(1, n, size=n)) % n
     method, classifier = Linear(), nn.Sequential(nn.Flatten(), nn.Linear(16, 3))
-    seen = swap._judged(method, classifier, images, other, device="cpu", progress=lambda *_, **__: None)
+    seen, noise = swap._judged(method, classifier, images, other, device="cpu", progress=lambda *_, **__: None)
 
     def decoded(i: int, j: int) -> Tensor:
         return method.decode(Codes(codes[i].content, codes[j].transformation))
 
     codes = [method.encode(Batch.of(torch.from_numpy(pixels[i : i + 1]))) for i in range(n)]
+    assert noise == 0.0
     for i, j in enumerate(other.tolist()):
         assert seen["real"][i] == classifier(torch.from_numpy(pixels[i : i + 1])).argmax()
         assert seen["hybrid"][i] == classifier(decoded(i, j)).argmax()
@@ -300,13 +377,3 @@ def test_a_small_pool_has_two_classes_and_no_image_twice():
         pool = swap._pool(labels, 5, np.random.default_rng(seed))
         assert len(set(pool.tolist())) == 5
         assert 99 in pool
-
-
-def test_the_classifier_tells_real_digits(shared_data):
-    images = open_images(shared_data / "mnist")
-    labels = swap._labels(images)
-    classifier = swap._trained_classifier(images, labels, np.random.default_rng(0), "cpu", lambda *_, **__: None)
-    test = labels.test[:1000]
-    with torch.no_grad():
-        told = classifier(images.read(test)).argmax(dim=1).numpy()
-    assert np.mean(told == labels.classes[test]) > 0.9

@@ -91,11 +91,13 @@ def test_evaluate_scores_and_says_what_the_scores_mean(run: Run) -> None:
     scores = json.loads(call("evaluate", run.path, "--json").out)
     assert scores == json.loads((run.path / "scores.json").read_text())
     assert set(scores["content"]) == {"from_content", "from_transformation", "sap", "gap", "chance"}
-    assert scores["transformation"] is None
+    assert scores["transformation"] is scores["transformation_pooled"] is None
     ended = call("evaluate", run.path)
     assert "The content code names the content label right in" in ended.out
     assert ended.out.splitlines()[-1].startswith("All figures: ")
+    assert "A probe on trivial statistics of the images" in ended.out
     assert "probing: 5 of 5" in ended.err
+    assert "measuring trivial statistics: 400 of 400" in ended.err
 
 
 def test_transfer_draws_a_grid_and_scores_it(run: Run) -> None:

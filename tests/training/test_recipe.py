@@ -11,11 +11,10 @@ import yaml
 
 from dualcontrast.errors import RecipeError
 from dualcontrast.methods import METHODS
+from dualcontrast.settings import merged, parse_changes
 from dualcontrast.training.recipe import (
     Recipe,
-    merged,
     packaged_recipes,
-    parse_changes,
     read_recipe,
     recipe_of,
 )

@@ -29,11 +29,14 @@ class Task:
     train, test : numpy.ndarray
         Places of the images that fit a probe, and of those that test it. A test label that no training image
         has counts as told wrongly.
+    within : str
+        The content class that all its images are of; empty where they are of any.
     """
 
     labels: np.ndarray
     train: np.ndarray
     test: np.ndarray
+    within: str = ""
 
     def chance(self) -> float:
         """Return the test accuracy of always answering the most common class of the training images."""
@@ -101,8 +104,34 @@ def probe(name: str, codes: np.ndarray, task: Task, seed: int = 0) -> ProbeResul
     )
 
 
+def tasks_of(table: pd.DataFrame) -> dict[str, list[Task]]:
+    """Return the tasks of each question asked of codes; none where the labels leave nothing to tell.
+
+    Parameters
+    ----------
+    table
+        As of an ImageSet: `split`, and `content` and `transformation` where known.
+
+    Returns
+    -------
+    dict
+        `content`, `transformation` and `transformation_pooled`, as `content_tasks`, `transformation_tasks` and
+        `pooled_tasks` give them.
+
+    Raises
+    ------
+    RunError
+        There are content labels, but no labelled image is for testing.
+    """
+    return {
+        "content": content_tasks(table),
+        "transformation": transformation_tasks(table),
+        "transformation_pooled": pooled_tasks(table),
+    }
+
+
 def content_tasks(table: pd.DataFrame) -> list[Task]:
-    """Return the task of telling the content label; none where no image has one.
+    """Return the task of telling the content label; none where the training images have fewer than two.
 
     Parameters
     ----------
@@ -112,22 +141,18 @@ def content_tasks(table: pd.DataFrame) -> list[Task]:
     Raises
     ------
     RunError
-        No labelled image is for testing, or the training images have fewer than two classes.
+        There are labels, but no labelled image is for testing.
     """
-    labels = _label_numbers(table, "content")
-    if labels is None:
+    labels = label_numbers(table, "content")
+    known = labels >= 0
+    if not known.any():
         return []
-    task = _task(labels, table, labels >= 0)
+    task = _task(labels, table, known)
     if not len(task.test):
         raise RunError(
             "there are content labels but no test images to score on; mark some images of the source as test"
         )
-    if len(np.unique(labels[task.train])) < 2:
-        raise RunError(
-            "scoring needs at least two classes, and the content labels of the training images name fewer; "
-            "give labels that differ, or none"
-        )
-    return [task]
+    return [task] if len(np.unique(labels[task.train])) >= 2 else []
 
 
 def transformation_tasks(table: pd.DataFrame) -> list[Task]:
@@ -142,12 +167,38 @@ def transformation_tasks(table: pd.DataFrame) -> list[Task]:
     table
         As of an ImageSet: `split`, `content` and `transformation`. Images without both labels are left out.
     """
-    content, labels = _label_numbers(table, "content"), _label_numbers(table, "transformation")
-    if content is None or labels is None:
-        return []
+    content, labels = label_numbers(table, "content"), label_numbers(table, "transformation")
     known = (content >= 0) & (labels >= 0)
-    tasks = [_task(labels, table, known & (content == one)) for one in np.unique(content[known])]
+    tasks = []
+    for one in np.unique(content[known]):
+        chosen = known & (content == one)
+        tasks.append(_task(labels, table, chosen, within=str(table["content"].iloc[int(np.argmax(chosen))])))
     return [task for task in tasks if _tells(task)]
+
+
+def pooled_tasks(table: pd.DataFrame) -> list[Task]:
+    """Return the task of telling content and transformation at once, each pair of labels being one label.
+
+    The other reading of the paper's D(z|.): one probe over all images. A content class with a single
+    transformation is one of the labels here. There is no such task where `transformation_tasks` are none,
+    since the pairs would then tell contents alone.
+
+    Parameters
+    ----------
+    table
+        As of an ImageSet: `split`, `content` and `transformation`. Images without both labels are left out.
+    """
+    if not transformation_tasks(table):
+        return []
+    content, labels = label_numbers(table, "content"), label_numbers(table, "transformation")
+    return [_task(content * (labels.max() + 1) + labels, table, (content >= 0) & (labels >= 0))]
+
+
+def label_numbers(table: pd.DataFrame, name: str) -> np.ndarray:
+    """Return the labels of a column as integers, -1 where a label or the column is missing, (N,)."""
+    if name not in table:
+        return np.full(len(table), -1)
+    return np.asarray(pd.factorize(table[name])[0])
 
 
 def is_test(table: pd.DataFrame) -> np.ndarray:
@@ -186,17 +237,9 @@ def _drawn(task: Task, limit: int | None, seed: int) -> np.ndarray:
     return np.asarray(by_class[evenly])
 
 
-def _label_numbers(table: pd.DataFrame, name: str) -> np.ndarray | None:
-    """Return labels as integers, -1 where unknown; None where none is known."""
-    if name not in table:
-        return None
-    numbers = np.asarray(pd.factorize(table[name])[0])
-    return numbers if (numbers >= 0).any() else None
-
-
-def _task(labels: np.ndarray, table: pd.DataFrame, chosen: np.ndarray) -> Task:
+def _task(labels: np.ndarray, table: pd.DataFrame, chosen: np.ndarray, within: str = "") -> Task:
     test = is_test(table)
-    return Task(labels, np.flatnonzero(chosen & ~test), np.flatnonzero(chosen & test))
+    return Task(labels, np.flatnonzero(chosen & ~test), np.flatnonzero(chosen & test), within)
 
 
 def _tells(task: Task) -> bool:

@@ -2,77 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
-import numpy as np
-import pandas as pd
 import torch
 
 from dualcontrast import __version__
 from dualcontrast.analysis.codes import codes_of, made_with_weights
+from dualcontrast.analysis.factors import Factor, mean_accuracy, probe_statistics, score_codes
 from dualcontrast.analysis.invariance import images_to_judge, invariance
-from dualcontrast.analysis.probes import (
-    FIT_AT_MOST,
-    NEIGHBOURS,
-    PROBES,
-    Task,
-    content_tasks,
-    is_test,
-    probe,
-    transformation_tasks,
-)
+from dualcontrast.analysis.probes import tasks_of
 from dualcontrast.analysis.swap import describe_swap
 from dualcontrast.errors import RunError
 from dualcontrast.progress import Progress, silent
-from dualcontrast.runs import RunFolder, SavedCodes
-
-Factor = Literal["content", "transformation"]
-
-FACTORS: tuple[Factor, ...] = ("content", "transformation")
-SEED = 0  # of draws in scoring; the same whatever a run's own seed, so that runs are scored alike
-PROTOCOL = (
-    "fitted on the training split, tested on the test split; linear: logistic regression on unscaled codes, "
-    "as in the paper; linear_latent: the same on a draw of the latents; "
-    f"knn: {NEIGHBOURS} nearest codes, unscaled; mlp: 100 hidden units on standardised codes; "
-    f"knn and mlp are fitted on at most {FIT_AT_MOST['mlp']} images"
-)
-
-
-@dataclass(frozen=True)
-class FactorScore:
-    """How well one factor is told from either code, by one probe.
-
-    Attributes
-    ----------
-    factor : {"content", "transformation"}
-        What is told.
-    from_content, from_transformation : float
-        Test accuracy from the content code and from the transformation code: D(c|c) and D(c|z) in the paper's
-        section 4 for content, D(z|c) and D(z|z) for transformation.
-    chance : float
-        Test accuracy of the most common training class.
-    converged : bool
-        Whether every logistic regression came to its optimum.
-    """
-
-    factor: Factor
-    from_content: float
-    from_transformation: float
-    chance: float
-    converged: bool
-
-    @property
-    def gap(self) -> float:
-        """The factor's own code less the other one; negative where the codes are the wrong way round."""
-        difference = self.from_content - self.from_transformation
-        return difference if self.factor == "content" else -difference
-
-    @property
-    def sap(self) -> float:
-        """The paper's separated attribute predictability, |gap|: it rewards swapped codes as well."""
-        return abs(self.gap)
+from dualcontrast.runs import RunFolder
 
 
 def evaluate(
@@ -93,29 +35,39 @@ def evaluate(
     device
         Where images are encoded.
     progress
-        Told of the images encoded and the probes fitted.
+        Told of the images encoded, the probes fitted and the images measured.
 
     Returns
     -------
     dict
-        `content`, `transformation` and `probes` as `score_codes` gives them; `invariance` as
-        `invariance.invariance` does; `swap`, which transfer adds to the same file and which is kept while the
-        weights are; `protocol`.
+        `content`, `transformation`, `transformation_pooled` and `probes` as `score_codes` gives them;
+        `trivial_statistics`: of the same three, the accuracy of a standardised linear probe on trivial
+        statistics of the images, or None; `invariance` as `invariance.invariance` does; `swap`, which transfer
+        adds to the same file and which is kept while the weights are; `protocol`.
 
     Raises
     ------
     RunError
-        The run lacks the weights, or has labels that cannot be scored: of a single class, or without a test
-        image.
+        The run lacks the weights, or there are content labels but no test image has one.
     """
     method, images = run.load_method(weights), run.images()
     codes = codes_of(run, weights, device=device, progress=progress)
     try:
-        scores = score_codes(codes, progress=progress)
+        tasks = tasks_of(codes.table)
     except RunError as error:
         raise RunError(f"{run.path}: {error}") from None
-    judged = images_to_judge(images)
     batch_size = run.recipe().training.batch_size
+    scores = score_codes(codes, tasks, progress=progress)
+    trivial = probe_statistics(images, tasks, batch_size=batch_size, progress=progress)
+    scores["trivial_statistics"] = {
+        question: round(mean_accuracy(results), 4) if results else None for question, results in trivial.items()
+    }
+    scores["protocol"]["not_converged"] += [
+        f"trivial_statistics.{question}"
+        for question, results in trivial.items()
+        if not all(result.converged for result in results)
+    ]
+    judged = images_to_judge(images)
     scores["invariance"] = invariance(method, judged, batch_size=batch_size, device=device)
     scores["swap"] = _kept_swap(run, weights)
     scores["protocol"] = {
@@ -128,96 +80,21 @@ def evaluate(
     return scores
 
 
-def score_codes(codes: SavedCodes, *, seed: int = SEED, progress: Progress = silent) -> dict[str, Any]:
-    """Score codes by every probe.
-
-    Returns
-    -------
-    dict
-        `content` and `transformation`: `from_content`, `from_transformation`, `sap`, `gap` and `chance` by
-        the paper's linear probe, or None where there is nothing to tell; `probes`: by factor and probe,
-        `from_content` and `from_transformation`; `protocol`: numbers of images and classes, and probes whose
-        fit did not converge. Numbers are rounded to 4 digits.
-
-    Raises
-    ------
-    RunError
-        Labels of a single class, or no test image.
-    """
-    tasks = {"content": content_tasks(codes.table), "transformation": transformation_tasks(codes.table)}
-    inputs = {name: (name, codes.content, codes.transformation) for name in PROBES}
-    inputs["linear_latent"] = ("linear", codes.content_latent, codes.transformation_latent)
-    wanted = [(factor, name) for factor in FACTORS if tasks[factor] for name in inputs]
-    scores: dict[str, dict[str, FactorScore]] = {factor: {} for factor in FACTORS}
-    for done, (factor, name) in enumerate(wanted):
-        progress("probing", done, len(wanted))
-        kind, content, transformation = inputs[name]
-        scores[factor][name] = score_factor(factor, content, transformation, tasks[factor], kind=kind, seed=seed)
-    progress("probing", len(wanted), len(wanted))
-    return {
-        **{factor: _summary(scores[factor]["linear"]) if scores[factor] else None for factor in FACTORS},
-        "probes": {
-            factor: {name: _accuracies(score) for name, score in scores[factor].items()} or None
-            for factor in FACTORS
-        },
-        "protocol": {
-            **_counts(codes.table, tasks["content"]),
-            "transformation": _transformation_counts(tasks["transformation"]),
-            "probe": PROTOCOL,
-            "not_converged": [f"{factor}.{name}" for factor, name in wanted if not scores[factor][name].converged],
-            "seed": seed,
-        },
-    }
-
-
-def score_factor(
-    factor: Factor,
-    content: np.ndarray,
-    transformation: np.ndarray,
-    tasks: Sequence[Task],
-    *,
-    kind: str = "linear",
-    seed: int = SEED,
-) -> FactorScore:
-    """Tell a factor from either code by one kind of probe, averaged over tasks.
-
-    Parameters
-    ----------
-    factor
-        What the labels of the tasks are.
-    content, transformation
-        The codes, (N, d_c) and (N, d_z).
-    tasks
-        One or more, as `content_tasks` and `transformation_tasks` make them.
-    kind
-        One of `probes.PROBES`.
-    seed
-        Of the probes.
-    """
-    by_content = [probe(kind, content, task, seed) for task in tasks]
-    by_transformation = [probe(kind, transformation, task, seed) for task in tasks]
-    return FactorScore(
-        factor=factor,
-        from_content=float(np.mean([result.accuracy for result in by_content])),
-        from_transformation=float(np.mean([result.accuracy for result in by_transformation])),
-        chance=float(np.mean([task.chance() for task in tasks])),
-        converged=all(result.converged for result in by_content + by_transformation),
-    )
-
-
 def describe(scores: dict[str, Any]) -> list[str]:
     """Say in plain sentences what the scores of a run mean, each number with its chance beside it."""
     lines = []
     protocol, steady = scores["protocol"], scores["invariance"]
-    if scores["content"] is None:
+    if scores["content"] is not None:
+        lines += _describe_factor("content", scores["content"], f"of {protocol['test_images']:,} test images")
+    elif protocol["classes"] is None:
         lines.append("No content labels are known, so what the codes tell of content is not scored.")
     else:
-        where = f"of {protocol['test_images']:,} test images"
-        lines += _describe_factor("content", scores["content"], where)
+        lines.append("The training images have fewer than two content labels, so there is no content to tell.")
     if scores["transformation"] is not None:
-        counts = protocol["transformation"]
-        where = f"of {counts['test_images']:,} test images, each within its content class"
+        where = f"of {protocol['transformation']['test_images']:,} test images, each within its content class"
         lines += _describe_factor("transformation", scores["transformation"], where)
+        lines += _describe_pooled(scores["transformation_pooled"], protocol["transformation_pooled"])
+    lines += _describe_statistics(scores["trivial_statistics"])
     lines.append(
         f"The content codes of an image and its view have a mean cosine of {steady['content']:.2f} (random "
         f"pairs {steady['content_chance']:.2f}): nearer to 1 is better, if random pairs are well below."
@@ -242,44 +119,35 @@ def _describe_factor(factor: Factor, score: dict[str, float], where: str) -> lis
     ]
 
 
+def _describe_pooled(score: dict[str, float], counts: dict[str, int]) -> list[str]:
+    return [
+        f"Over all contents at once, with content and transformation as one of {counts['classes']} labels, the "
+        f"transformation code is right in {_percent(score['from_transformation'])} and the content code in "
+        f"{_percent(score['from_content'])} of {counts['test_images']:,} test images (chance "
+        f"{_percent(score['chance'])}): a gap of {100 * score['gap']:+.1f} points."
+    ]
+
+
+def _describe_statistics(accuracies: dict[str, float | None]) -> list[str]:
+    told = [
+        f"{thing} right in {_percent(accuracy)}"
+        for thing, accuracy in (
+            ("the content", accuracies["content"]),
+            ("the transformation within each content class", accuracies["transformation"]),
+            ("both as one label", accuracies["transformation_pooled"]),
+        )
+        if accuracy is not None
+    ]
+    if not told:
+        return []
+    return [
+        "A probe on trivial statistics of the images (mean, standard deviation, centre of mass, radial profile) "
+        f"names {', '.join(told)}: what is not above that needed no learning."
+    ]
+
+
 def _percent(share: float) -> str:
     return f"{100 * share:.1f} %"
-
-
-def _accuracies(score: FactorScore) -> dict[str, float]:
-    return {
-        "from_content": round(score.from_content, 4),
-        "from_transformation": round(score.from_transformation, 4),
-    }
-
-
-def _summary(score: FactorScore) -> dict[str, float]:
-    return {
-        **_accuracies(score),
-        "sap": round(score.sap, 4),
-        "gap": round(score.gap, 4),
-        "chance": round(score.chance, 4),
-    }
-
-
-def _counts(table: pd.DataFrame, tasks: Sequence[Task]) -> dict[str, int | None]:
-    """Return the numbers of images and classes that content was scored on; of all images without labels."""
-    if not tasks:
-        test = int(is_test(table).sum())
-        return {"train_images": len(table) - test, "test_images": test, "classes": None}
-    (task,) = tasks
-    classes = len(np.unique(task.labels[task.train]))
-    return {"train_images": len(task.train), "test_images": len(task.test), "classes": classes}
-
-
-def _transformation_counts(tasks: Sequence[Task]) -> dict[str, int] | None:
-    if not tasks:
-        return None
-    return {
-        "content_classes": len(tasks),
-        "train_images": sum(len(task.train) for task in tasks),
-        "test_images": sum(len(task.test) for task in tasks),
-    }
 
 
 def _kept_swap(run: RunFolder, weights: str) -> dict[str, Any] | None:

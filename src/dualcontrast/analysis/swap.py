@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dualcontrast.analysis.classifier import trained_classifier
 from dualcontrast.analysis.codes import inference
 from dualcontrast.analysis.probes import is_test
 from dualcontrast.errors import SourceError
 from dualcontrast.images import ImageSet
 from dualcontrast.methods import Batch, Codes, Method
-from dualcontrast.networks.encoder import CONVOLUTIONS
 from dualcontrast.progress import Progress, silent
 
 BATCH = 100
 CANDIDATES = 100
 CLASSIFIER_IMAGES = 20_000
 CLASSIFIER_STEPS = 600
-CLASSIFIER_RATE = 3e-3
-BATCH_NORMS: dict[int, type[nn.Module]] = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 
 
 def swap_score(
@@ -40,9 +35,13 @@ def swap_score(
 ) -> dict[str, Any]:
     """Score hybrids decode(c_i, z_j) of random test images i and j of different classes.
 
-    A small convolutional classifier, trained on real training images, tells the class of each hybrid. It sees
-    decoded images as they are, without the noise of the images it was trained on: `classifier_reconstructed`
-    tells what that costs.
+    A small convolutional classifier, trained on at most 20,000 real training images, tells the class of each
+    hybrid. Decoded pictures are seen as they are; `classifier_reconstructed` tells what that costs.
+
+    A decoded volume comes without the noise of those that classifier and encoder know, so that noise is added
+    before either sees it: white and Gaussian, with the variance of the residual x - decode(c, z) over the test
+    images scored. This takes no labels, but counts as noise what the decoder misses of the signal as well, and
+    knows nothing of a missing wedge.
 
     Parameters
     ----------
@@ -72,9 +71,11 @@ def swap_score(
           constant code scores `transformation_kept_chance`.
         - `transformation_effect`: the mean squared difference of decode(c_i, z_j) and decode(c_i, z_i),
           divided by that of decode(c_j, z_j) and decode(c_i, z_i): 0 for a decoder that ignores z, 1 for one
-          that ignores c.
+          that ignores c. No noise is added for it.
         - `classifier_real`, `classifier_reconstructed`: the classifier's accuracy on the images i, and on
           their reconstructions decode(c_i, z_i).
+        - `noise_added`: the standard deviation, in the range of the data, of the noise added to decoded
+          volumes, to four significant digits; 0.0 for pictures.
         - `hybrids`, `classes`, `split`, `seed`: what was scored.
 
     Raises
@@ -92,12 +93,15 @@ def swap_score(
             "among test images; give a source that has them"
         )
     rng = np.random.default_rng(seed)
-    classifier = _trained_classifier(images, labels, rng, device, progress)
+    places = rng.permutation(labels.training)[:CLASSIFIER_IMAGES]
+    classifier = trained_classifier(
+        images, labels.classes, places, steps=CLASSIFIER_STEPS, rng=rng, device=device, progress=progress
+    )
     pool = _pool(labels, max(hybrids, 2), rng)
     classes = labels.classes[pool]
     other = _of_another_class(classes, rng)
     with inference(method, device, seed):
-        seen = _judged(method, classifier, images.select(pool), other, device=device, progress=progress)
+        seen, noise = _judged(method, classifier, images.select(pool), other, device=device, progress=progress)
     chance = 1 / min(CANDIDATES, len(pool))
     apart = seen["apart"].mean()
     scores = {
@@ -111,6 +115,7 @@ def swap_score(
     }
     return {
         **{name: round(float(score), 4) for name, score in scores.items()},
+        "noise_added": float(f"{noise:.4g}"),
         "hybrids": len(pool),
         "classes": labels.count,
         "split": labels.split,
@@ -123,11 +128,13 @@ def describe_swap(swap: dict[str, Any]) -> list[str]:
     kept, other = 100 * swap["content_kept"], 100 * swap["content_of_z_source"]
     real, again = 100 * swap["classifier_real"], 100 * swap["classifier_reconstructed"]
     moved, chance = 100 * swap["transformation_kept"], 100 * swap["transformation_kept_chance"]
+    added = swap.get("noise_added")
+    noise = f" with noise of standard deviation {added:.3g} added" if added else ""
     return [
         f"Of {swap['hybrids']:,} hybrids of two test images, {kept:.1f} % keep the content of the image that gave "
         f"it, and {other:.1f} % show that of the other: all and none would be best.",
         f"(The classifier that judges is right on {real:.1f} % of real images and {again:.1f} % of "
-        "reconstructions.)",
+        f"reconstructions{noise}.)",
         f"{moved:.1f} % keep the transformation of the image that gave it (chance {chance:.1f} %); the "
         f"transformation code makes {100 * swap['transformation_effect']:.0f} % of the difference between two "
         "images.",
@@ -196,48 +203,71 @@ def _judged(
     *,
     device: str | torch.device,
     progress: Progress,
-) -> dict[str, np.ndarray]:
+) -> tuple[dict[str, np.ndarray], float]:
     """Decode each image i with its own z and with the z of image other[i], and look at the results.
 
     Returns
     -------
-    dict
+    seen : dict
         Of each i, (N,): the class seen in the `real` image, in its reconstruction (`reconstructed`) and in
         the `hybrid`; `nearest`, the credit of a hybrid whose z is nearest to that of other[i]; `changed` and
         `apart`, mean squared differences of the reconstruction to the hybrid, and to the reconstruction of
         other[i].
+    noise : float
+        Standard deviation of the noise added to decoded volumes; 0 for pictures.
     """
-    seen: dict[str, list[Tensor]] = {}
-
-    def note(**columns: Tensor) -> None:
-        for name, column in columns.items():
-            seen.setdefault(name, []).append(column.cpu())
-
-    codes = []
-    for index, batch in images.batches(BATCH):
-        on_device = Batch(batch, torch.from_numpy(index)).to(torch.device(device))
-        codes.append(method.encode(on_device))
-        note(real=classifier(on_device.images).argmax(dim=1))
-        progress("encoding for the swap score", int(index[-1]) + 1, len(images))
-    c, z = (torch.cat(parts) for parts in zip(*codes, strict=True))
-
+    (c, z), real, noise = _observed(method, classifier, images, device, progress)
     sources = torch.from_numpy(other).to(device)
     ring = torch.arange(min(CANDIDATES, len(images)), device=device)
+    judged = []
     for start in range(0, len(images), BATCH):
         i = torch.arange(start, min(start + BATCH, len(images)), device=device)
         j = sources[i]
         reconstructions = method.decode(Codes(c[i], z[i]))
         hybrids = method.decode(Codes(c[i], z[j]))
+        noisy = _with_noise(hybrids, noise)
         candidates = z[(j[:, None] + ring) % len(images)]  # images are in random order: j, and those after it
-        note(
-            reconstructed=classifier(reconstructions).argmax(dim=1),
-            hybrid=classifier(hybrids).argmax(dim=1),
-            nearest=_first_is_nearest(method.encode(Batch(hybrids, i)).transformation, candidates),
-            changed=_squared_difference(hybrids, reconstructions),
-            apart=_squared_difference(method.decode(Codes(c[j], z[j])), reconstructions),
+        judged.append(
+            {
+                "reconstructed": classifier(_with_noise(reconstructions, noise)).argmax(dim=1),
+                "hybrid": classifier(noisy).argmax(dim=1),
+                "nearest": _first_is_nearest(method.encode(Batch(noisy, i)).transformation, candidates),
+                "changed": _squared_difference(hybrids, reconstructions),
+                "apart": _squared_difference(method.decode(Codes(c[j], z[j])), reconstructions),
+            }
         )
         progress("swapping codes", int(i[-1]) + 1, len(images))
-    return {name: torch.cat(columns).numpy() for name, columns in seen.items()}
+    seen = {name: torch.cat([part[name] for part in judged]) for name in judged[0]}
+    return {name: column.cpu().numpy() for name, column in {"real": real, **seen}.items()}, noise
+
+
+def _observed(
+    method: Method, classifier: nn.Module, images: ImageSet, device: str | torch.device, progress: Progress
+) -> tuple[Codes, Tensor, float]:
+    """Return the codes of images, the classes seen in them (N,), and the noise that decoded ones lack.
+
+    Over all values of all images, the variance of the residual is the mean of its variances within images and
+    the variance of its means. Pictures are taken to have no noise.
+    """
+    codes, real, residuals = [], [], []
+    for index, pixels in images.batches(BATCH):
+        batch = Batch(pixels, torch.from_numpy(index)).to(torch.device(device))
+        codes.append(method.encode(batch))
+        real.append(classifier(batch.images).argmax(dim=1))
+        if len(images.shape) == 4:
+            residual = (batch.images - method.decode(codes[-1])).flatten(1)
+            residuals.append(torch.stack(torch.var_mean(residual, dim=1, correction=0)).cpu())
+        progress("encoding for the swap score", int(index[-1]) + 1, len(images))
+    noise = 0.0
+    if residuals:
+        variances, means = torch.cat(residuals, dim=1).double()
+        noise = float((variances.mean() + means.var(correction=0)).sqrt())
+    return Codes(*map(torch.cat, zip(*codes, strict=True))), torch.cat(real), noise
+
+
+def _with_noise(images: Tensor, noise: float) -> Tensor:
+    """Add white Gaussian noise of that standard deviation, if any."""
+    return images + noise * torch.randn_like(images) if noise > 0 else images
 
 
 def _first_is_nearest(codes: Tensor, candidates: Tensor) -> Tensor:
@@ -249,48 +279,3 @@ def _first_is_nearest(codes: Tensor, candidates: Tensor) -> Tensor:
 
 def _squared_difference(first: Tensor, second: Tensor) -> Tensor:
     return (first - second).square().flatten(1).mean(dim=1)
-
-
-def _trained_classifier(
-    images: ImageSet,
-    labels: _Labels,
-    rng: np.random.Generator,
-    device: str | torch.device,
-    progress: Progress,
-) -> nn.Module:
-    """Train a classifier of content on at most 20,000 training images, and return it in evaluation mode."""
-    places = rng.permutation(labels.training)[:CLASSIFIER_IMAGES]
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(int(rng.integers(2**31)))
-        classifier = _classifier(images.shape, labels.count).to(device)
-    optimizer = torch.optim.Adam(classifier.parameters())
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, CLASSIFIER_RATE, total_steps=CLASSIFIER_STEPS)
-    batches = _shuffled(places, rng)
-    for step in range(CLASSIFIER_STEPS):
-        index = next(batches)
-        target = torch.from_numpy(labels.classes[index]).to(device)
-        loss = F.cross_entropy(classifier(images.read(index).to(device)), target)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        schedule.step()
-        progress("training the classifier", step + 1, CLASSIFIER_STEPS, loss=loss.item())
-    return classifier.eval()
-
-
-def _shuffled(places: np.ndarray, rng: np.random.Generator) -> Iterator[np.ndarray]:
-    """Yield batches of nearly equal size, in a new order each time round, for ever."""
-    while True:
-        yield from np.array_split(rng.permutation(places), math.ceil(len(places) / BATCH))
-
-
-def _classifier(shape: Sequence[int], classes: int) -> nn.Sequential:
-    """Make blocks that halve the sides until the shortest has at most four pixels, then a linear layer."""
-    dimensions = len(shape) - 1
-    convolution, norm = CONVOLUTIONS[dimensions], BATCH_NORMS[dimensions]
-    channels, sides, width = shape[0], list(shape[1:]), 16
-    layers: list[nn.Module] = [norm(channels)]  # images of any range are welcome
-    while min(sides) > 4:
-        layers += [convolution(channels, width, 3, stride=2, padding=1), norm(width), nn.ReLU()]
-        channels, sides, width = width, [(side + 1) // 2 for side in sides], min(2 * width, 64)
-    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(channels * math.prod(sides), classes))

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import sys
+import warnings
+from collections.abc import Callable
+from typing import Any
 
 
 def main() -> None:
     """Run `dualcontrast VERB`, and end with the exit status of the contract.
 
     0: done. 2: something the user can mend, told in one sentence. 1: a fault of the program, with its traceback.
-    130 and 143: after Ctrl-C and SIGTERM.
+    130 and 143: after Ctrl-C and SIGTERM. Warnings of this package are a line each on the standard error.
     """
     from dualcontrast.cli.verbs import app
-    from dualcontrast.errors import DualContrastError
+    from dualcontrast.errors import DualContrastError, DualContrastWarning
 
     try:
-        app()
+        with warnings.catch_warnings():
+            warnings.simplefilter("always", DualContrastWarning)
+            warnings.showwarning = _one_line(warnings.showwarning)
+            app()
     except DualContrastError as error:
         print(f"dualcontrast: {error}", file=sys.stderr)
         sys.exit(2)
@@ -24,3 +30,16 @@ def main() -> None:
         sys.exit(130)
     except BrokenPipeError:
         sys.exit(1)  # whoever read our output has left
+
+
+def _one_line(show: Callable[..., None]) -> Callable[..., None]:
+    """Return a way to show warnings that tells this package's own in one line, and others as `show` does."""
+    from dualcontrast.errors import DualContrastWarning
+
+    def shown(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+        if issubclass(category, DualContrastWarning):
+            print(f"dualcontrast: warning: {message}", file=sys.stderr)
+        else:
+            show(message, category, *place, **more)
+
+    return shown

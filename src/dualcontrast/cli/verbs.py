@@ -29,7 +29,20 @@ Weights = Annotated[
     str, typer.Option(help="best (lowest validation loss), last, or epoch-N where training kept them.")
 ]
 Key = Annotated[str | None, typer.Option(help="Name of the array of images in an .npz or .h5 file.")]
-Labels = Annotated[str | None, typer.Option(help="Name of the array of content labels in such a file.")]
+Labels = Annotated[
+    str | None, typer.Option(help="Name of the array of content labels in such a file, or of a column in a STAR.")
+]
+DataDir = Annotated[
+    Path | None,
+    typer.Option("--datadir", metavar="DIR", help="Folder that paths in a STAR start from (RELION's project)."),
+]
+Invert = Annotated[bool, typer.Option("--invert", help="Turn dark protein white, in a STAR or MRC source.")]
+Bin = Annotated[int | None, typer.Option("--bin", metavar="N", help="Shrink subtomograms by this factor.", min=1)]
+Poses = Annotated[bool, typer.Option("--poses", help="Undo the rotations and shifts that a STAR gives.")]
+Mask = Annotated[
+    str | None,
+    typer.Option(metavar="FILE|sphere", help="Multiply subtomograms by an MRC mask, or by a soft sphere."),
+]
 
 
 @app.callback(invoke_without_command=True)
@@ -56,6 +69,11 @@ def train(
     seed: Annotated[int | None, typer.Option(help="Seed of everything that is random.")] = None,
     key: Key = None,
     labels: Labels = None,
+    datadir: DataDir = None,
+    invert: Invert = False,
+    bin_: Bin = None,
+    poses: Poses = False,
+    mask: Mask = None,
     device: Device = "auto",
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's last checkpoint.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run that is there.")] = False,
@@ -68,10 +86,11 @@ def train(
     """Train a method on images, and keep it in a run folder.
 
     SOURCE is an .npy, .npz or .h5 file, a folder of pictures (one subfolder a class, or flat), a folder with
-    MNIST's IDX files or the name mnist, the LineMod renders, or a BOP folder.
+    MNIST's IDX files or the name mnist, the LineMod renders, a BOP folder, or subtomograms: a STAR file, an MRC
+    stack of volumes, or a folder of MRC files.
     """
     from dualcontrast import api
-    from dualcontrast.training.recipe import merged, parse_changes
+    from dualcontrast.settings import merged, parse_changes
 
     settings = parse_changes(set_ or [])
     stated = {"epochs": epochs, "minutes": minutes, "limit": limit, "seed": seed}
@@ -92,7 +111,7 @@ def train(
             overwrite=overwrite,
             show_pairs=show_pairs,
             progress=progress,
-            **_stated_options(key, labels),
+            **_stated_options(key, labels, datadir, invert, bin_, poses, mask),
         )
     console.result({"run": str(run.path), **run.read_log()[-1]}, _told_of_training(run))
 
@@ -107,6 +126,11 @@ def encode(
     weights: Weights = "best",
     key: Key = None,
     labels: Labels = None,
+    datadir: DataDir = None,
+    invert: Invert = False,
+    bin_: Bin = None,
+    poses: Poses = False,
+    mask: Mask = None,
     device: Device = "auto",
     quiet: Quiet = False,
     as_json: AsJson = False,
@@ -117,12 +141,14 @@ def encode(
 
     console = Console(quiet, as_json)
     loaded = api.load(run)
+    options = _stated_options(key, labels, datadir, invert, bin_, poses, mask)
     if source is not None and out is None:
         raise RunError("codes of another source need a folder of their own: say which with --out")
+    if source is None and options:
+        given = ", ".join(options)
+        raise RunError(f"the run's own images are read as in training; give a SOURCE, or leave out {given}")
     with console.progress() as progress:
-        codes = loaded.encode(
-            source, weights=weights, device=device, progress=progress, **_stated_options(key, labels)
-        )
+        codes = loaded.encode(source, weights=weights, device=device, progress=progress, **options)
     folder = out or loaded.codes_folder(weights)
     if out is not None:
         write_codes(out, codes)
@@ -195,6 +221,104 @@ def embed(
     console.result({"figure": str(figure), "images": len(points)}, [f"Embedding: {from_here(figure)}"])
 
 
+@app.command()
+def simulate(
+    out: Annotated[Path, typer.Option(metavar="DIR", help="The folder to make.")],
+    recipe: Annotated[
+        str | None,
+        typer.Option(help="A packaged simulation (protein18, protein-local, protein-local-hard), or a file."),
+    ] = None,
+    structures: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="[IDENTITY=]FILE_OR_ID",
+            help="In place of a recipe: PDB, mmCIF or MRC files, or identifiers such as 6vxx; give it repeatedly.",
+        ),
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder in which the structures' files are looked for.")
+    ] = None,
+    per_state: Annotated[int | None, typer.Option(help="Subtomograms of a state.")] = None,
+    box: Annotated[int | None, typer.Option(help="Voxels a side.")] = None,
+    voxel_size: Annotated[float | None, typer.Option(help="In Angstrom.")] = None,
+    snr: Annotated[float | None, typer.Option(help="Variance of the signal by that of the noise.")] = None,
+    tilt_range: Annotated[
+        float | None, typer.Option(help="Tilts reach from minus to plus so many degrees; all if left out.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of poses and noise.")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting, such as ctf.defocus.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a simulation that was stopped.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the simulation that is there.")] = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Simulate subtomograms of proteins, with a RELION STAR of their true poses, identities and conformations."""
+    from dualcontrast import api
+    from dualcontrast.settings import merged, parse_changes
+
+    stated = {"per_state": per_state, "box": box, "voxel_size": voxel_size, "snr": snr, "tilt_range": tilt_range}
+    stated["seed"] = seed
+    changes = merged(
+        parse_changes(set_ or []), {name: value for name, value in stated.items() if value is not None}
+    )
+    console = Console(quiet, as_json)
+    with console.progress() as progress:
+        done = api.simulate(
+            out,
+            recipe=recipe,
+            structures=structures or (),
+            settings=changes,
+            data=data,
+            resume=resume,
+            overwrite=overwrite,
+            progress=progress,
+        )
+    count = sum(done.settings.counts)
+    console.result(
+        {"star": str(done.star), "subtomograms": count, "states": len(done.settings.states)},
+        [
+            f"{count:,} subtomograms of {len(done.settings.states)} states: {from_here(done.star)}",
+            f"Look at: {from_here(done.path / 'figures')}",
+            f"Next: dualcontrast train {from_here(done.star)} --out RUN --recipe subtomograms",
+        ],
+    )
+
+
+@app.command()
+def show(
+    sources: Annotated[
+        list[str], typer.Argument(metavar="SOURCE", help="Where the images are; or density maps, one or several.")
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="PNG", help="The picture to write; SOURCE-slices.png and such here if left out."),
+    ] = None,
+    count: Annotated[
+        int | None, typer.Option(help="Draw so many: 6 volumes or 24 pictures if left out.", min=1)
+    ] = None,
+    surface: Annotated[
+        bool, typer.Option("--surface", help="Draw surfaces of equal density in place of slices.")
+    ] = False,
+    seed: Annotated[int, typer.Option(help="Seed of the choice of images.")] = 0,
+    key: Key = None,
+    labels: Labels = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Draw some images of a source, as they are read: volumes as slices (figures 13 to 16 of the paper).
+
+    SOURCE is as for train; or one density map or several, .mrc or .mrc.gz.
+    """
+    from dualcontrast import api
+
+    done = api.show(*sources, out=out, count=count, surface=surface, seed=seed, **_stated_options(key, labels))
+    console = Console(quiet, as_json)
+    told = {"figure": str(done.figure), "images": done.images, "rows": list(done.rows)}
+    console.result(told, [done.description, f"Figure: {from_here(done.figure)}"])
+
+
 benchmark = typer.Typer(
     help="Measure: what this machine and these methods do.", no_args_is_help=True, rich_markup_mode=None
 )
@@ -242,9 +366,19 @@ def demo(
     console.result(done.as_dict(), done.describe(from_here))
 
 
-def _stated_options(key: str | None, labels: str | None) -> dict[str, Any]:
+def _stated_options(
+    key: str | None,
+    labels: str | None,
+    datadir: Path | None = None,
+    invert: bool = False,
+    bin_: int | None = None,
+    poses: bool = False,
+    mask: str | None = None,
+) -> dict[str, Any]:
     """Return the options of a reader that were given."""
-    return {name: value for name, value in (("key", key), ("labels", labels)) if value is not None}
+    options = {"key": key, "labels": labels, "datadir": datadir, "invert": invert, "bin": bin_, "poses": poses}
+    options["mask"] = mask
+    return {name: value for name, value in options.items() if value not in (None, False)}
 
 
 def _told_of_training(run: Any) -> list[str]:

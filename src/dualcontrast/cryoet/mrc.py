@@ -18,7 +18,7 @@ from mrcfile.dtypes import HEADER_DTYPE
 from dualcontrast.errors import SourceError
 
 HEADER_BYTES = 1024
-MODES = (0, 1, 2, 6, 12)  # int8, int16, float32, uint16, float16
+MODES = {0: "i1", 1: "i2", 2: "f4", 6: "u2", 12: "f2"}
 
 
 @dataclass(frozen=True)
@@ -52,23 +52,21 @@ class VolumeFile:
 def read_header(path: str | Path) -> VolumeFile:
     """Read the header of an MRC file, and make sure that the voxels it announces are there.
 
-    A file whose z extent is a multiple of its sides, or that says so itself (MRC2014's space group 401), is a
-    stack of volumes.
+    A file that says so itself (MRC2014's space group 401), or whose z extent is a multiple of its other sides,
+    is a stack of volumes; so is one of half-volumes in Fourier space, N // 2 + 1 voxels along x.
 
     Raises
     ------
     SourceError
         The file is missing, no MRC file, of a mode that holds no density, or truncated.
     """
-    from mrcfile.utils import data_dtype_from_header
-
     path = Path(path)
     try:
         with path.open("rb") as file:
             raw = file.read(HEADER_BYTES)
             size = os.fstat(file.fileno()).st_size
     except OSError:
-        raise SourceError(f"{path}: no such MRC file, or it cannot be read") from None
+        raise SourceError(f"{path}: no such MRC file, or it cannot be read; put it there") from None
     if len(raw) < HEADER_BYTES:
         raise SourceError(f"{path}: truncated: {len(raw)} bytes do not hold the header of an MRC file")
     header = _parsed(raw, HEADER_DTYPE)
@@ -77,10 +75,9 @@ def read_header(path: str | Path) -> VolumeFile:
     if not _is_sensible(header):
         told = "" if header["map"] == MAP_ID else ": it lacks the word MAP in its header"
         raise SourceError(f"{path}: not an MRC file{told}; put a whole copy there")
-    if int(header["mode"]) not in MODES:
-        raise SourceError(
-            f"{path}: MRC mode {int(header['mode'])} holds no density; write the volume as mode 2, 32-bit floats"
-        )
+    mode = int(header["mode"])
+    if mode not in MODES:
+        raise SourceError(f"{path}: MRC mode {mode} holds no density; write the volume as mode 2, 32-bit floats")
     x, y, z = (int(header[name]) for name in ("nx", "ny", "nz"))
     deep = _depth(x, y, z, int(header["mz"]), int(header["ispg"]))
     cell, sampling = float(header["cella"]["x"]), int(header["mx"])
@@ -89,7 +86,7 @@ def read_header(path: str | Path) -> VolumeFile:
         z // deep,
         (deep, y, x),
         cell / sampling if sampling > 0 and cell > 0 else None,
-        np.dtype(data_dtype_from_header(header)).newbyteorder(header.dtype["nx"].byteorder),
+        np.dtype(MODES[mode]).newbyteorder(header.dtype["nx"].byteorder),
         HEADER_BYTES + int(header["nsymbt"]),
     )
     wanted = stored.offset + x * y * z * stored.dtype.itemsize
@@ -114,7 +111,7 @@ def read_volume(stored: VolumeFile, index: int = 0) -> np.ndarray:
             stored.path, stored.dtype, voxels, offset=stored.offset + index * voxels * stored.dtype.itemsize
         )
     except OSError:
-        raise SourceError(f"{stored.path}: no such MRC file, or it cannot be read") from None
+        raise SourceError(f"{stored.path}: no such MRC file, or it cannot be read; put it there") from None
     if len(values) < voxels:
         raise SourceError(f"{stored.path}: truncated within volume {index + 1}; copy the file again")
     return values.astype(np.float32).reshape(stored.shape)
@@ -187,7 +184,7 @@ def _header_like(shape: tuple[int, ...], voxel_size: float) -> np.ndarray:
             file.set_data(np.zeros(shape, np.float32))
             file.set_volume()
             file.voxel_size = voxel_size
-        return np.fromfile(path, HEADER_DTYPE.newbyteorder("<"), 1)[0]
+        return np.asarray(np.fromfile(path, HEADER_DTYPE.newbyteorder("<"), 1)[0])
 
 
 def _parsed(raw: bytes, dtype: np.dtype[Any]) -> Any:
@@ -204,6 +201,6 @@ def _depth(x: int, y: int, z: int, mz: int, space_group: int) -> int:
     """Return the z extent of one volume of a file."""
     if space_group >= 401 and 0 < mz < z and z % mz == 0:
         return mz
-    if x == y and z > x and z % x == 0:
-        return x
+    if x in (y, y // 2 + 1) and z > y and z % y == 0:
+        return y
     return z

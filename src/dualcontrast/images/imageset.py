@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,7 +15,7 @@ from torch import Tensor
 
 from dualcontrast.errors import SourceError
 
-DIGEST_IMAGES = 256
+DIGEST_IMAGES, DIGEST_AT_ONCE = 256, 16
 TEST_FRACTION = 0.2
 
 
@@ -31,12 +33,15 @@ class ImageSet(ABC):
     table : pandas.DataFrame
         One row an image. `row` is the image's place in the source; `split` is "train" or "test" where the
         source or `with_split` says so; `content` and `transformation` are labels where they are known.
+    options : mapping
+        With what options `open_images` opens `source` to this set again; plain values, paths absolute.
     """
 
     source: str
     shape: tuple[int, ...]
     pixel_size: float | None
     table: pd.DataFrame
+    options: Mapping[str, Any] = MappingProxyType({})
 
     def __len__(self) -> int:
         return len(self.table)
@@ -109,8 +114,13 @@ class ImageSet(ABC):
         digest = hashlib.sha256(repr((len(self), self.shape, self.pixel_size)).encode())
         digest.update(self.table.to_csv(index=False).encode())
         spread = np.unique(np.linspace(0, len(self) - 1, min(len(self), DIGEST_IMAGES)).astype(int))
-        digest.update(np.ascontiguousarray(self._read(spread)).tobytes())
+        for start in range(0, len(spread), DIGEST_AT_ONCE):
+            digest.update(self._fingerprint(spread[start : start + DIGEST_AT_ONCE]))
         return digest.hexdigest()
+
+    def _fingerprint(self, index: np.ndarray) -> bytes:
+        """Return what tells these images from others, the same on every machine."""
+        return np.ascontiguousarray(self._read(index)).tobytes()
 
 
 class _Selection(ImageSet):
@@ -126,6 +136,9 @@ class _Selection(ImageSet):
 
     def _read(self, index: np.ndarray) -> np.ndarray:
         return self._images._read(self._index[index])
+
+    def _fingerprint(self, index: np.ndarray) -> bytes:
+        return self._images._fingerprint(self._index[index])
 
 
 def with_split(images: ImageSet, seed: int) -> ImageSet:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import logging
 import math
-import os
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from dualcontrast.errors import SourceError
+from dualcontrast.files import cache_folder
 from dualcontrast.images.arrays import images_in_memory
 from dualcontrast.images.imageset import ImageSet
 
@@ -173,7 +173,7 @@ def download_mnist(base_url: str = MNIST_URL, checksums: Mapping[str, str] = MNI
     """
     import pooch
 
-    folder = Path(os.environ.get("DUALCONTRAST_CACHE") or pooch.os_cache("dualcontrast")) / "mnist"
+    folder = cache_folder("mnist")
     stems = [(f"{prefix}-{what}", size) for prefix in SPLIT_OF for what, size in (("images", 3), ("labels", 1))]
     if all(_find(folder, stem, dimensions) for stem, dimensions in stems):
         return folder

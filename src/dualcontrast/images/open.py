@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 from torch import Tensor
@@ -16,50 +17,77 @@ from dualcontrast.images.hdf5 import open_hdf5
 from dualcontrast.images.imageset import ImageSet
 from dualcontrast.images.linemod import is_linemod, open_linemod
 from dualcontrast.images.mnist import download_mnist, is_idx_file, is_idx_folder, open_idx, open_mnist
+from dualcontrast.images.preparation import SPHERE
+from dualcontrast.images.subtomograms import open_subtomograms, open_volumes
+from dualcontrast.images.volume_files import SUFFIXES, mrc_files
 
-SUBTOMOGRAMS = (".star", ".mrc", ".mrcs", ".map")
+
+class Reader(NamedTuple):
+    """A kind of source: what messages call it, how a path is known to be one, and what opens it."""
+
+    what: str
+    is_one: Callable[[Path], bool]
+    open: Callable[..., ImageSet]
+    options: tuple[str, ...] = ()
 
 
 def _named(*suffixes: str) -> Callable[[Path], bool]:
     return lambda path: path.suffix.lower() in suffixes
 
 
-# What a source is, how a path is known to be one, and its reader; the first that fits is taken.
-Reader = tuple[str, Callable[[Path], bool], Callable[..., ImageSet]]
+# The first that fits, and takes the options given, is taken.
+ARRAYS = ("key", "labels")
+VOLUMES = ("invert", "bin", "mask")
 FILES: tuple[Reader, ...] = (
-    ("an .npz of LineMod renders", is_linemod, open_linemod),
-    ("an .npz", _named(".npz"), open_npz),
-    ("a .npy", _named(".npy"), open_npy),
-    ("an .h5 or .hdf5", _named(".h5", ".hdf5"), open_hdf5),
-    ("an IDX file of pictures", is_idx_file, open_idx),
+    Reader("an .npz of LineMod renders", is_linemod, open_linemod),
+    Reader("an .npz", _named(".npz"), open_npz, ARRAYS),
+    Reader("a .npy", _named(".npy"), open_npy),
+    Reader("an .h5 or .hdf5", _named(".h5", ".hdf5"), open_hdf5, ARRAYS),
+    Reader("an IDX file of pictures", is_idx_file, open_idx),
+    Reader(
+        "a STAR file of subtomograms", _named(".star"), open_subtomograms, ("labels", "datadir", "poses", *VOLUMES)
+    ),
+    Reader("an .mrc or .mrcs of volumes", _named(*SUFFIXES), open_volumes, VOLUMES),
 )
 FOLDERS: tuple[Reader, ...] = (
-    ("the IDX files of MNIST", is_idx_folder, open_mnist),
-    ("BOP's folders of LineMod", is_bop, open_bop),
-    (
+    Reader("the IDX files of MNIST", is_idx_folder, open_mnist),
+    Reader("BOP's folders of LineMod", is_bop, open_bop),
+    Reader("MRC files of one volume each", lambda path: bool(mrc_files(path)), open_volumes, VOLUMES),
+    Reader(
         "pictures (png, jpg, tif or bmp) of one size, in one subfolder a class or none",
         has_pictures,
         open_folder,
     ),
 )
-WITH_NAMED_ARRAYS = (open_npz, open_hdf5)
 
 
 def open_images(
-    source: str | Path | np.ndarray | Tensor | ImageSet, *, key: str | None = None, labels: str | None = None
+    source: str | Path | np.ndarray | Tensor | ImageSet,
+    *,
+    key: str | None = None,
+    labels: str | None = None,
+    datadir: str | Path | None = None,
+    invert: bool = False,
+    bin: int = 1,  # noqa: A002
+    poses: bool = False,
+    mask: str | Path | None = None,
 ) -> ImageSet:
     """Open a source of images; the reader is chosen by what the source is.
 
     Parameters
     ----------
     source
-        The path of a .npy, .npz or HDF5 file, of an IDX file, of the folder of MNIST's IDX files, of BOP's
-        LineMod, or of a folder of pictures; `mnist`, to download it; or images in memory, (N, spatial...),
-        (N, C, spatial...) or (N, H, W, C). An image set is returned as it is.
+        The path of a .npy, .npz or HDF5 file, of an IDX file, of a STAR or MRC file of subtomograms, of the
+        folder of MNIST's IDX files, of BOP's LineMod, or of a folder of pictures or of MRC files; `mnist`, to
+        download it; or images in memory, (N, spatial...), (N, C, spatial...) or (N, H, W, C). An image set is
+        returned as it is.
     key
         Name of the array of images in an .npz or HDF5 file, where it is not `images`.
     labels
-        Name of the array in an .npz or HDF5 file to take as content labels, where it is not `content`.
+        Name of the array in an .npz or HDF5 file to take as content labels, where it is not `content`; or of a
+        column of a STAR file, where it is not `dualcontrastIdentity`.
+    datadir, invert, bin, poses, mask
+        For subtomograms, as in `open_subtomograms`.
 
     Returns
     -------
@@ -69,20 +97,40 @@ def open_images(
     Raises
     ------
     SourceError
-        There is no such source, or it cannot be read, or holds what no method can use.
+        There is no such source, or it cannot be read, or holds what no method can use; or an option is not for
+        such a source.
     """
-    options = {name: value for name, value in (("key", key), ("labels", labels)) if value is not None}
+    options = _stated(
+        key=key,
+        labels=labels,
+        datadir=_absolute(datadir),
+        invert=invert,
+        bin=bin,
+        poses=poses,
+        mask=mask if mask == SPHERE else _absolute(mask),
+    )
     if isinstance(source, (str, Path)):
         images = _open_path(source, options)
     elif options:
-        raise _without_names(IN_MEMORY)
+        raise _not_taken(IN_MEMORY, options)
     elif isinstance(source, ImageSet):
         return source
     else:
         images = images_in_memory(_as_numpy(source))
     if len(images) < 2:
         raise SourceError(f"{images.source}: two images at least are needed, and it holds {len(images)}")
+    images.options = {**options, **images.options}
     return images
+
+
+def _stated(**options: Any) -> dict[str, Any]:
+    """Return the options that differ from their defaults."""
+    defaults = {"invert": False, "bin": 1, "poses": False}
+    return {name: value for name, value in options.items() if value != defaults.get(name)}
+
+
+def _absolute(path: str | Path | None) -> str | None:
+    return None if path is None else str(Path(path).resolve())
 
 
 def _as_numpy(array: np.ndarray | Tensor) -> np.ndarray:
@@ -92,7 +140,7 @@ def _as_numpy(array: np.ndarray | Tensor) -> np.ndarray:
     return array
 
 
-def _open_path(source: str | Path, options: dict[str, str]) -> ImageSet:
+def _open_path(source: str | Path, options: Mapping[str, Any]) -> ImageSet:
     path = Path(source)
     if str(source) == "mnist" and not path.exists() and not options:
         images = open_mnist(download_mnist())
@@ -100,21 +148,21 @@ def _open_path(source: str | Path, options: dict[str, str]) -> ImageSet:
         return images
     if not path.exists():
         raise SourceError(f"{source}: no such file or folder; give a path, or mnist to download MNIST")
-    if path.suffix.lower() in SUBTOMOGRAMS:
-        raise SourceError(f"{source}: subtomograms are read by a later version; save them as a .npy until then")
     readers = FOLDERS if path.is_dir() else FILES
-    for _, is_one, reader in readers:
-        if (not options or reader in WITH_NAMED_ARRAYS) and is_one(path):
-            return reader(path, **options)
-    if options:
-        raise _without_names(source)
-    accepted = "; ".join(what for what, _, _ in readers)
+    fitting = [reader for reader in readers if reader.is_one(path)]
+    for reader in fitting:
+        if set(options) <= set(reader.options):
+            return reader.open(path, **options)
+    if fitting:
+        raise _not_taken(source, set(options).difference(*[reader.options for reader in fitting]) or options)
+    accepted = "; ".join(reader.what for reader in readers)
     raise SourceError(
         f"{source}: not a {'folder' if path.is_dir() else 'file'} of images; accepted are: {accepted}"
     )
 
 
-def _without_names(source: str | Path) -> SourceError:
-    return SourceError(
-        f"{source}: key and labels name arrays in an .npz or HDF5 file, and this is none; leave them out"
-    )
+def _not_taken(source: str | Path, options: Iterable[str]) -> SourceError:
+    """Return an error that says what the first of some options is for."""
+    option = sorted(options)[0]
+    takers = ", ".join(reader.what for reader in (*FILES, *FOLDERS) if option in reader.options)
+    return SourceError(f"{source}: the option {option} is for {takers}, and this is no such source; leave it out")

@@ -9,7 +9,13 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from dualcontrast.methods.losses import cosine_distance_loss, cosine_similarity_loss, line_distance_loss
+from dualcontrast.methods.losses import (
+    cosine_distance_loss,
+    cosine_similarity_loss,
+    cross_correlation_loss,
+    info_nce,
+    line_distance_loss,
+)
 from dualcontrast.methods.method import Batch, Codes, Losses, MethodSettings, Pair
 from dualcontrast.methods.two_latent_vae import AUTHORS_CODE, TwoLatentVAE, TwoLatentVAESettings
 from dualcontrast.networks import DecoderSettings, EncoderSettings
@@ -32,6 +38,16 @@ class DualContrastSettings(TwoLatentVAESettings):
     content_negative: float = Field(1.0, ge=0, description="weight of L_sim(c, c_neg), section 3.4")
     transformation_positive: float = Field(1.0, ge=0, description="weight of L_dist(z_pos1, z_pos2), 3.5")
     transformation_negative: float = Field(1.0, ge=0, description="weight of L_sim(z, z_neg), section 3.5")
+    content_infonce: float = Field(
+        0.0,
+        ge=0,
+        description="weight of InfoNCE on (c, c_pos), with all other images of the batch as negatives: a stronger "
+        "L_con(c), which is not the paper's",
+    )
+    temperature: float = Field(0.2, gt=0, description="of InfoNCE")
+    cross_correlation: float = Field(
+        0.0, ge=0, description="weight of the mean squared correlation between c and z; not the paper's"
+    )
     contrast_per: Literal["pair", "element"] = Field(
         "pair",
         description="pair: contrastive terms are means over pairs (the text); element: means over all elements "
@@ -66,6 +82,9 @@ class DualContrast(TwoLatentVAE):
     the transformation code of T(x). z_pos1 and z_pos2 are the transformation codes of dec(c1, z1) and
     dec(c2, z2), with c1 and c2 from two random images and z1, z2 from N(0, I). Codes in the contrastive terms
     are posterior means. L_vae is that of the two-latent VAE, on x and T(x).
+
+    The preset `infonce`, for noisy volumes, has InfoNCE as L_con(c), keeps c and z uncorrelated, and normalises
+    over the batch in the encoder.
     """
 
     Settings: ClassVar[type[MethodSettings]] = DualContrastSettings
@@ -80,6 +99,15 @@ class DualContrast(TwoLatentVAE):
                 "positive_latents": "shared",
                 "separate_positive_step": True,
             },
+        },
+        "infonce": {
+            "method": {
+                "content_positive": 0.0,
+                "content_negative": 0.0,
+                "content_infonce": 1.0,
+                "cross_correlation": 1.0,
+            },
+            "network": {"encoder": {"norm": "batch"}},
         },
     }
     settings: DualContrastSettings
@@ -106,7 +134,8 @@ class DualContrast(TwoLatentVAE):
             return self._positive_step(batch)
         settings = self.settings
         images = batch.images
-        viewed = settings.vae_on_views or settings.content_positive or settings.transformation_negative
+        contrasted = settings.content_positive or settings.content_infonce or settings.transformation_negative
+        viewed = settings.vae_on_views or contrasted
         both = torch.cat([images, self.view(images)]) if viewed else images
         content, transformation = self.encoder(both)
         c, z = content.mean[: len(images)], transformation.mean[: len(images)]
@@ -116,9 +145,14 @@ class DualContrast(TwoLatentVAE):
         if viewed:
             c_pos, z_neg = content.mean[len(images) :], transformation.mean[len(images) :]
             losses.add("content_positive", self._distance(c, c_pos), settings.content_positive)
+            if settings.content_infonce:
+                losses.add("content_infonce", info_nce(c, c_pos, settings.temperature), settings.content_infonce)
             losses.add("transformation_negative", self._similarity(z, z_neg), settings.transformation_negative)
         c_neg = c[_permutation(c)]
         losses.add("content_negative", self._similarity(c, c_neg), settings.content_negative)
+        if settings.cross_correlation:
+            penalty = cross_correlation_loss(content.mean, transformation.mean)
+            losses.add("cross_correlation", penalty, settings.cross_correlation)
         if settings.transformation_positive and "positive" not in self.phases:
             self._add_positive(losses, self._decoded_pairs(c))
         return losses

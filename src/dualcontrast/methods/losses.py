@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -49,6 +50,53 @@ def line_distance_loss(first: Tensor, second: Tensor) -> Tensor:
         A scalar in [0, 1].
     """
     return (1 - F.cosine_similarity(first, second, dim=1).abs()).mean()
+
+
+def info_nce(first: Tensor, second: Tensor, temperature: float) -> Tensor:
+    """InfoNCE over a batch of pairs (NT-Xent of SimCLR: T. Chen et al., ICML 2020, equation 1).
+
+    Of all 2B codes, each is to find its partner among the other 2B - 1 by cosine similarity:
+    mean_i -log( exp(cos(a_i, b_i) / t) / sum_k exp(cos(a_i, k) / t) ).
+
+    Parameters
+    ----------
+    first, second
+        Codes (B, d); row i of one and row i of the other are a positive pair, all else are negative pairs.
+    temperature
+        t.
+
+    Returns
+    -------
+    Tensor
+        A scalar, log(2B - 1) where codes say nothing.
+    """
+    codes = F.normalize(torch.cat([first, second]), dim=1)
+    similarities = codes @ codes.T / temperature
+    similarities.fill_diagonal_(float("-inf"))
+    partner = torch.arange(len(codes), device=codes.device).roll(len(first))
+    return F.cross_entropy(similarities, partner)
+
+
+def cross_correlation_loss(first: Tensor, second: Tensor) -> Tensor:
+    """Return the mean squared correlation between any number of one code and any of the other.
+
+    Parameters
+    ----------
+    first, second
+        Codes (B, d_1) and (B, d_2) of the same images.
+
+    Returns
+    -------
+    Tensor
+        A scalar in [0, 1]; of independent codes about 1 / B.
+    """
+    correlations = _standardised(first).T @ _standardised(second) / len(first)
+    return correlations.square().mean()
+
+
+def _standardised(codes: Tensor) -> Tensor:
+    deviation, mean = torch.std_mean(codes, dim=0, correction=0)
+    return (codes - mean) / (deviation + 1e-6)
 
 
 def squared_error(reconstructions: Tensor, images: Tensor, per: str) -> Tensor:

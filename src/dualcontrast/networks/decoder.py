@@ -1,4 +1,4 @@
-"""Fully connected decoder: images from a content and a transformation code."""
+"""Decoders: images from a content and a transformation code, by fully connected or convolutional layers."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 from torch import Tensor, nn
 
 from dualcontrast.errors import RecipeError
-from dualcontrast.networks.encoder import activation
+from dualcontrast.networks.encoder import CONVOLUTIONS, activation
 
 
 class DecoderSettings(BaseModel):
-    """Settings of the fully connected decoder, for any number of spatial dimensions."""
+    """Settings of the decoder, for any number of spatial dimensions."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -25,6 +25,13 @@ class DecoderSettings(BaseModel):
         "codes themselves",
     )
     hidden: tuple[PositiveInt, ...] = Field((512, 512, 512), description="widths of the layers after the join")
+    channels: tuple[PositiveInt, ...] | None = Field(
+        None,
+        min_length=1,
+        description="null: the last layer is fully connected. Else the fully connected layers make a small map of "
+        "channels[0], and each number of channels stands for a block that doubles the map's sides, up to the "
+        "image's",
+    )
     activation: Literal["relu", "leaky_relu"] = "relu"
     output: Literal["sigmoid", "linear"] = Field("sigmoid", description="sigmoid for images in [0, 1]")
     share_code_layer: bool = Field(
@@ -49,7 +56,7 @@ class Decoder(nn.Module):
     Raises
     ------
     RecipeError
-        Codes of two sizes are to share a layer.
+        Codes of two sizes are to share a layer, or the sides cannot be made by doubling.
     """
 
     def __init__(
@@ -77,7 +84,10 @@ class Decoder(nn.Module):
         for wanted in settings.hidden:
             layers.append(_layer(width, wanted, settings))
             width = wanted
-        layers.append(nn.Linear(width, math.prod(shape)))
+        if settings.channels is None:
+            layers += [nn.Linear(width, math.prod(shape)), nn.Unflatten(1, self.shape)]
+        else:
+            layers += _doubling_blocks(width, self.shape, settings)
         if settings.output == "sigmoid":
             layers.append(nn.Sigmoid())
         self.layers = nn.Sequential(*layers)
@@ -85,8 +95,49 @@ class Decoder(nn.Module):
     def forward(self, content: Tensor, transformation: Tensor) -> Tensor:
         """Return images (B, C, spatial...)."""
         joined = torch.cat([self.content_layer(content), self.transformation_layer(transformation)], dim=1)
-        images: Tensor = self.layers(joined).unflatten(1, self.shape)
+        images: Tensor = self.layers(joined)
         return images
+
+
+class SubpixelUpsampling(nn.Module):
+    """Double the sides of a map: every 2^D channels become the 2^D pixels that one pixel is split into.
+
+    Convolutions then run on the smaller map (W. Shi et al., CVPR 2016), in any number of dimensions.
+    """
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Turn (B, 2^D C, spatial...) into (B, C, 2 spatial...)."""
+        sides = maps.shape[2:]
+        split = maps.unflatten(1, (-1, *[2] * len(sides)))  # B, C, a half of each axis, spatial...
+        count = len(sides)
+        order = [0, 1]
+        for axis in range(count):
+            order += [2 + count + axis, 2 + axis]
+        return split.permute(order).reshape(len(maps), -1, *(2 * side for side in sides))
+
+
+def _doubling_blocks(width: int, shape: tuple[int, ...], settings: DecoderSettings) -> list[nn.Module]:
+    """Return layers from a vector to an image: a small map, then blocks that double its sides."""
+    assert settings.channels is not None
+    spatial, factor = shape[1:], 2 ** len(settings.channels)
+    if any(side % factor for side in spatial):
+        raise RecipeError(
+            f"images of {' x '.join(map(str, spatial))} cannot be made by doubling a map {len(settings.channels)} "
+            f"times, since {factor} does not divide their sides; change network.decoder.channels"
+        )
+    smallest = tuple(side // factor for side in spatial)
+    convolution, parts = CONVOLUTIONS[len(spatial)], 2 ** len(spatial)
+    first = settings.channels[0]
+    layers: list[nn.Module] = [
+        nn.Linear(width, first * math.prod(smallest)),
+        activation(settings.activation),
+        nn.Unflatten(1, (first, *smallest)),
+    ]
+    for inputs, outputs in zip(settings.channels, settings.channels[1:], strict=False):
+        layers += [convolution(inputs, parts * outputs, 3, padding=1), SubpixelUpsampling()]
+        layers.append(activation(settings.activation))
+    layers += [convolution(settings.channels[-1], parts * shape[0], 3, padding=1), SubpixelUpsampling()]
+    return layers
 
 
 def _layer(inputs: int, outputs: int, settings: DecoderSettings) -> nn.Sequential:

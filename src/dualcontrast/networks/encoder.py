@@ -13,6 +13,7 @@ from dualcontrast.errors import RecipeError
 from dualcontrast.networks.gaussian import Gaussian
 
 CONVOLUTIONS: dict[int, type[nn.Module]] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
+BATCH_NORMS: dict[int, type[nn.Module]] = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 
 
 class EncoderSettings(BaseModel):
@@ -29,7 +30,14 @@ class EncoderSettings(BaseModel):
     kernel: int = Field(5, description="side of the kernels", ge=1)
     stride: int = Field(2, ge=1)
     padding: int = Field(1, ge=0)
-    norm: Literal["instance", "none"] = Field("instance", description="after each convolution; not affine")
+    norm: Literal["instance", "batch", "none"] = Field(
+        "instance", description="after each convolution: instance (not affine) or batch normalisation, or none"
+    )
+    hidden: tuple[PositiveInt, ...] = Field(
+        (),
+        description="widths of fully connected layers after the blocks; over a map of 4 x 4 x 4 voxels it is the "
+        "same as a convolution with kernel 4, over one voxel the same as one with kernel 1",
+    )
     activation: Literal["relu", "leaky_relu"] = "relu"
 
 
@@ -54,7 +62,7 @@ def activation(name: str) -> nn.Module:
 
 
 class Encoder(nn.Module):
-    """Blocks of convolution, norm and activation, then linear heads.
+    """Blocks of convolution, norm and activation, fully connected layers if wanted, then linear heads.
 
     Parameters
     ----------
@@ -90,9 +98,18 @@ class Encoder(nn.Module):
             if settings.norm == "instance":
                 # A group a channel is instance normalisation, and the faster kernel on CPUs.
                 blocks.append(nn.GroupNorm(outputs, outputs, affine=False))
+            elif settings.norm == "batch":
+                blocks.append(BATCH_NORMS[dimensions](outputs))
             blocks.append(activation(settings.activation))
+        blocks.append(nn.Flatten())
         features = widths[-1] * math.prod(sides[len(widths) - 1])
-        self.trunk = nn.Sequential(*blocks, nn.Flatten())
+        for width in settings.hidden:
+            blocks.append(nn.Linear(features, width))
+            if settings.norm == "batch":
+                blocks.append(nn.BatchNorm1d(width))
+            blocks.append(activation(settings.activation))
+            features = width
+        self.trunk = nn.Sequential(*blocks)
         self.sizes = [content_size, content_size, transformation_size, transformation_size]
         self.heads = nn.Linear(features, sum(self.sizes))  # the four linear heads, side by side
 

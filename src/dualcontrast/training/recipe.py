@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError, field_validator
 
 from dualcontrast.errors import RecipeError, nearest
 from dualcontrast.methods import Method, MethodSettings, method_named
 from dualcontrast.networks import DecoderSettings, EncoderSettings
+from dualcontrast.settings import mapping_of, merged, read_yaml, sentence
 from dualcontrast.transforms import VIEWS, View, view_of
 
 
@@ -100,14 +99,14 @@ def read_recipe(name_or_file: str | Path = "images", changes: Mapping[str, Any] 
     name_or_file
         The name of a packaged recipe, or the path of a YAML file.
     changes
-        Nested settings that replace the recipe's, as `parse_changes` makes them.
+        Nested settings that replace the recipe's, as `settings.parse_changes` makes them.
 
     Raises
     ------
     RecipeError
         There is no such recipe, or it or the changes hold an unknown key or a wrong value.
     """
-    stated = merged(_read_yaml(name_or_file), changes or {})
+    stated = merged(read_yaml(name_or_file, packaged_recipes()), changes or {})
     return recipe_of(stated, where=f"recipe {name_or_file}")
 
 
@@ -120,42 +119,16 @@ def recipe_of(stated: Mapping[str, Any], where: str = "recipe") -> Recipe:
         An unknown key or a wrong value; the message names it and what would be accepted.
     """
     try:
-        method_name = str(_mapping(stated.get("method", {}), "method").get("name", "dualcontrast"))
+        method_name = str(mapping_of(stated.get("method", {}), "method").get("name", "dualcontrast"))
         presets = method_named(method_name).presets
         preset = str(stated.get("preset", "paper"))
         if preset not in presets:
             raise RecipeError(f"{method_name} has no preset {preset}; {nearest(preset, presets)}")
         return Recipe.model_validate(merged(presets[preset], stated))
     except ValidationError as error:
-        raise RecipeError(f"{where}: {_sentence(error, Recipe)}") from None
+        raise RecipeError(f"{where}: {sentence(error, Recipe)}") from None
     except RecipeError as error:
         raise RecipeError(f"{where}: {error}") from None
-
-
-def parse_changes(assignments: Iterable[str]) -> dict[str, Any]:
-    """Turn `key=value` assignments into nested settings.
-
-    Examples
-    --------
-    >>> parse_changes(["method.gamma_z=1", "training.epochs=3"])
-    {'method': {'gamma_z': 1}, 'training': {'epochs': 3}}
-    """
-    changes: dict[str, Any] = {}
-    for assignment in assignments:
-        key, sign, text = assignment.partition("=")
-        if not sign or not key.strip():
-            raise RecipeError(f"{assignment!r} sets nothing; write it as key=value, such as training.epochs=10")
-        try:
-            value = yaml.safe_load(text)
-        except yaml.YAMLError:
-            raise RecipeError(f"the value in {assignment!r} is not understood as YAML") from None
-        if isinstance(value, str):
-            value = _number_or(value)
-        nested: Any = value
-        for part in reversed(key.strip().split(".")):
-            nested = {part: nested}
-        changes = merged(changes, nested)
-    return changes
 
 
 def packaged_recipes() -> dict[str, Path]:
@@ -164,83 +137,19 @@ def packaged_recipes() -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
 
 
-def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `base` with `changes` laid over it, mapping by mapping; anything else is replaced whole."""
-    result = dict(base)
-    for key, value in changes.items():
-        below = result.get(key)
-        if isinstance(value, Mapping) and isinstance(below, Mapping):
-            result[key] = merged(below, value)
-        else:
-            result[key] = value
-    return result
-
-
-def _read_yaml(name_or_file: str | Path) -> dict[str, Any]:
-    packaged = packaged_recipes()
-    path = packaged.get(str(name_or_file), Path(name_or_file))
-    if not path.is_file():
-        raise RecipeError(
-            f"no recipe is called {name_or_file} and no such file exists; {nearest(str(name_or_file), packaged)}"
-        )
-    try:
-        stated = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        line = getattr(getattr(error, "problem_mark", None), "line", None)
-        place = "" if line is None else f", line {line + 1}"
-        raise RecipeError(f"{path}{place}: not valid YAML") from None
-    return {"name": path.stem, **_mapping(stated or {}, f"the recipe {path}")}
-
-
-def _mapping(value: Any, what: str) -> dict[str, Any]:
-    if not isinstance(value, Mapping):
-        raise RecipeError(f"{what} is a mapping of settings, not {value!r}")
-    return dict(value)
-
-
 def _method_settings(value: Any) -> MethodSettings:
     if isinstance(value, MethodSettings):
         return value
-    settings = _mapping(value, "method")
+    settings = mapping_of(value, "method")
     model = method_named(str(settings.get("name", "dualcontrast"))).Settings
     try:
         return model.model_validate(settings)
     except ValidationError as error:
-        raise RecipeError(_sentence(error, model, "method")) from None
+        raise RecipeError(sentence(error, model, "method")) from None
 
 
 def _checked_view(value: Any, place: int) -> View:
     try:
         return view_of(value)
     except ValidationError as error:
-        raise RecipeError(_sentence(error, VIEWS[value["name"]], f"views.{place}")) from None
-
-
-def _number_or(text: str) -> float | str:
-    """YAML 1.1 reads 1e-4 as text; a user means the number."""
-    try:
-        number = float(text)
-    except ValueError:
-        return text
-    return number if math.isfinite(number) else text
-
-
-def _sentence(error: ValidationError, model: type[BaseModel], inside: str = "") -> str:
-    """Turn the first complaint about a model into one sentence; `inside` is where the model stands."""
-    first = error.errors()[0]
-    location = [str(part) for part in first["loc"]]
-    key = ".".join([inside, *location] if inside else location)
-    if first["type"] == "extra_forbidden":
-        return f"no setting is called {key}; {nearest(location[-1], _known_keys(model, location[:-1]))}"
-    message = first["msg"].removeprefix("Value error, ")
-    reason = f"is not accepted: {message[0].lower()}{message[1:]}"
-    return f"{key} {reason}" if first["type"] == "invalid_key" else f"{key} = {first['input']!r} {reason}"
-
-
-def _known_keys(model: type[BaseModel], location: Iterable[str]) -> list[str]:
-    """Return the keys known at a place within a model."""
-    for part in location:
-        inner = model.model_fields[part].annotation
-        if isinstance(inner, type) and issubclass(inner, BaseModel):
-            model = inner
-    return list(model.model_fields)
+        raise RecipeError(sentence(error, VIEWS[value["name"]], f"views.{place}")) from None

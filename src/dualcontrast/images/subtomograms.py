@@ -1,0 +1,270 @@
+"""Subtomograms in STAR and MRC files, read and prepared when they are asked for."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from dualcontrast.cryoet.mrc import VolumeFile, read_header, read_volume
+from dualcontrast.cryoet.star import CONFORMATION, IDENTITY, Particles, read_particles
+from dualcontrast.errors import DualContrastWarning, SourceError
+from dualcontrast.images.arrays import labelled_table
+from dualcontrast.images.imageset import ImageSet
+from dualcontrast.images.preparation import Preparation, outside_sphere, preparation_of, radii
+from dualcontrast.images.volume_files import (
+    Stored,
+    check_ctfs,
+    common_box,
+    located,
+    mrc_files,
+    project_folder,
+    warn_of_pixel_sizes,
+)
+from dualcontrast.transforms.fourier import whole_spectrum
+
+KEPT_BYTES = 512 << 20  # of prepared volumes; a set that needs no more is kept in memory
+VOXELS_AT_ONCE = 1 << 22
+LOOKED_AT = 64
+
+
+class Subtomograms(ImageSet):
+    """Subtomograms in MRC files, prepared as they are read.
+
+    A small set stays in memory, prepared, after its first reading; a copy of the set in another process starts
+    without. Messages count rows from 1, as they stand in a STAR file.
+
+    Attributes
+    ----------
+    particles : Particles or None
+        What the STAR file says of the subtomograms; None where there is none.
+    """
+
+    def __init__(
+        self,
+        source: str,
+        volumes: Sequence[Stored],
+        preparation: Preparation,
+        table: pd.DataFrame,
+        pixel_size: float | None,
+        particles: Particles | None = None,
+        ctfs: Sequence[Stored] | None = None,
+    ) -> None:
+        self.source = source
+        self.shape = (1, *[preparation.size] * 3)
+        self.pixel_size = pixel_size
+        self.table = table
+        self.particles = particles
+        self._volumes, self._ctfs = volumes, ctfs
+        self._preparation = preparation
+        self._memory: np.ndarray | None = None
+        self._known = np.zeros(len(volumes), bool)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_memory": None, "_known": np.zeros_like(self._known)}
+
+    def raw(self, index: np.ndarray) -> Tensor:
+        """Read subtomograms as they lie in their files, (B, 1, N, N, N), float32.
+
+        Raises
+        ------
+        SourceError
+            A volume has voxels that are not finite, or its file is no longer what it was.
+        """
+        return torch.from_numpy(self._stored(np.asarray(index)))
+
+    def ctf(self, index: np.ndarray) -> Tensor | None:
+        """Read the CTFs of subtomograms as `read` returns them: binned, and turned where the pose is undone.
+
+        Returns
+        -------
+        Tensor or None
+            (B, n, n, n), float32, zero frequency at n // 2; None where the STAR file names no CTF.
+        """
+        if self._ctfs is None:
+            return None
+        chosen = [self._ctfs[place] for place in np.asarray(index)]
+        cubes = torch.stack([_ctf_cube(ctf.file, ctf.place, self.shape[-1]) for ctf in chosen])
+        return self._preparation.turned(cubes, np.asarray(index))
+
+    def _read(self, index: np.ndarray) -> np.ndarray:
+        if 4 * len(self) * int(np.prod(self.shape)) > KEPT_BYTES:
+            return self._prepared(index)
+        if self._memory is None:
+            self._memory = np.empty((len(self), *self.shape), np.float32)
+        new = np.unique(index[~self._known[index]])
+        self._memory[new] = self._prepared(new)
+        self._known[new] = True
+        return np.asarray(self._memory[index])
+
+    def _prepared(self, index: np.ndarray) -> np.ndarray:
+        prepared = np.empty((len(index), *self.shape), np.float32)
+        at_once = max(1, VOXELS_AT_ONCE // self._preparation.box**3)
+        for start in range(0, len(index), at_once):
+            some = index[start : start + at_once]
+            volumes = self._preparation(self.raw(some), some)
+            constant = ~volumes.isfinite().flatten(1).all(dim=1)
+            if constant.any():
+                raise SourceError(
+                    f"{self._named(some[int(constant.int().argmax())])} has the same value everywhere outside the "
+                    "sphere, so that its noise cannot be brought to 1; give subtomograms that were not masked"
+                )
+            prepared[start : start + at_once] = volumes.numpy()
+        return prepared
+
+    def _stored(self, index: np.ndarray) -> np.ndarray:
+        stored = np.empty((len(index), 1, *self._volumes[0].file.shape), np.float32)
+        for place, volume in enumerate(self._volumes[row] for row in index):
+            stored[place, 0] = read_volume(volume.file, volume.place)
+        finite = np.isfinite(stored).all(axis=(1, 2, 3, 4))
+        if not finite.all():
+            row = self._named(index[int(np.argmin(finite))])
+            raise SourceError(f"{row} holds NaN or infinite values; mend or leave out that subtomogram")
+        return stored
+
+    def _fingerprint(self, index: np.ndarray) -> bytes:
+        # Prepared voxels differ in their last bits from machine to machine; those in the files do not.
+        return self._stored(index).tobytes() + self._preparation.described
+
+    def _named(self, row: int) -> str:
+        return f"{self.source}: row {row + 1} ({self._volumes[row].name})"
+
+
+# ---- opening
+
+
+def open_subtomograms(
+    path: Path,
+    *,
+    datadir: str | Path | None = None,
+    invert: bool = False,
+    bin: int = 1,  # noqa: A002
+    poses: bool = False,
+    mask: str | Path | None = None,
+    labels: str | None = None,
+) -> ImageSet:
+    """Open the subtomograms of a STAR file; the headers of all volumes are checked at once.
+
+    The columns dualcontrastIdentity and dualcontrastConformation, where they are there, are the content and the
+    transformation.
+
+    Parameters
+    ----------
+    path
+        A STAR file in any dialect that `read_particles` knows.
+    datadir
+        The folder that paths in the STAR file start from: RELION's project folder. Where it is left out, the
+        current folder is tried, then that of the STAR file, and those above it.
+    invert
+        Turn dark protein white.
+    bin
+        Shrink boxes by this factor, in Fourier space; an even number of voxels must be left.
+    poses
+        Undo the rotations and shifts that the STAR file gives.
+    mask
+        Multiply by the mask in this MRC file, of the box before or after binning; or by a soft `sphere`.
+    labels
+        The column to take as content in place of dualcontrastIdentity.
+
+    Raises
+    ------
+    SourceError
+        The STAR file cannot be used, a volume is missing, truncated, no cube or of another size than the first,
+        or an option does not fit.
+    """
+    particles = read_particles(path)
+    root = project_folder(particles, datadir)
+    volumes = located(particles.image_names.tolist(), root, path)
+    box = common_box(volumes, path)
+    ctfs = None
+    if particles.ctf_names is not None:
+        ctfs = located(particles.ctf_names.tolist(), root, path)
+        check_ctfs(ctfs, box, path)
+    aligned_by = particles if poses else None
+    preparation = preparation_of(path, box, invert=invert, bin=bin, mask=mask, aligned_by=aligned_by)
+    table = labelled_table(len(particles), _labels(particles, labels), path)
+    images = Subtomograms(str(path), volumes, preparation, table, particles.pixel_size * bin, particles, ctfs)
+    images.options = {"datadir": str(root)}
+    warn_of_pixel_sizes(volumes, particles.pixel_size, path)
+    _warn_if_dark(images, invert)
+    return images
+
+
+def open_volumes(
+    path: Path,
+    *,
+    invert: bool = False,
+    bin: int = 1,  # noqa: A002
+    mask: str | Path | None = None,
+) -> ImageSet:
+    """Open a stack of volumes in one MRC file, or a folder of MRC files of one volume each, in order of names.
+
+    Parameters
+    ----------
+    invert, bin, mask
+        As in `open_subtomograms`.
+
+    Raises
+    ------
+    SourceError
+        A file cannot be used, a volume is no cube or of another size than the first, or an option does not fit.
+    """
+    if path.is_dir():
+        volumes = located([file.name for file in mrc_files(path)], path, path)
+    else:
+        stack = read_header(path)
+        volumes = [Stored(stack, place, f"{place + 1}@{path.name}") for place in range(stack.count)]
+    box = common_box(volumes, path)
+    preparation = preparation_of(path, box, invert=invert, bin=bin, mask=mask)
+    table = labelled_table(len(volumes), {}, path)
+    table["file"] = [volume.name for volume in volumes]
+    pixel_size = volumes[0].file.voxel_size
+    images = Subtomograms(str(path), volumes, preparation, table, pixel_size * bin if pixel_size else None)
+    if pixel_size is not None:
+        warn_of_pixel_sizes(volumes, pixel_size, path)
+    _warn_if_dark(images, invert)
+    return images
+
+
+def _labels(particles: Particles, content: str | None) -> dict[str, np.ndarray]:
+    """Return the columns of labels: those of this project where they are there, and what the user names."""
+    columns = {"content": IDENTITY, "transformation": CONFORMATION}
+    named = {what: column for what, column in columns.items() if column in particles.table}
+    if content is not None:
+        named["content"] = content
+    return {what: particles.labels(column) for what, column in named.items()}
+
+
+@lru_cache(maxsize=8)  # many particles share the CTF of their tomogram
+def _ctf_cube(file: VolumeFile, place: int, size: int) -> Tensor:
+    """Read a CTF as a cube with zero frequency in the middle, up to the Nyquist frequency of `size` voxels."""
+    stored = torch.from_numpy(read_volume(file, place))
+    cube = stored if stored.shape[-1] == len(stored) else whole_spectrum(stored)
+    start = len(cube) // 2 - size // 2
+    kept = slice(start, start + size)
+    return cube[kept, kept, kept]
+
+
+def _warn_if_dark(images: Subtomograms, invert: bool) -> None:
+    """Warn where the middle of the mean volume is darker than its background by three standard errors."""
+    box = images._preparation.box
+    centre, background = (radii(box) < box / 4).numpy(), outside_sphere(box).numpy() > 0
+    differences = []
+    for row in np.unique(np.linspace(0, len(images) - 1, min(len(images), LOOKED_AT)).astype(int)):
+        volume = images._stored(np.array([row]))[0, 0]
+        differences.append(volume[centre].mean() - volume[background].mean())
+    brighter = np.array(differences) * (-1 if invert else 1)
+    if len(brighter) > 1 and brighter.mean() < -3 * brighter.std(ddof=1) / np.sqrt(len(brighter)):
+        advice = "leave out --invert" if invert else "pass --invert"
+        warnings.warn(
+            f"{images.source}: particles are darker than their background, and protein must be white; {advice}",
+            DualContrastWarning,
+            stacklevel=3,
+        )

@@ -1,0 +1,124 @@
+"""Settings: mappings laid over one another, read from YAML, and what pydantic finds wrong said in one sentence."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from dualcontrast.errors import RecipeError, nearest
+
+
+def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `base` with `changes` laid over it, mapping by mapping; anything else is replaced whole."""
+    result = dict(base)
+    for key, value in changes.items():
+        below = result.get(key)
+        if isinstance(value, Mapping) and isinstance(below, Mapping):
+            result[key] = merged(below, value)
+        else:
+            result[key] = value
+    return result
+
+
+def parse_changes(assignments: Iterable[str]) -> dict[str, Any]:
+    """Turn `key=value` assignments into nested settings.
+
+    Examples
+    --------
+    >>> parse_changes(["method.gamma_z=1", "training.epochs=3"])
+    {'method': {'gamma_z': 1}, 'training': {'epochs': 3}}
+    """
+    changes: dict[str, Any] = {}
+    for assignment in assignments:
+        key, sign, text = assignment.partition("=")
+        if not sign or not key.strip():
+            raise RecipeError(f"{assignment!r} sets nothing; write it as key=value, such as training.epochs=10")
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError:
+            raise RecipeError(f"the value in {assignment!r} is not understood as YAML") from None
+        if isinstance(value, str):
+            value = _number_or(value)
+        nested: Any = value
+        for part in reversed(key.strip().split(".")):
+            nested = {part: nested}
+        changes = merged(changes, nested)
+    return changes
+
+
+def read_yaml(name_or_file: str | Path, packaged: Mapping[str, Path]) -> dict[str, Any]:
+    """Read a mapping of settings that is packaged, or in a file; its name is added.
+
+    Raises
+    ------
+    RecipeError
+        There is no such file, or it is no mapping in YAML; the message names the line.
+    """
+    path = packaged.get(str(name_or_file), Path(name_or_file))
+    if not path.is_file():
+        raise RecipeError(
+            f"no recipe is called {name_or_file} and no such file exists; {nearest(str(name_or_file), packaged)}"
+        )
+    try:
+        stated = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        line = getattr(getattr(error, "problem_mark", None), "line", None)
+        place = "" if line is None else f", line {line + 1}"
+        raise RecipeError(f"{path}{place}: not valid YAML") from None
+    return {"name": path.stem, **mapping_of(stated or {}, f"the recipe {path}")}
+
+
+def mapping_of(value: Any, what: str) -> dict[str, Any]:
+    """Return a mapping as a dict.
+
+    Raises
+    ------
+    RecipeError
+        It is none.
+    """
+    if not isinstance(value, Mapping):
+        raise RecipeError(f"{what} is a mapping of settings, not {value!r}")
+    return dict(value)
+
+
+def sentence(error: ValidationError, model: type[BaseModel], inside: str = "") -> str:
+    """Turn the first complaint about a model into one sentence; `inside` is where the model stands."""
+    first = error.errors()[0]
+    location = [str(part) for part in first["loc"]]
+    key = ".".join([inside, *location] if inside else location)
+    if first["type"] == "extra_forbidden":
+        return f"no setting is called {key}; {nearest(location[-1], _known_keys(model, location[:-1]))}"
+    message = first["msg"].removeprefix("Value error, ")
+    reason = f"is not accepted: {message[0].lower()}{message[1:]}"
+    return f"{key} {reason}" if first["type"] == "invalid_key" else f"{key} = {first['input']!r} {reason}"
+
+
+def _number_or(text: str) -> float | str:
+    """YAML 1.1 reads 1e-4 as text; a user means the number."""
+    try:
+        number = float(text)
+    except ValueError:
+        return text
+    return number if math.isfinite(number) else text
+
+
+def _known_keys(model: type[BaseModel], location: Iterable[str]) -> list[str]:
+    """Return the keys known at a place within a model."""
+    for part in location:
+        if part.isdecimal():  # within a list, of which each entry is of one model
+            continue
+        inner = _model_in(model.model_fields[part].annotation)
+        if inner is not None:
+            model = inner
+    return list(model.model_fields)
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    """Return the model that a field holds, alone, in a tuple or beside None."""
+    inside = [annotation, *getattr(annotation, "__args__", ())]
+    return next((one for one in inside if isinstance(one, type) and issubclass(one, BaseModel)), None)
