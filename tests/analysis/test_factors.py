@@ -283,13 +283,11 @@ def test_trivial_statistics_do_not_tell_classes_of_equal_statistics(table):
 
 def test_statistics_are_measured_of_labelled_images_alone(table):
     labelled = table.assign(content=table["content"].where(table["row"] % 4 > 0))
-    images = Read(np.random.default_rng(0).random((480, 1, 4, 4)).astype(np.float32), "pixels", table)
-    whole = accuracies(images, labelled.drop(columns="transformation"))
+    grey = table["content"].map({"ape": 0.1, "can": 0.5, "cat": 0.9}).to_numpy(np.float32)
+    images = Read(np.tile(grey[:, None, None, None], (1, 1, 4, 4)), "pixels", table)
+    told = accuracies(images, labelled.drop(columns="transformation"))
     assert sorted(images.seen) == [row for row in range(480) if row % 4]
-    kept = np.arange(480) % 4 > 0
-    few = ArrayImages(images.read(np.flatnonzero(kept)).numpy(), "few", table[kept])
-    assert whole == accuracies(few, labelled[kept].drop(columns="transformation"))
-    assert whole["transformation"] == whole["transformation_pooled"] == []
+    assert told == {"content": [1.0], "transformation": [], "transformation_pooled": []}
 
 
 def test_without_labels_no_image_is_measured(table, monkeypatch):

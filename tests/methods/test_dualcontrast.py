@@ -13,6 +13,7 @@ from torch import Tensor
 from dualcontrast.errors import RecipeError
 from dualcontrast.methods import Batch, Codes
 from dualcontrast.methods.dualcontrast import DualContrast
+from dualcontrast.methods.losses import cross_correlation_loss, info_nce
 from dualcontrast.networks import Gaussian
 from dualcontrast.training.recipe import recipe_of
 
@@ -399,6 +400,9 @@ def test_the_authors_preset_is_what_is_known_of_their_script() -> None:
         "distance": "line",
         "positive_latents": "shared",
         "separate_positive_step": True,
+        "content_infonce": 0.0,
+        "temperature": 0.2,
+        "cross_correlation": 0.0,
     }
     (rotation,) = recipe.views
     assert rotation.model_dump() == {
@@ -425,3 +429,28 @@ def test_codes_in_the_contrastive_terms_are_means_never_samples(monkeypatch: pyt
     assert not math.isclose(first["reconstruction"].item(), second["reconstruction"].item())
     for name in ("content_positive", "content_negative", "transformation_negative"):
         assert first[name].item() == second[name].item()
+
+
+# ---- the preset infonce
+
+
+def test_the_preset_infonce_adds_its_terms_and_drops_the_pairs_they_replace() -> None:
+    method, batch = dualcontrast_of(preset="infonce"), batch_of(GREY)
+    torch.manual_seed(1)
+    losses = method(batch)
+    assert losses.weights["content_positive"] == losses.weights["content_negative"] == 0
+    assert "transformation_positive" not in losses.parts
+    torch.manual_seed(1)
+    both = torch.cat([batch.images, method.view(batch.images)])
+    content, transformation = method.encoder(both)
+    c, c_pos = content.mean.chunk(2)
+    expected = info_nce(c, c_pos, method.settings.temperature)
+    torch.testing.assert_close(losses.parts["content_infonce"], expected)
+    penalty = cross_correlation_loss(content.mean, transformation.mean)
+    torch.testing.assert_close(losses.parts["cross_correlation"], penalty)
+    total = sum(losses.weights[name] * part for name, part in losses.parts.items())
+    torch.testing.assert_close(losses.total, total)
+
+
+def test_the_paper_has_no_infonce() -> None:
+    assert {"content_infonce", "cross_correlation"}.isdisjoint(dualcontrast_of()(batch_of(GREY)).parts)

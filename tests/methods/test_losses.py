@@ -13,6 +13,8 @@ from torch import Tensor
 from dualcontrast.methods.losses import (
     cosine_distance_loss,
     cosine_similarity_loss,
+    cross_correlation_loss,
+    info_nce,
     line_distance_loss,
     squared_error,
 )
@@ -95,3 +97,43 @@ def test_squared_error_per_image_is_a_gaussians_negative_log_likelihood_but_for_
     ]
     difference = negative_log_likelihood(first) - negative_log_likelihood(second)
     assert losses[0] - losses[1] == pytest.approx(difference, rel=1e-4)
+
+
+# ---- InfoNCE and cross-correlation
+
+
+@pytest.mark.parametrize("temperature", [0.1, 1.0])
+def test_info_nce_is_the_mean_over_all_codes_of_both_views(
+    temperature: float, codes: tuple[Tensor, Tensor]
+) -> None:
+    everything = [*codes[0].tolist(), *codes[1].tolist()]
+    pairs = len(codes[0])
+    losses = []
+    for i, code in enumerate(everything):
+        partner = (i + pairs) % (2 * pairs)
+        scores = {k: math.exp(cosine(code, other) / temperature) for k, other in enumerate(everything) if k != i}
+        losses.append(-math.log(scores[partner] / sum(scores.values())))
+    assert info_nce(*codes, temperature).item() == pytest.approx(sum(losses) / len(losses), rel=1e-9)
+
+
+def test_info_nce_of_codes_that_say_nothing_and_of_codes_that_say_all() -> None:
+    nothing = torch.ones(8, 4)
+    assert info_nce(nothing, nothing, 0.1).item() == pytest.approx(math.log(15), rel=1e-5)
+    everything = torch.eye(8)
+    assert info_nce(everything, everything, 0.02).item() == pytest.approx(0, abs=1e-6)
+
+
+def test_cross_correlation_is_the_mean_of_squared_correlations(codes: tuple[Tensor, Tensor]) -> None:
+    first, second = codes[0].numpy(), codes[1].numpy()[:, :4]
+    squares = [np.corrcoef(first[:, i], second[:, j])[0, 1] ** 2 for i in range(6) for j in range(4)]
+    loss = cross_correlation_loss(codes[0], codes[1][:, :4])
+    assert loss.item() == pytest.approx(np.mean(squares), rel=1e-4)
+
+
+def test_cross_correlation_bears_a_code_that_has_collapsed() -> None:
+    codes = torch.randn(9, 3, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    loss = cross_correlation_loss(codes, torch.ones(9, 2) + 0 * codes[:, :2])
+    loss.backward()
+    assert loss.item() == pytest.approx(0, abs=1e-6)
+    assert codes.grad is not None
+    assert torch.isfinite(codes.grad).all()

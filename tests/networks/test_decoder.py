@@ -1,4 +1,4 @@
-"""The fully connected decoder."""
+"""Fully connected and convolutional decoders."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import pytest
 import torch
 from torch import nn
 
+from dualcontrast.errors import RecipeError
 from dualcontrast.networks import Decoder, DecoderSettings
+from dualcontrast.networks.decoder import SubpixelUpsampling
 
 
 def decoder_of(shape: tuple[int, ...], c: int = 4, z: int = 3, **stated: object) -> Decoder:
@@ -92,3 +94,53 @@ def test_a_shared_code_layer_is_one_layer() -> None:
 
 def test_no_hidden_layers_is_one_linear_map_of_the_joined_codes() -> None:
     assert widths(decoder_of((1, 5, 5), hidden=[])) == [(16, 25)]
+
+
+# ---- convolutional
+
+
+@pytest.mark.parametrize("sides", [(3,), (3, 2), (2, 3, 4)])
+def test_subpixel_upsampling_puts_channels_side_by_side(sides: tuple[int, ...]) -> None:
+    parts = 2 ** len(sides)
+    maps = torch.randn(2, 5 * parts, *sides)
+    larger = SubpixelUpsampling()(maps)
+    assert larger.shape == (2, 5, *(2 * side for side in sides))
+    for place in np.ndindex(*larger.shape[2:]):
+        part = 0
+        for axis_place in place:
+            part = 2 * part + axis_place % 2
+        small = tuple(p // 2 for p in place)
+        torch.testing.assert_close(larger[(..., *place)], maps[(slice(None), slice(part, None, parts), *small)])
+
+
+def test_subpixel_upsampling_of_pictures_is_torchs() -> None:
+    maps = torch.randn(2, 12, 3, 4)
+    torch.testing.assert_close(SubpixelUpsampling()(maps), nn.functional.pixel_shuffle(maps, 2))
+
+
+@pytest.mark.parametrize("shape", [(1, 16, 16, 16), (3, 24, 16), (1, 8, 12, 16)])
+def test_blocks_double_the_sides_up_to_the_images(shape: tuple[int, ...]) -> None:
+    decoder = decoder_of(shape, channels=(6, 4), output="linear")
+    images = decoder(torch.randn(5, 4), torch.randn(5, 3))
+    assert images.shape == (5, *shape)
+    images.square().sum().backward()
+    assert all(parameter.grad is not None and parameter.grad.any() for parameter in decoder.parameters())
+
+
+def test_a_convolutional_decoder_has_few_weights() -> None:
+    dense = decoder_of((1, 32, 32, 32), hidden=(256,))
+    convolutional = decoder_of((1, 32, 32, 32), hidden=(256,), channels=(64, 32, 16))
+    assert count(convolutional) < count(dense) / 4
+
+
+def test_sides_that_doubling_cannot_make_are_refused() -> None:
+    with pytest.raises(RecipeError, match=r"images of 28 x 28 cannot be made by doubling a map 3 times, since 8"):
+        decoder_of((1, 28, 28), channels=(8, 8, 8))
+
+
+def test_the_papers_decoder_of_subtomograms_has_164_million_weights_in_its_last_layer() -> None:
+    with torch.device("meta"):
+        decoder = decoder_of((1, 32, 32, 32), 50, 50, code_width=512, hidden=(1024, 1024, 1024, 5000))
+    last = [m for m in decoder.layers.modules() if isinstance(m, nn.Linear)][-1]
+    assert last.weight.numel() == 163_840_000
+    assert widths(decoder) == [(1024, 1024), (1024, 1024), (1024, 1024), (1024, 5000), (5000, 32768)]

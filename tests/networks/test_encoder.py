@@ -132,3 +132,37 @@ def test_any_setting_gives_a_network_that_works_or_is_refused(
     assert mean.isfinite().all()
     if channels is not None:
         assert [c.out_channels for c in convolutions(encoder)] == channels
+
+
+# ---- the paper's encoder for subtomograms, and batch normalisation
+
+
+def test_fully_connected_layers_are_the_papers_last_convolutions() -> None:
+    """Conv3d 1-32-64-128 (k4 s2 p1), then 512 (k4) and 1024 (k1), LeakyReLU, no norm."""
+    torch.manual_seed(0)
+    stated = {"channels": (32, 64, 128), "kernel": 4, "norm": "none", "activation": "leaky_relu"}
+    encoder = encoder_of((1, 32, 32, 32), hidden=(512, 1024), **stated)
+    layers = [m for m in encoder.trunk if isinstance(m, (nn.Conv3d, nn.Linear))]
+    kernel_4 = layers[3].weight.reshape(512, 128, 4, 4, 4)
+    kernel_1 = layers[4].weight.reshape(1024, 512, 1, 1, 1)
+    images = torch.randn(2, 1, 32, 32, 32)
+    x = images
+    for convolution in layers[:3]:
+        x = F.leaky_relu(F.conv3d(x, convolution.weight, convolution.bias, stride=2, padding=1))
+    x = F.leaky_relu(F.conv3d(x, kernel_4, layers[3].bias))
+    x = F.leaky_relu(F.conv3d(x, kernel_1, layers[4].bias))
+    assert x.shape == (2, 1024, 1, 1, 1)
+    torch.testing.assert_close(encoder.trunk(images), x.flatten(1), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(1, 20), (1, 20, 20), (1, 20, 20, 20)])
+def test_batch_normalisation_follows_every_layer(shape: tuple[int, ...]) -> None:
+    encoder = encoder_of(shape, channels=(4, 6), norm="batch", hidden=(5,))
+    norms = [m for m in encoder.trunk if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    assert [norm.num_features for norm in norms] == [4, 6, 5]
+    content, _ = encoder(torch.randn(8, *shape))
+    assert content.mean.shape == (8, 4)
+    encoder.eval()
+    one, both = torch.randn(1, *shape), torch.randn(1, *shape)
+    alone = encoder(one)[0].mean
+    torch.testing.assert_close(encoder(torch.cat([one, both]))[0].mean[:1], alone, rtol=1e-4, atol=1e-5)

@@ -325,7 +325,8 @@ def _add_scale(axes: Axes, reach: np.ndarray, unit: str) -> None:
     length = power * max(step for step in (1, 2, 5) if step * power <= wanted)
     left, low = -0.98 * reach
     axes.plot([left, left + length], [low, low], color="black", linewidth=2, solid_capstyle="butt")
-    axes.text(left, low + 0.02 * reach.max(), f"{length:g} {unit}", fontsize=8, va="bottom")
+    told = f"{length:g} {unit if length != 1 else unit.removesuffix('s')}"
+    axes.text(left, low + 0.02 * reach.max(), told, fontsize=8, va="bottom")
 
 
 # ---- both

@@ -86,9 +86,9 @@ class Preparation:
     def _covered(self, matrices: Tensor, offsets: Tensor) -> Tensor:
         """Tell which voxels of aligned volumes were filled from within the stored ones, (B, 1, n, n, n)."""
         axis = self.bin * (torch.arange(self.size, dtype=torch.float32) - self.size // 2)
-        positions = torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij")[::-1], dim=-1).reshape(-1, 3)
-        places = positions @ matrices.mT + offsets[:, None] + self.box // 2
-        inside = ((places >= 0) & (places <= self.box - 1)).all(dim=-1)
+        positions = torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij")[::-1]).reshape(3, -1)
+        places = matrices @ positions + offsets[..., None] + self.box // 2  # (B, 3, n^3)
+        inside = ((places >= 0) & (places <= self.box - 1)).all(dim=1)
         return inside.reshape(-1, 1, self.size, self.size, self.size)
 
 

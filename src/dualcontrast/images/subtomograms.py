@@ -31,7 +31,7 @@ from dualcontrast.images.volume_files import (
 from dualcontrast.transforms.fourier import whole_spectrum
 
 KEPT_BYTES = 512 << 20  # of prepared volumes; a set that needs no more is kept in memory
-VOXELS_AT_ONCE = 1 << 22
+VOXELS_AT_ONCE = 1 << 18  # prepared together: few enough to stay in a processor's cache
 LOOKED_AT = 64
 
 

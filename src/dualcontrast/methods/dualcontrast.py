@@ -83,8 +83,8 @@ class DualContrast(TwoLatentVAE):
     dec(c2, z2), with c1 and c2 from two random images and z1, z2 from N(0, I). Codes in the contrastive terms
     are posterior means. L_vae is that of the two-latent VAE, on x and T(x).
 
-    The preset `infonce`, for noisy volumes, has InfoNCE as L_con(c), keeps c and z uncorrelated, and normalises
-    over the batch in the encoder.
+    The preset `infonce`, for noisy volumes, has InfoNCE as L_con(c) and normalises over the batch in the encoder.
+    It keeps c and z uncorrelated in place of the positive pairs for z, whose loss is near zero from the start.
     """
 
     Settings: ClassVar[type[MethodSettings]] = DualContrastSettings
@@ -102,10 +102,17 @@ class DualContrast(TwoLatentVAE):
         },
         "infonce": {
             "method": {
+                "content_size": 16,
+                "transformation_size": 16,
                 "content_positive": 0.0,
                 "content_negative": 0.0,
                 "content_infonce": 1.0,
-                "cross_correlation": 1.0,
+                "transformation_positive": 0.0,
+                "cross_correlation": 100.0,
+                "reconstruction_per": "pixel",
+                "reconstruction_weight": 40.0,
+                "gamma_c": 1.0,
+                "gamma_z": 1.0,
             },
             "network": {"encoder": {"norm": "batch"}},
         },
