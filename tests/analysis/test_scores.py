@@ -51,10 +51,12 @@ def test_evaluate_writes_what_it_returns(tmp_path):
         "transformation_pooled",
         "probes",
         "trivial_statistics",
+        "ideal_observer",
         "invariance",
         "swap",
         "protocol",
     ]
+    assert scores["ideal_observer"] is None  # these images were not simulated
     assert scores["swap"] is None
     assert scores["content"]["chance"] == 0.5
     assert scores["transformation"] is not None
@@ -185,6 +187,12 @@ def test_scores_in_words():
             "chance": 0.2,
         },
         "trivial_statistics": {"content": 0.345, "transformation": 0.5, "transformation_pooled": 0.211},
+        "ideal_observer": {
+            "content": 0.99,
+            "transformation": None,
+            "transformation_pooled": 0.9,
+            "test_images": 500,
+        },
         "invariance": {
             "content": 0.95,
             "content_chance": 0.4,
@@ -216,6 +224,10 @@ def test_scores_in_words():
         "names the content right in 34.5 %, the transformation within each content class right in 50.0 %, both "
         "as one label right in 21.1 %: what is not above that needed no learning."
     )
-    assert "0.95 (random pairs 0.40)" in lines[8]
-    assert "0.10 (random pairs 0.20)" in lines[9]
-    assert len(lines) == 10
+    assert lines[8] == (
+        "An ideal observer, who knows every template, pose and CTF, names the content right in 99.0 %, both as "
+        "one label right in 90.0 % (of 500 test images): no code can tell more from such noise."
+    )
+    assert "0.95 (random pairs 0.40)" in lines[9]
+    assert "0.10 (random pairs 0.20)" in lines[10]
+    assert len(lines) == 11

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -108,11 +109,10 @@ def test_white_is_bright_and_up_is_the_first_line(tmp_path: Path) -> None:
     draw_slices(stack, [""], tmp_path / "s.png", "", slices=1)
     with Image.open(tmp_path / "s.png") as picture:
         grey = np.asarray(picture.convert("L"))
-    black = np.argwhere(grey == 0)
-    (top, left), (bottom, right) = black.min(axis=0), black.max(axis=0)
-    height = bottom - top + 1
-    assert (grey[top + 2 : bottom - 2, left + 2 : right - 2] == 0).all()
-    assert (grey[top - height + 5 : top - 2, left + 2 : right - 2] == 255).all()
+    black = np.flatnonzero((grey == 0).sum(axis=1) > 60)  # more than the numbers above have in a line
+    assert 50 < len(black) == black[-1] - black[0] + 1
+    columns = np.flatnonzero(grey[black[10]] == 0)
+    assert (grey[black[0] - len(black) + 5 : black[0] - 2, columns] == 255).all()
 
 
 def test_volumes_of_several_sizes_have_numbers_of_their_own(tmp_path: Path, figures: list[Figure]) -> None:
@@ -146,7 +146,7 @@ def test_the_names_of_many_rows_are_inside_the_figure(tmp_path: Path, figures: l
     assert labels[3].get_text() == "a long name of a thing a long...\nrow 3"
     assert_inside(figures[0], [*labels, *figures[0].axes[0].get_xticklabels(), *figures[0].texts])
     boxes = [axes.get_window_extent() for axes in figures[0].axes]
-    assert all(not upper.overlaps(lower) for upper, lower in zip(boxes, boxes[1:], strict=False))
+    assert all(not upper.overlaps(lower) for upper, lower in pairwise(boxes))
     assert min(box.height for box in boxes) > 0.9 * volumes.INCHES * figures[0].dpi
 
 
@@ -196,18 +196,19 @@ def test_dust_is_left_out_and_a_second_piece_is_not() -> None:
     large, second, dust = ((10, 12, 10), 7.0), ((24, 22, 24), 3.0), ((6, 24, 4), 1.0)
     density = np.max([ball((32, 32, 32), *where) for where in (large, second, dust)], axis=0)
     vertices = surface_of(density, 0.5).vertices[:, ::-1]
-    near = [(np.linalg.norm(vertices - centre, axis=1) < radius + 1).any() for centre, radius in (large, second, dust)]
+    near = [
+        (np.linalg.norm(vertices - centre, axis=1) < radius + 1).any() for centre, radius in (large, second, dust)
+    ]
     assert near == [True, True, False]
 
 
 def test_a_cleft_is_less_open_than_what_stands_out() -> None:
     apart = [ball((32, 32, 32), (16, 16, x), 7.0) for x in (8.0, 23.0)]
     surface = surface_of(np.max(apart, axis=0), 0.5)
-    x = surface.vertices[:, 0]
-    between, outside = np.abs(x - 15.5) < 2, (x < 3) | (x > 28)
-    assert surface.openness[between].max() < surface.openness[outside].min()
-    assert surface.openness.min() >= 0
-    assert surface.openness.max() <= 1
+    from_cleft = np.linalg.norm(surface.vertices - [15.5, 16, 16], axis=1)
+    assert from_cleft[surface.openness.argmin()] < 3
+    assert 0 <= surface.openness.min() < 0.7
+    assert 0.9 < surface.openness[from_cleft.argmax()] <= 1
 
 
 def test_the_level_does_not_depend_on_empty_space_or_units(shared_data: Path) -> None:
@@ -232,7 +233,11 @@ def test_the_level_keeps_clear_of_noise(rng: np.random.Generator) -> None:
         (np.full((8, 8, 8), 3.0), 3.0, "6vxx: is 3 everywhere"),
         (np.full((8, 8, 8), np.nan), None, "6vxx: holds NaN or infinite values"),
         (-ball((16, 16, 16), (8, 8, 8), 4.0), None, "6vxx: no density stands out of its background"),
-        (ball((16, 16, 16), (8, 8, 8), 4.0), 1.5, "6vxx: has no surface at 1.5; choose a level between .* and 0.9997"),
+        (
+            ball((16, 16, 16), (8, 8, 8), 4.0),
+            1.5,
+            "6vxx: has no surface at 1.5; choose a level between .* and 0.999665",
+        ),
     ],
 )
 def test_a_map_without_a_surface_is_one_sentence(
@@ -264,7 +269,9 @@ def test_the_bar_says_how_large_a_ball_is(tmp_path: Path, figures: list[Figure])
     with Image.open(path) as picture:
         dark = np.asarray(picture.convert("RGB")).max(axis=2) == 0
     dark[: len(dark) // 2] = False  # the texts above
-    pixels = max(np.diff(np.flatnonzero(np.diff(row.astype(int), prepend=0, append=0)))[0] for row in dark if row.any())
+    pixels = max(
+        np.diff(np.flatnonzero(np.diff(row.astype(int), prepend=0, append=0)))[0] for row in dark if row.any()
+    )
     for side in extent(painted(path)):
         assert side == pytest.approx(160 / 20 * pixels, rel=0.05)
 
@@ -311,7 +318,8 @@ def test_only_what_faces_the_viewer_is_drawn_the_far_first(tmp_path: Path, figur
     depths = [places[triangle, 2].mean() for triangle in triangles]
     assert (np.diff(depths) >= 0).all()
     assert all(
-        np.cross(places[b] - places[a], places[c] - places[a])[2] > 0 for a, b, c in triangles[:: len(triangles) // 200]
+        np.cross(places[b] - places[a], places[c] - places[a])[2] > 0
+        for a, b, c in triangles[:: len(triangles) // 200]
     )
 
 

@@ -17,11 +17,9 @@ def rng() -> np.random.Generator:
     return np.random.default_rng(0)
 
 
-def written(path: Path, values: np.ndarray, voxel_size: float = 2.5, stack: bool = False) -> Path:
+def written(path: Path, values: np.ndarray, voxel_size: float = 2.5) -> Path:
     with mrcfile.new(path) as file:
         file.set_data(values)
-        if stack:
-            file.set_image_stack() if values.ndim == 3 else file.set_volume()
         file.voxel_size = voxel_size
     return path
 
@@ -31,7 +29,9 @@ def written(path: Path, values: np.ndarray, voxel_size: float = 2.5, stack: bool
 
 @pytest.mark.parametrize(("dtype", "mode"), [("i1", 0), ("i2", 1), ("f4", 2), ("u2", 6), ("f2", 12)])
 @pytest.mark.parametrize("order", ["<", ">"])
-def test_every_mode_and_byte_order(dtype: str, mode: int, order: str, rng: np.random.Generator, tmp_path: Path) -> None:
+def test_every_mode_and_byte_order(
+    dtype: str, mode: int, order: str, rng: np.random.Generator, tmp_path: Path
+) -> None:
     values = rng.integers(-100 if dtype[0] != "u" else 0, 100, (4, 5, 6)).astype(order + dtype)
     path = written(tmp_path / "a.mrc", values)
     with mrcfile.open(path) as file:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pandas as pd
 import torch
 
 from dualcontrast import __version__
@@ -11,7 +12,9 @@ from dualcontrast.analysis.codes import codes_of, made_with_weights
 from dualcontrast.analysis.factors import Factor, mean_accuracy, probe_statistics, score_codes
 from dualcontrast.analysis.invariance import images_to_judge, invariance
 from dualcontrast.analysis.probes import tasks_of
+from dualcontrast.analysis.simulated import ideal_observer
 from dualcontrast.analysis.swap import describe_swap
+from dualcontrast.cryoet.simulate import simulation_of
 from dualcontrast.errors import RunError
 from dualcontrast.progress import Progress, silent
 from dualcontrast.runs import RunFolder
@@ -42,8 +45,9 @@ def evaluate(
     dict
         `content`, `transformation`, `transformation_pooled` and `probes` as `score_codes` gives them;
         `trivial_statistics`: of the same three, the accuracy of a standardised linear probe on trivial
-        statistics of the images, or None; `invariance` as `invariance.invariance` does; `swap`, which transfer
-        adds to the same file and which is kept while the weights are; `protocol`.
+        statistics of the images, or None; `ideal_observer`: the accuracies of `simulated.ideal_observer`, or
+        None for images that were not simulated; `invariance` as `invariance.invariance` does; `swap`, which
+        transfer adds to the same file and which is kept while the weights are; `protocol`.
 
     Raises
     ------
@@ -67,6 +71,7 @@ def evaluate(
         for question, results in trivial.items()
         if not all(result.converged for result in results)
     ]
+    scores["ideal_observer"] = _observed(run, codes.table, progress)
     judged = images_to_judge(images)
     scores["invariance"] = invariance(method, judged, batch_size=batch_size, device=device)
     scores["swap"] = _kept_swap(run, weights)
@@ -95,6 +100,7 @@ def describe(scores: dict[str, Any]) -> list[str]:
         lines += _describe_factor("transformation", scores["transformation"], where)
         lines += _describe_pooled(scores["transformation_pooled"], protocol["transformation_pooled"])
     lines += _describe_statistics(scores["trivial_statistics"])
+    lines += _describe_observer(scores["ideal_observer"])
     lines.append(
         f"The content codes of an image and its view have a mean cosine of {steady['content']:.2f} (random "
         f"pairs {steady['content_chance']:.2f}): nearer to 1 is better, if random pairs are well below."
@@ -129,25 +135,47 @@ def _describe_pooled(score: dict[str, float], counts: dict[str, int]) -> list[st
 
 
 def _describe_statistics(accuracies: dict[str, float | None]) -> list[str]:
-    told = [
-        f"{thing} right in {_percent(accuracy)}"
-        for thing, accuracy in (
-            ("the content", accuracies["content"]),
-            ("the transformation within each content class", accuracies["transformation"]),
-            ("both as one label", accuracies["transformation_pooled"]),
-        )
-        if accuracy is not None
-    ]
+    told = _told(accuracies)
     if not told:
         return []
     return [
         "A probe on trivial statistics of the images (mean, standard deviation, centre of mass, radial profile) "
-        f"names {', '.join(told)}: what is not above that needed no learning."
+        f"names {told}: what is not above that needed no learning."
     ]
+
+
+def _describe_observer(accuracies: dict[str, Any] | None) -> list[str]:
+    if accuracies is None:
+        return []
+    return [
+        f"An ideal observer, who knows every template, pose and CTF, names {_told(accuracies)} (of "
+        f"{accuracies['test_images']:,} test images): no code can tell more from such noise."
+    ]
+
+
+def _told(accuracies: dict[str, Any]) -> str:
+    """List the accuracies that there are."""
+    return ", ".join(
+        f"{thing} right in {_percent(accuracies[question])}"
+        for question, thing in (
+            ("content", "the content"),
+            ("transformation", "the transformation within each content class"),
+            ("transformation_pooled", "both as one label"),
+        )
+        if accuracies[question] is not None
+    )
 
 
 def _percent(share: float) -> str:
     return f"{100 * share:.1f} %"
+
+
+def _observed(run: RunFolder, table: pd.DataFrame, progress: Progress) -> dict[str, Any] | None:
+    """Ask the ideal observer of subtomograms that lie where they were simulated."""
+    simulation = simulation_of(run.config()["data"]["source"])
+    if simulation is None or not {"content", "transformation"} <= set(table):
+        return None
+    return ideal_observer(simulation, table, progress=progress)
 
 
 def _kept_swap(run: RunFolder, weights: str) -> dict[str, Any] | None:

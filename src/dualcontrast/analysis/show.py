@@ -85,7 +85,11 @@ def show_images(
     if are_pictures:
         draw_pictures(shown, names, path, title)
     elif surface:
-        draw_surfaces([volume[0].numpy() for volume in shown], names, path, title, voxel_size=images.pixel_size)
+        maps = [volume[0].numpy() for volume in shown]
+        try:
+            draw_surfaces(maps, names, path, title, voxel_size=images.pixel_size)
+        except SourceError as error:
+            raise SourceError(f"{images.source}: {error}") from None
     else:
         draw_slices(shown, names, path, title)
     return Shown(path, len(images), tuple(images.table["row"].iloc[chosen]), description)
@@ -118,6 +122,9 @@ def show_maps(paths: Sequence[str | Path], path: str | Path | None = None, *, su
         A file is no such map, or has no surface.
     """
     read = [read_map(source) for source in paths]
+    for source, (density, _) in zip(paths, read, strict=True):
+        if not np.isfinite(density).all():
+            raise SourceError(f"{source}: holds NaN or infinite values; mend the map")
     names, sizes = [_stem(source) for source in paths], [_size(density.shape, voxel) for density, voxel in read]
     title = _number(len(read), "density map")
     path = _path(path, paths[0], "surface" if surface else "slices")

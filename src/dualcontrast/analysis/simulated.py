@@ -33,9 +33,8 @@ def draw_simulation(simulation: Simulation) -> list[Path]:
     settings = simulation.settings
     names = [f"{state.identity} {state.conformation}" for state in settings.states]
     surfaces, slices = (simulation.path / "figures" / f"{name}.png" for name in ("templates", "subtomograms"))
-    draw_surfaces(
-        list(simulation.templates()), names, surfaces, "Templates of the simulation", voxel_size=settings.voxel_size
-    )
+    templates = list(simulation.templates())
+    draw_surfaces(templates, names, surfaces, "Templates of the simulation", voxel_size=settings.voxel_size)
     particles = read_particles(simulation.star)
     firsts = np.cumsum([0, *settings.counts[:-1]])
     volumes = torch.stack([_volume(simulation, particles.image_names[first]) for first in firsts])
@@ -79,7 +78,7 @@ def ideal_observer(
     states = simulation.settings.states
     identities = np.array([state.identity for state in states])
     names = np.unique(identities)
-    by_identity = np.stack([np.logaddexp.reduce(posterior[:, identities == name], axis=1) for name in names], axis=1)
+    by_identity = np.stack([np.logaddexp.reduce(posterior[:, identities == n], axis=1) for n in names], axis=1)
     true_identity = chosen["content"].to_numpy().astype(str)
     true_state = np.char.add(np.char.add(true_identity, "_"), chosen["transformation"].to_numpy().astype(str))
     state_names = np.array([state.name for state in states])

@@ -71,7 +71,7 @@ def draw_slices(
     places = [_spread(len(stack), slices) for stack in stacks]
     numbered = [i == 0 or places[i] != places[i - 1] for i in range(len(places))]
     texts = [_cut(name) for name in names]
-    left = 0.4 + 0.07 * max(len(line) for text in texts for line in text.splitlines())
+    left = 0.4 + 0.07 * max((len(line) for text in texts for line in text.splitlines()), default=0)
     heights = [INCHES * stack.shape[1] / stack.shape[2] for stack in stacks]
     height = sum(heights) + 0.06 * len(stacks) + 0.2 * sum(numbered)
     figure = _titled(title, 1.06 * INCHES * slices + left, height)
@@ -242,6 +242,7 @@ def surface_of(density: np.ndarray, level: float) -> Surface:
 
 
 def _named_surface(density: np.ndarray, level: float | None, name: str) -> Surface:
+    name = ", ".join(name.splitlines())
     if not np.isfinite(density).all():
         raise SourceError(f"{name}: holds NaN or infinite values, so it has no surface; mend the map")
     low, high = float(density.min()), float(density.max())

@@ -134,6 +134,15 @@ class Simulation:
             raise RunError(f"{file}: damaged; simulate again with --overwrite") from None
 
 
+def simulation_of(star: str | Path | None) -> Simulation | None:
+    """Return the simulation that a STAR file was written by; None where it was not, or has been moved away."""
+    path = Path(star) if star is not None else None
+    if path is None or path.suffix != ".star" or not (path.parent / "simulation.yaml").is_file():
+        return None
+    simulation = Simulation.open(path.parent)
+    return simulation if simulation.star.name == path.name else None
+
+
 def packaged_simulations() -> dict[str, Path]:
     """Return the packaged recipes of simulations by name."""
     folder = Path(str(resources.files("dualcontrast"))) / "recipes" / "simulations"

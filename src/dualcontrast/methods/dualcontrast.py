@@ -108,7 +108,7 @@ class DualContrast(TwoLatentVAE):
                 "content_negative": 0.0,
                 "content_infonce": 1.0,
                 "transformation_positive": 0.0,
-                "cross_correlation": 100.0,
+                "cross_correlation": 30.0,
                 "reconstruction_per": "pixel",
                 "reconstruction_weight": 40.0,
                 "gamma_c": 1.0,
