@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,8 @@ PIXEL_SIZE = 2.0
 def write_mrc(path: Path, values: np.ndarray, voxel_size: float = PIXEL_SIZE) -> Path:
     """Write one volume (z, y, x), or a stack of them (N, z, y, x)."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with mrcfile.new(path, overwrite=True) as file:
+    with warnings.catch_warnings(), mrcfile.new(path, overwrite=True) as file:
+        warnings.simplefilter("ignore", RuntimeWarning)  # of NaN, which some tests want
         file.set_data(values.astype(np.float32))
         file.voxel_size = voxel_size
     return path

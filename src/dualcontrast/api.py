@@ -25,7 +25,7 @@ from dualcontrast.training.recipe import Recipe, read_recipe, recipe_of
 if TYPE_CHECKING:
     from dualcontrast.analysis.show import Shown
     from dualcontrast.analysis.transfer import Transfer
-    from dualcontrast.cryoet.simulate import Simulation
+    from dualcontrast.cryoet.simulation import Simulation
 
 Images = ImageSet | np.ndarray | torch.Tensor | str | Path
 
@@ -57,7 +57,8 @@ class Run(RunFolder):
         progress
             Told of images encoded.
         **options
-            For the reader of a source, as in `open_images`.
+            For the reader of a source, as in `open_images`. Subtomograms are inverted, binned, aligned and
+            masked as those of the training were, where nothing else is said.
 
         Returns
         -------
@@ -73,11 +74,20 @@ class Run(RunFolder):
 
         if images is None:
             return encode_run(self, weights=weights, device=device_named(device), progress=progress)
-        opened = open_images(images, **options)
+        opened = open_images(images, **{**self._preparation_for(images), **options})
         shape = tuple(self.config()["data"]["shape"])
         if opened.shape != shape:
             raise RunError(f"{opened.source}: images of shape {opened.shape}, but {self.path} takes {shape}")
         return encode(self.load_method(weights), opened, device=device_named(device), progress=progress)
+
+    def _preparation_for(self, images: Images) -> dict[str, Any]:
+        """Return how the run's own images were prepared, as far as a source of others can be."""
+        from dualcontrast.images.open import PREPARATION, options_of
+
+        if not isinstance(images, (str, Path)):
+            return {}
+        own, taken = self.config()["data"]["options"], options_of(images)
+        return {name: own[name] for name in PREPARATION if name in own and name in taken}
 
     def evaluate(self, *, device: str = "auto", **options: Any) -> dict[str, Any]:
         """Return the scores of the run; see `analysis.scores.evaluate`."""
@@ -228,7 +238,7 @@ def simulate(
     """
     from dualcontrast.analysis.simulated import draw_simulation
     from dualcontrast.cryoet.simulate import simulate as run_simulation
-    from dualcontrast.cryoet.simulate import simulation_settings
+    from dualcontrast.cryoet.simulation import simulation_settings
 
     wanted = simulation_settings(recipe, structures, settings)
     done = run_simulation(wanted, out, data=data, resume=resume, overwrite=overwrite, progress=progress)

@@ -164,6 +164,8 @@ def test_pictures_are_drawn_side_by_side(figures: list[Figure], rng: np.random.G
         np.testing.assert_allclose(axes.images[0].get_array(), expected)
         assert axes.images[0].get_clim() == (0, 1)
         assert axes.get_title() == f"{row % 3}\nrow {row}"
+    (title,) = figures[0].texts
+    assert 0 < title.get_window_extent().x0 < title.get_window_extent().x1 < figures[0].bbox.x1
     assert show_images(images, "p.png", count=3).rows == tuple(images.table["row"][spread(images.table, 3, 0)])
 
 
@@ -285,3 +287,20 @@ def test_python_shows_images_in_memory() -> None:
     assert is_picture(done.figure)
     images = open_images(np.zeros((3, 4, 4), np.uint8))
     assert shown_by(images).figure == Path("images-in-memory-pictures.png")
+
+
+def test_the_verb_hands_on_what_a_star_source_needs(tmp_path: Path, figures: list[Figure]) -> None:
+    (tmp_path / "project").mkdir()
+    stack = np.concatenate([blob(16), 2 * blob(16), 3 * blob(16)])
+    write_volume(tmp_path / "project" / "s.mrcs", np.random.default_rng(0).normal(0, 0.1, stack.shape) - stack, 10)
+    rows = "\n".join(f"{i}@s.mrcs 10.0" for i in (1, 2, 3))
+    Path("p.star").write_text(f"data_\n\nloop_\n_rlnImageName #1\n_rlnPixelSize #2\n{rows}\n")
+    assert_refused(call("show", "p.star"), "p.star: row 1: s.mrcs is not found")
+    ended = call(
+        "show", "p.star", "--datadir", "project", "--bin", 2, "--invert", "--mask", "sphere", "--count", 2
+    )
+    assert ended.err == ""
+    assert ended.out.splitlines() == ["3 volumes, 8 x 8 x 8 voxels of 20 Å", "Figure: p-slices.png"]
+    slices = figures[0].axes[0].images[0].get_array()
+    assert slices[4, 4 * 9 + 4] > 3  # white protein in the middle of the middle slice
+    assert slices[0, 0] == 0

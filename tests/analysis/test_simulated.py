@@ -15,7 +15,8 @@ from dualcontrast.analysis import simulated
 from dualcontrast.analysis.simulated import ideal_observer
 from dualcontrast.cryoet.ctf import CTFSettings, ctf_volume
 from dualcontrast.cryoet.mrc import read_header, read_volume
-from dualcontrast.cryoet.simulate import Simulation, draw_poses, simulation_of
+from dualcontrast.cryoet.simulate import draw_poses
+from dualcontrast.cryoet.simulation import Simulation, simulation_of
 from dualcontrast.cryoet.star import read_particles
 from dualcontrast.cryoet.structures import template_of
 

@@ -16,14 +16,8 @@ from dualcontrast.cryoet import simulate as module
 from dualcontrast.cryoet.ctf import CTFSettings, ctf_volume, wedge_volume
 from dualcontrast.cryoet.geometry import matrices_of_angles
 from dualcontrast.cryoet.mrc import read_header, read_map, read_volume
-from dualcontrast.cryoet.simulate import (
-    Oversampled,
-    Simulation,
-    draw_poses,
-    packaged_simulations,
-    simulate,
-    simulation_settings,
-)
+from dualcontrast.cryoet.simulate import Oversampled, draw_poses, simulate
+from dualcontrast.cryoet.simulation import Simulation, packaged_simulations, simulation_settings
 from dualcontrast.cryoet.star import read_particles
 from dualcontrast.cryoet.structures import template_of
 from dualcontrast.errors import RecipeError, RunError, SourceError

@@ -6,9 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tests.particles import write_mrc, write_particles_of
 
 from dualcontrast.errors import SourceError
 from dualcontrast.images import ImageSet, open_images
+from dualcontrast.images.subtomograms import Subtomograms
 
 
 def test_an_image_set_is_returned_as_it_is() -> None:
@@ -76,23 +78,73 @@ def test_a_folder_of_nothing_is_told_what_is_accepted(tmp_path: Path) -> None:
         assert accepted in str(error.value)
 
 
-@pytest.mark.parametrize("suffix", [".star", ".mrc", ".mrcs", ".map", ".MRC"])
-def test_subtomograms_are_for_later(suffix: str, tmp_path: Path) -> None:
-    (tmp_path / f"a{suffix}").write_bytes(b"")
-    with pytest.raises(SourceError, match="subtomograms are read by a later version"):
-        open_images(tmp_path / f"a{suffix}")
+@pytest.mark.parametrize("name", ["particles.star", "a.mrc", "a.mrcs", "a.MAP", "folder"])
+def test_subtomograms(name: str, rng: np.random.Generator, tmp_path: Path) -> None:
+    volumes = rng.normal(size=(3, 8, 8, 8))
+    source = tmp_path / name
+    if name == "particles.star":
+        write_particles_of(volumes, tmp_path)
+    elif name == "folder":
+        for place, volume in enumerate(volumes):
+            write_mrc(source / f"{place}.mrc", volume)
+    else:
+        write_mrc(source, volumes)
+    images = open_images(source)
+    assert isinstance(images, Subtomograms)
+    assert (images.source, images.shape, len(images)) == (str(source), (1, 8, 8, 8), 3)
 
 
-def test_names_of_arrays_are_refused_where_there_are_none(
-    tmp_path: Path, save_picture: Callable[[str, np.ndarray], Path]
+def test_pictures_are_not_looked_for_beside_volumes(
+    rng: np.random.Generator, tmp_path: Path, save_picture: Callable[[str, np.ndarray], Path]
+) -> None:
+    save_picture("slices.png", np.zeros((3, 4), np.uint8))
+    for place, volume in enumerate(rng.normal(size=(3, 8, 8, 8))):
+        write_mrc(tmp_path / f"{place}.mrc", volume)
+    assert open_images(tmp_path).shape == (1, 8, 8, 8)
+
+
+# ---- options
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "takers"),
+    [
+        ("key", "images", "an .npz, an .h5 or .hdf5"),
+        ("labels", "digits", "an .npz, an .h5 or .hdf5, a STAR file of subtomograms"),
+        ("datadir", "here", "a STAR file of subtomograms"),
+        ("poses", True, "a STAR file of subtomograms"),
+        ("bin", 2, "a STAR file of subtomograms, an .mrc or .mrcs of volumes, MRC files of one volume each"),
+        ("invert", True, "a STAR file of subtomograms, an .mrc or .mrcs of volumes"),
+        ("mask", "sphere", "a STAR file of subtomograms, an .mrc or .mrcs of volumes"),
+    ],
+)
+def test_options_of_other_sources_are_refused(
+    option: str, value: object, takers: str, tmp_path: Path, save_picture: Callable[[str, np.ndarray], Path]
 ) -> None:
     array = np.zeros((3, 4, 5), np.uint8)
     np.save(tmp_path / "a.npy", array)
     save_picture("pictures/a.png", array[0])
     for source in (array, open_images(array), tmp_path / "a.npy", tmp_path / "pictures"):
-        for options in ({"key": "images"}, {"labels": "digits"}):
-            with pytest.raises(SourceError, match="key and labels name arrays"):
-                open_images(source, **options)
+        with pytest.raises(SourceError) as error:
+            open_images(source, **{option: value})
+        assert f"the option {option} is for {takers}" in str(error.value)
+        assert "\n" not in str(error.value)
+
+
+def test_the_option_that_does_not_fit_is_named(rng: np.random.Generator, tmp_path: Path) -> None:
+    source = write_mrc(tmp_path / "a.mrcs", rng.normal(size=(3, 8, 8, 8)))
+    with pytest.raises(SourceError, match="the option poses is for a STAR file of subtomograms, and this is no"):
+        open_images(source, bin=2, poses=True)
+    np.savez(tmp_path / "a.npz", images=np.zeros((3, 4, 5), np.uint8))
+    with pytest.raises(SourceError, match="the option bin is for"):
+        open_images(tmp_path / "a.npz", key="images", bin=2)
+
+
+def test_options_are_kept_with_the_images(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", pixels=np.zeros((3, 4, 5), np.uint8))
+    assert open_images(tmp_path / "a.npz", key="pixels").options == {"key": "pixels"}
+    np.save(tmp_path / "a.npy", np.zeros((3, 4, 5), np.uint8))
+    assert open_images(tmp_path / "a.npy", invert=False, bin=1).options == {}
 
 
 def test_messages_are_one_sentence_on_one_line(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import multiprocessing
 import pickle
+import re
 import warnings
 from pathlib import Path
 from typing import Any
@@ -100,9 +101,9 @@ def test_poses_are_those_of_relion(unit: str, rng: np.random.Generator, tmp_path
     angles[:, 1] = np.abs(angles[:, 1])
     z, y, x = np.indices((box,) * 3) - box // 2
     volumes = 1e-2 * rng.normal(size=(6, box, box, box))
-    for volume, matrix, offset in zip(volumes, matrices_of_angles(angles), offsets, strict=True):
+    for row, (matrix, offset) in enumerate(zip(matrices_of_angles(angles), offsets, strict=True)):
         at = matrix @ place + offset
-        volume += np.exp(-((x - at[0]) ** 2 + (y - at[1]) ** 2 + (z - at[2]) ** 2) / 3)
+        volumes[row] += np.exp(-((x - at[0]) ** 2 + (y - at[1]) ** 2 + (z - at[2]) ** 2) / 3)
     columns = angles_and_origins(angles, -offsets * (PIXEL_SIZE if unit == "Angst" else 1))
     star = write_particles_of(volumes, tmp_path, **columns)
     if unit == "pixels":
@@ -310,11 +311,16 @@ def test_voxels_that_are_not_finite_are_found_when_they_are_read(
             read(np.array([0, 3]))
 
 
-def test_a_masked_subtomogram_is_named(volumes: np.ndarray, tmp_path: Path) -> None:
+def test_a_masked_subtomogram_is_named(
+    volumes: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     volumes[2] *= np.linalg.norm(np.indices((BOX,) * 3) - BOX // 2, axis=0) < 3
-    images = opened(write_particles_of(volumes, tmp_path))
-    with pytest.raises(SourceError, match=r"row 3 \(sub/002\.mrc\) has the same value everywhere outside"):
-        images.read(np.arange(5))
+    sentence = "row 3 (sub/002.mrc) has the same value everywhere outside the sphere"
+    star = write_particles_of(volumes, tmp_path)
+    assert sentence in refused(star)
+    monkeypatch.setattr(subtomograms, "LOOKED_AT", 2)  # then it is found when it is read
+    with pytest.raises(SourceError, match=re.escape(sentence)):
+        opened(star, bin=2).read(np.arange(5))
 
 
 # ---- warnings

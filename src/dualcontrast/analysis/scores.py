@@ -14,7 +14,7 @@ from dualcontrast.analysis.invariance import images_to_judge, invariance
 from dualcontrast.analysis.probes import tasks_of
 from dualcontrast.analysis.simulated import ideal_observer
 from dualcontrast.analysis.swap import describe_swap
-from dualcontrast.cryoet.simulate import simulation_of
+from dualcontrast.cryoet.simulation import simulation_of
 from dualcontrast.errors import RunError
 from dualcontrast.progress import Progress, silent
 from dualcontrast.runs import RunFolder

@@ -14,7 +14,8 @@ from dualcontrast.analysis.probes import is_test
 from dualcontrast.analysis.volumes import draw_slices, draw_surfaces
 from dualcontrast.cryoet.ctf import filtered
 from dualcontrast.cryoet.mrc import read_header, read_map, read_volume
-from dualcontrast.cryoet.simulate import Oversampled, Simulation
+from dualcontrast.cryoet.simulate import Oversampled
+from dualcontrast.cryoet.simulation import Simulation
 from dualcontrast.cryoet.star import read_particles
 from dualcontrast.progress import Progress, silent
 
@@ -101,6 +102,7 @@ def _log_posterior(simulation: Simulation, rows: np.ndarray, progress: Progress)
     settings = simulation.settings
     particles = read_particles(simulation.star)
     matrices, shifts = particles.matrices(), particles.shifts() / settings.voxel_size
+    assert matrices is not None  # the simulator writes them
     transfer = torch.from_numpy(read_map(simulation.transfer_path)[0])
     templates = [Oversampled(torch.from_numpy(template)) for template in simulation.templates()]
     result = np.empty((len(rows), len(templates)))

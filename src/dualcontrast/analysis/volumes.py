@@ -20,13 +20,15 @@ if TYPE_CHECKING:
     from matplotlib.colors import Colormap
     from matplotlib.figure import Figure
 
+NARROWEST = 5.0  # inches of a figure, for its title's sake
 CONTRAST = (0.1, 99.9)  # percentiles of a row's voxels that are drawn black and white
 LONGEST = 32  # characters in a line of a name at the left of a row
 
 COLUMNS = 6
 FINE = 128  # voxels along the longest side of a particle, at least, once it is refined for a smooth surface
 MARGIN = 3  # voxels kept around a particle before that
-PEAK_SHARE = 0.5
+# What `surface_level` and `surface_of` say of them.
+TYPICAL_SHARE = 0.5
 SIGMAS = 3
 DUST = 0.02
 
@@ -51,8 +53,7 @@ def draw_slices(
     """Draw figures 13, 15 and 16 of the paper: of each volume a row of slices along z.
 
     The slices are spread evenly; above them are their numbers, from 0, where they differ from those of the
-    row above. A row has one contrast, from the 0.1st to the
-    99.9th percentile of what it shows.
+    row above. A row has one contrast, from the 0.1st to the 99.9th percentile of what it shows.
 
     Parameters
     ----------
@@ -156,7 +157,7 @@ def draw_surfaces(
     maps
         Each (z, y, x), of any size.
     names
-        One a map, below it.
+        One a map, above it.
     path
         The PNG to write.
     title
@@ -179,7 +180,7 @@ def draw_surfaces(
     columns = min(COLUMNS, len(maps))
     rows = -(-len(maps) // columns)
     width, height = max(1.9, 4.5 / columns) * reach / reach.max()
-    texts = [_filled(name, int(13 * width)) for name in names]
+    texts = [_filled(name, int(13 * max(width, NARROWEST / columns))) for name in names]
     lines = max(text.count("\n") + 1 for text in texts)
     figure = _titled(title, columns * width, rows * (height + 0.17 * lines + 0.1))
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
@@ -213,7 +214,7 @@ def surface_level(density: np.ndarray) -> float:
     background = float(outside.mean())
     above = np.clip(density - background, 0, None)
     typical = float((above**2).sum() / max(above.sum(), np.finfo(float).tiny))
-    return background + max(PEAK_SHARE * typical, SIGMAS * float(outside.std()))
+    return background + max(TYPICAL_SHARE * typical, SIGMAS * float(outside.std()))
 
 
 def surface_of(density: np.ndarray, level: float) -> Surface:
@@ -249,7 +250,7 @@ def _named_surface(density: np.ndarray, level: float | None, name: str) -> Surfa
     if low == high:
         raise SourceError(f"{name}: is {low:g} everywhere, so it has no surface; give a map of density")
     chosen = surface_level(density) if level is None else level
-    if low <= chosen < high:
+    if low < chosen < high:
         return surface_of(density, chosen)
     if level is None:
         raise SourceError(
@@ -335,7 +336,7 @@ def _add_scale(axes: Axes, reach: np.ndarray, unit: str) -> None:
 
 def _titled(title: str, width: float, height: float) -> Figure:
     """Make a figure with a title above the panels, which take so many inches."""
-    wide = max(width, 5.0)
+    wide = max(width, NARROWEST)
     text = _filled(title, int(11 * wide))
     figure = _figure(wide, height + 0.2 * text.count("\n") + 0.35)
     figure.suptitle(text, parse_math=False, fontsize=11)

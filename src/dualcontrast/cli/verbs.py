@@ -304,6 +304,11 @@ def show(
     seed: Annotated[int, typer.Option(help="Seed of the choice of images.")] = 0,
     key: Key = None,
     labels: Labels = None,
+    datadir: DataDir = None,
+    invert: Invert = False,
+    bin_: Bin = None,
+    poses: Poses = False,
+    mask: Mask = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
@@ -313,7 +318,8 @@ def show(
     """
     from dualcontrast import api
 
-    done = api.show(*sources, out=out, count=count, surface=surface, seed=seed, **_stated_options(key, labels))
+    options = _stated_options(key, labels, datadir, invert, bin_, poses, mask)
+    done = api.show(*sources, out=out, count=count, surface=surface, seed=seed, **options)
     console = Console(quiet, as_json)
     told = {"figure": str(done.figure), "images": done.images, "rows": list(done.rows)}
     console.result(told, [done.description, f"Figure: {from_here(done.figure)}"])

@@ -78,7 +78,8 @@ def filtered(volumes: Tensor, transfer: Tensor) -> Tensor:
     box = volumes.shape[-1]
     half = torch.fft.ifftshift(transfer, dim=(-3, -2, -1))[..., : box // 2 + 1]
     spectrum = torch.fft.rfftn(volumes, dim=(-3, -2, -1)) * half
-    return torch.fft.irfftn(spectrum, s=volumes.shape[-3:], dim=(-3, -2, -1))
+    result: Tensor = torch.fft.irfftn(spectrum, s=volumes.shape[-3:], dim=(-3, -2, -1))
+    return result
 
 
 def low_pass(box: int, cutoff: float) -> np.ndarray:
@@ -101,4 +102,4 @@ def _frequencies(box: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def _radius(box: int) -> np.ndarray:
     z, y, x = _frequencies(box)
-    return np.sqrt(z**2 + y**2 + x**2)
+    return np.asarray(np.sqrt(z**2 + y**2 + x**2))

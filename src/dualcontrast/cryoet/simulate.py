@@ -7,9 +7,8 @@ missing wedge. A template's amplitude is such that C V has the wanted signal-to-
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,6 @@ import pandas as pd
 import torch
 import torch.nn.functional as F
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 
@@ -26,168 +24,16 @@ from dualcontrast import __version__
 from dualcontrast.cryoet.ctf import CTFSettings, ctf_volume, filtered, wedge_volume
 from dualcontrast.cryoet.geometry import angles_of_matrices
 from dualcontrast.cryoet.mrc import read_map, write_volume
+from dualcontrast.cryoet.simulation import Simulation, SimulationSettings
 from dualcontrast.cryoet.star import CONFORMATION, IDENTITY, write_particles
 from dualcontrast.cryoet.structures import structure_path, template_of
-from dualcontrast.errors import RecipeError, RunError
+from dualcontrast.errors import RunError
 from dualcontrast.files import write_text, written_whole
 from dualcontrast.progress import Progress, silent
-from dualcontrast.settings import merged, read_yaml, sentence
 
 IN_FOLDER = 500  # subtomograms a folder; a folder is there whole, or not at all
 AT_ONCE = 50
 LARGEST_GRID = 256  # voxels a side of an oversampled template
-
-
-class State(BaseModel):
-    """One identity in one conformation."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    identity: str
-    conformation: str
-    structure: str = Field(description="a file, or an entry of the Protein Data Bank such as 6vxx")
-    share: int = Field(1, ge=1, description="how many times as many subtomograms as `per_state`")
-
-    @property
-    def name(self) -> str:
-        """The state's name, as files have it."""
-        return f"{self.identity}_{self.conformation}"
-
-
-class SimulationSettings(BaseModel):
-    """What to simulate; the defaults are the paper's (appendix A.4.3)."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    name: str = "simulation"
-    states: tuple[State, ...] = Field(min_length=1)
-    per_state: int = Field(1000, ge=1, description="subtomograms of a state whose share is 1")
-    box: int = Field(32, ge=8, description="voxels a side")
-    voxel_size: float = Field(10.0, gt=0, description="in Angstrom")
-    resolution: float = Field(10.0, gt=0, description="in Angstrom, of density made from atoms")
-    shift: float = Field(2.0, ge=0, description="largest shift along each axis, in voxels")
-    snr: float = Field(
-        0.1, gt=0, description="variance of the signal after the CTF over the whole box, by that of the noise"
-    )
-    ctf: CTFSettings | None = CTFSettings()
-    tilt_range: float | None = Field(
-        None, gt=0, le=90, description="tilts reach from minus to plus so many degrees; null: no missing wedge"
-    )
-    seed: int = Field(0, ge=0)
-
-    @property
-    def counts(self) -> list[int]:
-        """Subtomograms of each state."""
-        return [state.share * self.per_state for state in self.states]
-
-
-@dataclass(frozen=True)
-class Simulation:
-    """A folder of simulated subtomograms.
-
-    Attributes
-    ----------
-    path : pathlib.Path
-        Holds simulation.yaml, particles.star, ctf.mrc (the CTF and the wedge, zero frequency in the middle),
-        templates/STATE.mrc (V, without CTF and noise) and subtomograms/.
-    settings : SimulationSettings
-        What was simulated.
-    """
-
-    path: Path
-    settings: SimulationSettings
-
-    @property
-    def star(self) -> Path:
-        """The STAR of all subtomograms, with true poses, identities and conformations."""
-        return self.path / "particles.star"
-
-    @property
-    def transfer_path(self) -> Path:
-        """The volume of C W, the same for all subtomograms."""
-        return self.path / "ctf.mrc"
-
-    def template_path(self, state: State) -> Path:
-        """Return the file of a state's template V."""
-        return self.path / "templates" / f"{state.name}.mrc"
-
-    def templates(self) -> np.ndarray:
-        """Return the templates of all states, (S, N, N, N), in the unit of the noise's standard deviation."""
-        return np.stack([read_map(self.template_path(state))[0] for state in self.settings.states])
-
-    @classmethod
-    def open(cls, path: str | Path) -> Simulation:
-        """Open the folder of a simulation.
-
-        Raises
-        ------
-        RunError
-            It is none, or simulation.yaml is damaged.
-        """
-        file = Path(path) / "simulation.yaml"
-        try:
-            stated = yaml.safe_load(file.read_text(encoding="utf-8"))["settings"]
-            return cls(Path(path), SimulationSettings.model_validate(stated))
-        except FileNotFoundError:
-            raise RunError(f"{path}: not a simulation, since it has no simulation.yaml") from None
-        except (yaml.YAMLError, UnicodeDecodeError, TypeError, KeyError, ValidationError):
-            raise RunError(f"{file}: damaged; simulate again with --overwrite") from None
-
-
-def simulation_of(star: str | Path | None) -> Simulation | None:
-    """Return the simulation that a STAR file was written by; None where it was not, or has been moved away."""
-    path = Path(star) if star is not None else None
-    if path is None or path.suffix != ".star" or not (path.parent / "simulation.yaml").is_file():
-        return None
-    simulation = Simulation.open(path.parent)
-    return simulation if simulation.star.name == path.name else None
-
-
-def packaged_simulations() -> dict[str, Path]:
-    """Return the packaged recipes of simulations by name."""
-    folder = Path(str(resources.files("dualcontrast"))) / "recipes" / "simulations"
-    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
-
-
-def simulation_settings(
-    recipe: str | Path | None = None,
-    structures: Iterable[str] = (),
-    changes: Mapping[str, Any] | None = None,
-) -> SimulationSettings:
-    """Return the settings of a simulation: of a recipe, or of structures, with changes to either.
-
-    Parameters
-    ----------
-    recipe
-        The name of a packaged recipe, or a YAML file.
-    structures
-        In place of a recipe: structures as `structures.structure_path` takes them, each an identity of its
-        own, or IDENTITY=STRUCTURE for conformations of one identity.
-    changes
-        Settings that replace the recipe's or the defaults.
-
-    Raises
-    ------
-    RecipeError
-        There is no such recipe, an unknown key or a wrong value, two states of one name, or nothing to
-        simulate.
-    """
-    stated = list(structures)
-    if (recipe is None) == (not stated):
-        known = ", ".join(packaged_simulations())
-        raise RecipeError(f"give either a recipe ({known}, or a file) or structures to simulate")
-    base = {"states": [_state_of(one) for one in stated]}
-    if recipe is not None:
-        base = read_yaml(recipe, packaged_simulations())
-    try:
-        settings = SimulationSettings.model_validate(merged(base, changes or {}))
-    except ValidationError as error:
-        raise RecipeError(f"simulation {recipe or ''}: {sentence(error, SimulationSettings)}") from None
-    names = [state.name for state in settings.states]
-    twice = [name for name in names if names.count(name) > 1]
-    if twice:
-        raise RecipeError(f"two states are called {twice[0]}; give each its own identity or conformation")
-    return settings
 
 
 def simulate(
@@ -227,10 +73,14 @@ def simulate(
         A structure is missing or damaged, or does not fit into the box.
     """
     simulation = Simulation(Path(out), settings)
-    _make_way(simulation, resume, overwrite)
+    _check_free(simulation, resume, overwrite)
+    templates = _make_templates(simulation, resume, Path(data) if data else None, progress)
+    if overwrite:
+        _remove(simulation)
     write_text(simulation.path / "simulation.yaml", _described(settings))
     transfer = _write_transfer(simulation)
-    _write_templates(simulation, transfer, Path(data) if data else None, progress)
+    for state, template in zip(settings.states, templates, strict=True):
+        _write_whole(simulation.template_path(state), template, settings.voxel_size)
     poses = draw_poses(settings)
     _write_subtomograms(simulation, transfer, poses, progress)
     write_particles(simulation.star, _particles(simulation, poses), _optics(settings))
@@ -314,29 +164,32 @@ def _padded_in_fourier_space(volume: Tensor, factor: int) -> Tensor:
     before = factor * box // 2 - box // 2
     after = factor * box - box - before
     padded = torch.fft.ifftshift(F.pad(spectrum, (before, after) * 3))
-    return torch.fft.ifftn(padded).real * factor**3
+    larger: Tensor = torch.fft.ifftn(padded).real * factor**3
+    return larger
 
 
-def _make_way(simulation: Simulation, resume: bool, overwrite: bool) -> None:
+def _check_free(simulation: Simulation, resume: bool, overwrite: bool) -> None:
     folder = simulation.path
     if folder.exists() and not folder.is_dir():
         raise RunError(f"{folder}: is a file; choose another --out")
     there = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
-    if not there:
+    if not there or overwrite:
         return
-    if resume:
-        if Simulation.open(folder).settings != simulation.settings:
-            raise RunError(f"{folder}: holds another simulation; repeat its settings, or choose another --out")
-    elif not overwrite:
+    if not resume:
         raise RunError(
             f"{folder}: already holds {there[0]}; go on with --resume, replace it with --overwrite, or choose "
             "another --out"
         )
-    else:
-        for name in ("simulation.yaml", "particles.star", "ctf.mrc"):
-            (folder / name).unlink(missing_ok=True)
-        for name in ("subtomograms", "templates", "figures"):
-            shutil.rmtree(folder / name, ignore_errors=True)
+    if Simulation.open(folder).settings != simulation.settings:
+        raise RunError(f"{folder}: holds another simulation; repeat its settings, or choose another --out")
+
+
+def _remove(simulation: Simulation) -> None:
+    """Remove the files of an earlier simulation; those that are no simulation's stay."""
+    for name in ("simulation.yaml", "particles.star", "ctf.mrc"):
+        (simulation.path / name).unlink(missing_ok=True)
+    for name in ("subtomograms", "templates", "figures"):
+        shutil.rmtree(simulation.path / name, ignore_errors=True)
 
 
 def _described(settings: SimulationSettings) -> str:
@@ -356,22 +209,27 @@ def _write_transfer(simulation: Simulation) -> Tensor:
     return torch.from_numpy(transfer)
 
 
-def _write_templates(simulation: Simulation, transfer: Tensor, data: Path | None, progress: Progress) -> None:
-    """Write the templates that are not there yet, each with the amplitude that makes the SNR."""
+def _make_templates(
+    simulation: Simulation, resume: bool, data: Path | None, progress: Progress
+) -> list[np.ndarray]:
+    """Return the templates of all states, each with the amplitude that makes the SNR."""
     settings = simulation.settings
-    contrast = torch.ones_like(transfer)
+    contrast = torch.ones((settings.box,) * 3, dtype=torch.float64)
     if settings.ctf is not None:
         contrast = torch.from_numpy(ctf_volume(settings.box, settings.voxel_size, settings.ctf))
+    templates = []
     for done, state in enumerate(settings.states):
         progress("making templates", done, len(settings.states))
         path = simulation.template_path(state)
-        if path.is_file():
+        if resume and path.is_file():
+            templates.append(read_map(path)[0])
             continue
         structure = structure_path(state.structure, data)
         template = template_of(structure, settings.box, settings.voxel_size, settings.resolution)
         signal = filtered(torch.from_numpy(template), contrast)
-        _write_whole(path, template * float((settings.snr / signal.var(correction=0)).sqrt()), settings.voxel_size)
+        templates.append(template * float((settings.snr / signal.var(correction=0)).sqrt()))
     progress("making templates", len(settings.states), len(settings.states))
+    return templates
 
 
 def _write_whole(path: Path, volume: np.ndarray, voxel_size: float) -> None:
@@ -458,12 +316,13 @@ def _particles(simulation: Simulation, poses: Poses) -> pd.DataFrame:
         IDENTITY: [state.identity for state in states],
         CONFORMATION: [state.conformation for state in states],
     }
-    return pd.DataFrame(columns)
+    block: pd.DataFrame = pd.DataFrame(columns)
+    return block
 
 
 def _optics(settings: SimulationSettings) -> pd.DataFrame:
     ctf = settings.ctf or CTFSettings()
-    return pd.DataFrame(
+    block: pd.DataFrame = pd.DataFrame(
         {
             "rlnOpticsGroup": [1],
             "rlnOpticsGroupName": ["simulated"],
@@ -475,11 +334,4 @@ def _optics(settings: SimulationSettings) -> pd.DataFrame:
             "rlnAmplitudeContrast": [ctf.amplitude_contrast],
         }
     )
-
-
-def _state_of(stated: str) -> dict[str, Any]:
-    """Turn STRUCTURE or IDENTITY=STRUCTURE into a state."""
-    identity, sign, structure = stated.partition("=")
-    structure = structure if sign else identity
-    name = Path(structure).name.split(".")[0]
-    return {"identity": identity if sign else name, "conformation": name, "structure": structure}
+    return block

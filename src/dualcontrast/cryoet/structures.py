@@ -82,7 +82,7 @@ def download_structure(entry: str, base_url: str = STRUCTURES_URL) -> Path:
 
 
 def read_atoms(path: Path):  # type: ignore[no-untyped-def]
-    """Read a structure, without its waters and hydrogens.
+    """Read a structure as gemmi has it, without its waters and hydrogens.
 
     Raises
     ------
@@ -157,7 +157,8 @@ def _of_atoms(path: Path, box: int, voxel_size: float, resolution: float) -> np.
     calculator.grid.set_unit_cell(gemmi.UnitCell(side, side, side, 90, 90, 90))
     calculator.grid.set_size(*[FINER * box] * 3)
     calculator.add_model_density_to_grid(model)
-    return np.array(calculator.grid.array, np.float64).transpose(2, 1, 0)
+    density: np.ndarray = np.array(calculator.grid.array, np.float64).transpose(2, 1, 0)
+    return density
 
 
 def _of_map(path: Path, box: int, voxel_size: float) -> np.ndarray:
@@ -175,8 +176,8 @@ def _of_map(path: Path, box: int, voxel_size: float) -> np.ndarray:
     if not weights.sum() > 0:
         raise SourceError(f"{path}: has no positive density; protein must be white")
     middle = np.array(ndimage.center_of_mass(weights))
-    places = np.stack(np.indices(density.shape), axis=-1) - middle
-    far = np.linalg.norm(places, axis=-1) * own_size > min(box // 2, box - box // 2) * voxel_size
+    places = np.indices(density.shape) - middle[:, None, None, None]
+    far = np.linalg.norm(places, axis=0) * own_size > min(box // 2, box - box // 2) * voxel_size
     _check_inside(weights[far].sum() / weights.sum(), path, box * voxel_size)
     step = voxel_size / FINER / own_size
     offset = middle - step * FINER * (box // 2)

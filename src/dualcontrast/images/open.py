@@ -38,15 +38,14 @@ def _named(*suffixes: str) -> Callable[[Path], bool]:
 # The first that fits, and takes the options given, is taken.
 ARRAYS = ("key", "labels")
 VOLUMES = ("invert", "bin", "mask")
+PREPARATION = ("poses", *VOLUMES)  # what other images must have had done to them as well, to be encoded alike
 FILES: tuple[Reader, ...] = (
     Reader("an .npz of LineMod renders", is_linemod, open_linemod),
     Reader("an .npz", _named(".npz"), open_npz, ARRAYS),
     Reader("a .npy", _named(".npy"), open_npy),
     Reader("an .h5 or .hdf5", _named(".h5", ".hdf5"), open_hdf5, ARRAYS),
     Reader("an IDX file of pictures", is_idx_file, open_idx),
-    Reader(
-        "a STAR file of subtomograms", _named(".star"), open_subtomograms, ("labels", "datadir", "poses", *VOLUMES)
-    ),
+    Reader("a STAR file of subtomograms", _named(".star"), open_subtomograms, ("labels", "datadir", *PREPARATION)),
     Reader("an .mrc or .mrcs of volumes", _named(*SUFFIXES), open_volumes, VOLUMES),
 )
 FOLDERS: tuple[Reader, ...] = (
@@ -121,6 +120,13 @@ def open_images(
         raise SourceError(f"{images.source}: two images at least are needed, and it holds {len(images)}")
     images.options = {**options, **images.options}
     return images
+
+
+def options_of(source: str | Path) -> tuple[str, ...]:
+    """Return the names of the options that a path's reader takes."""
+    path = Path(source)
+    readers = FOLDERS if path.is_dir() else FILES
+    return next((reader.options for reader in readers if path.exists() and reader.is_one(path)), ())
 
 
 def _stated(**options: Any) -> dict[str, Any]:

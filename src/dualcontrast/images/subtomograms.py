@@ -18,7 +18,7 @@ from dualcontrast.cryoet.star import CONFORMATION, IDENTITY, Particles, read_par
 from dualcontrast.errors import DualContrastWarning, SourceError
 from dualcontrast.images.arrays import labelled_table
 from dualcontrast.images.imageset import ImageSet
-from dualcontrast.images.preparation import Preparation, outside_sphere, preparation_of, radii
+from dualcontrast.images.preparation import Preparation, normalised, outside_sphere, preparation_of, radii
 from dualcontrast.images.volume_files import (
     Stored,
     check_ctfs,
@@ -110,14 +110,17 @@ class Subtomograms(ImageSet):
         for start in range(0, len(index), at_once):
             some = index[start : start + at_once]
             volumes = self._preparation(self.raw(some), some)
-            constant = ~volumes.isfinite().flatten(1).all(dim=1)
-            if constant.any():
-                raise SourceError(
-                    f"{self._named(some[int(constant.int().argmax())])} has the same value everywhere outside the "
-                    "sphere, so that its noise cannot be brought to 1; give subtomograms that were not masked"
-                )
+            self._check_background(volumes, some)
             prepared[start : start + at_once] = volumes.numpy()
         return prepared
+
+    def _check_background(self, normalised_volumes: Tensor, index: np.ndarray) -> None:
+        constant = ~normalised_volumes.isfinite().flatten(1).all(dim=1)
+        if constant.any():
+            raise SourceError(
+                f"{self._named(index[int(constant.int().argmax())])} has the same value everywhere outside the "
+                "sphere, so that its noise cannot be brought to 1; give subtomograms that were not masked"
+            )
 
     def _stored(self, index: np.ndarray) -> np.ndarray:
         stored = np.empty((len(index), 1, *self._volumes[0].file.shape), np.float32)
@@ -193,7 +196,7 @@ def open_subtomograms(
     images = Subtomograms(str(path), volumes, preparation, table, particles.pixel_size * bin, particles, ctfs)
     images.options = {"datadir": str(root)}
     warn_of_pixel_sizes(volumes, particles.pixel_size, path)
-    _warn_if_dark(images, invert)
+    _look_at_some(images, invert)
     return images
 
 
@@ -229,7 +232,7 @@ def open_volumes(
     images = Subtomograms(str(path), volumes, preparation, table, pixel_size * bin if pixel_size else None)
     if pixel_size is not None:
         warn_of_pixel_sizes(volumes, pixel_size, path)
-    _warn_if_dark(images, invert)
+    _look_at_some(images, invert)
     return images
 
 
@@ -252,16 +255,26 @@ def _ctf_cube(file: VolumeFile, place: int, size: int) -> Tensor:
     return cube[kept, kept, kept]
 
 
-def _warn_if_dark(images: Subtomograms, invert: bool) -> None:
-    """Warn where the middle of the mean volume is darker than its background by three standard errors."""
-    box = images._preparation.box
-    centre, background = (radii(box) < box / 4).numpy(), outside_sphere(box).numpy() > 0
-    differences = []
-    for row in np.unique(np.linspace(0, len(images) - 1, min(len(images), LOOKED_AT)).astype(int)):
-        volume = images._stored(np.array([row]))[0, 0]
-        differences.append(volume[centre].mean() - volume[background].mean())
-    brighter = np.array(differences) * (-1 if invert else 1)
-    if len(brighter) > 1 and brighter.mean() < -3 * brighter.std(ddof=1) / np.sqrt(len(brighter)):
+def _look_at_some(images: Subtomograms, invert: bool) -> None:
+    """Look at up to 64 volumes, to find at once what is wrong with all.
+
+    Warns where the middle of their mean is darker than the background by more than three standard errors.
+
+    Raises
+    ------
+    SourceError
+        One has voxels that are not finite, or a constant background.
+    """
+    spread = np.unique(np.linspace(0, len(images) - 1, min(len(images), LOOKED_AT)).astype(int))
+    box = images.raw(spread[:1]).shape[-1]
+    middle, background = radii(box) < box / 4, outside_sphere(box)
+    brightness = np.zeros(len(spread))
+    for place, row in enumerate(spread):
+        index = np.array([row])
+        volumes = normalised(images.raw(index), background)
+        images._check_background(volumes, index)
+        brightness[place] = volumes[0, 0][middle].mean() * (-1 if invert else 1)
+    if len(spread) > 1 and brightness.mean() < -3 * brightness.std(ddof=1) / np.sqrt(len(spread)):
         advice = "leave out --invert" if invert else "pass --invert"
         warnings.warn(
             f"{images.source}: particles are darker than their background, and protein must be white; {advice}",

@@ -90,11 +90,33 @@ def cross_correlation_loss(first: Tensor, second: Tensor) -> Tensor:
     Tensor
         A scalar in [0, 1]; of independent codes about 1 / B.
     """
-    correlations = _standardised(first).T @ _standardised(second) / len(first)
+    correlations = standardised(first).T @ standardised(second) / len(first)
     return correlations.square().mean()
 
 
-def _standardised(codes: Tensor) -> Tensor:
+def mutual_information(first: Tensor, second: Tensor) -> Tensor:
+    """Return the mutual information of cluster assignments of two views (X. Ji et al., IIC, ICCV 2019, eq. 3).
+
+    With P the mean over a batch of p_i q_i', made symmetric: sum_ab P_ab log( P_ab / (P_a P_b) ).
+
+    Parameters
+    ----------
+    first, second
+        p and q, (B, K): probabilities of K clusters for two views of the same images.
+
+    Returns
+    -------
+    Tensor
+        A scalar in [0, log K].
+    """
+    joint = first.T @ second / len(first)
+    joint = (0.5 * (joint + joint.T)).clamp(min=1e-8)
+    rows, columns = joint.sum(dim=1, keepdim=True), joint.sum(dim=0, keepdim=True)
+    return (joint * (joint.log() - rows.log() - columns.log())).sum()
+
+
+def standardised(codes: Tensor) -> Tensor:
+    """Return codes (B, d) with mean 0 and variance 1 over the batch."""
     deviation, mean = torch.std_mean(codes, dim=0, correction=0)
     return (codes - mean) / (deviation + 1e-6)
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dualcontrast.errors import RecipeError, nearest
 from dualcontrast.methods.dualcontrast import DualContrast
+from dualcontrast.methods.dualcontrast_plus import DualContrastPlus
 from dualcontrast.methods.method import Method
 from dualcontrast.methods.two_latent_vae import TwoLatentVAE
 
 METHODS: dict[str, type[Method]] = {
     "dualcontrast": DualContrast,
+    "dualcontrast_plus": DualContrastPlus,
     "two_latent_vae": TwoLatentVAE,
 }
 

@@ -1,7 +1,7 @@
 """Encoders and decoders, for pictures and volumes alike."""
 
 from dualcontrast.networks.decoder import Decoder, DecoderSettings
-from dualcontrast.networks.encoder import Encoder, EncoderSettings
+from dualcontrast.networks.encoder import Encoder, EncoderSettings, trunk_of
 from dualcontrast.networks.gaussian import Gaussian
 
-__all__ = ["Decoder", "DecoderSettings", "Encoder", "EncoderSettings", "Gaussian"]
+__all__ = ["Decoder", "DecoderSettings", "Encoder", "EncoderSettings", "Gaussian", "trunk_of"]

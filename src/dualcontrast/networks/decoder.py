@@ -113,7 +113,8 @@ class SubpixelUpsampling(nn.Module):
         order = [0, 1]
         for axis in range(count):
             order += [2 + count + axis, 2 + axis]
-        return split.permute(order).reshape(len(maps), -1, *(2 * side for side in sides))
+        larger: Tensor = split.permute(order).reshape(len(maps), -1, *(2 * side for side in sides))
+        return larger
 
 
 def _doubling_blocks(width: int, shape: tuple[int, ...], settings: DecoderSettings) -> list[nn.Module]:

@@ -61,6 +61,43 @@ def activation(name: str) -> nn.Module:
     return nn.ReLU(inplace=True) if name == "relu" else nn.LeakyReLU(inplace=True)
 
 
+def trunk_of(shape: Sequence[int], settings: EncoderSettings) -> tuple[nn.Sequential, int]:
+    """Return the trunk for images (C, spatial...), and how many features it makes of one.
+
+    Raises
+    ------
+    RecipeError
+        The images are too small for that many blocks.
+    """
+    dimensions = len(shape) - 1
+    convolution = CONVOLUTIONS[dimensions]
+    sides = _sides(shape[1:], settings)
+    widths = settings.channels or tuple(min(16 * 2**i, 256) for i in range(len(sides)))
+    if not widths or len(widths) > len(sides):
+        raise RecipeError(
+            f"images of {' x '.join(map(str, shape[1:]))} are too small for {max(len(widths), 1)} blocks "
+            "of the encoder; change network.encoder.channels, kernel or padding"
+        )
+    blocks: list[nn.Module] = []
+    for inputs, outputs in zip((shape[0], *widths), widths, strict=False):
+        blocks.append(convolution(inputs, outputs, settings.kernel, settings.stride, settings.padding))
+        if settings.norm == "instance":
+            # A group a channel is instance normalisation, and the faster kernel on CPUs.
+            blocks.append(nn.GroupNorm(outputs, outputs, affine=False))
+        elif settings.norm == "batch":
+            blocks.append(BATCH_NORMS[dimensions](outputs))
+        blocks.append(activation(settings.activation))
+    blocks.append(nn.Flatten())
+    features = widths[-1] * math.prod(sides[len(widths) - 1])
+    for width in settings.hidden:
+        blocks.append(nn.Linear(features, width))
+        if settings.norm == "batch":
+            blocks.append(nn.BatchNorm1d(width))
+        blocks.append(activation(settings.activation))
+        features = width
+    return nn.Sequential(*blocks), features
+
+
 class Encoder(nn.Module):
     """Blocks of convolution, norm and activation, fully connected layers if wanted, then linear heads.
 
@@ -83,33 +120,7 @@ class Encoder(nn.Module):
         self, shape: Sequence[int], content_size: int, transformation_size: int, settings: EncoderSettings
     ) -> None:
         super().__init__()
-        dimensions = len(shape) - 1
-        convolution = CONVOLUTIONS[dimensions]
-        sides = _sides(shape[1:], settings)
-        widths = settings.channels or tuple(min(16 * 2**i, 256) for i in range(len(sides)))
-        if not widths or len(widths) > len(sides):
-            raise RecipeError(
-                f"images of {' x '.join(map(str, shape[1:]))} are too small for {max(len(widths), 1)} blocks "
-                "of the encoder; change network.encoder.channels, kernel or padding"
-            )
-        blocks: list[nn.Module] = []
-        for inputs, outputs in zip((shape[0], *widths), widths, strict=False):
-            blocks.append(convolution(inputs, outputs, settings.kernel, settings.stride, settings.padding))
-            if settings.norm == "instance":
-                # A group a channel is instance normalisation, and the faster kernel on CPUs.
-                blocks.append(nn.GroupNorm(outputs, outputs, affine=False))
-            elif settings.norm == "batch":
-                blocks.append(BATCH_NORMS[dimensions](outputs))
-            blocks.append(activation(settings.activation))
-        blocks.append(nn.Flatten())
-        features = widths[-1] * math.prod(sides[len(widths) - 1])
-        for width in settings.hidden:
-            blocks.append(nn.Linear(features, width))
-            if settings.norm == "batch":
-                blocks.append(nn.BatchNorm1d(width))
-            blocks.append(activation(settings.activation))
-            features = width
-        self.trunk = nn.Sequential(*blocks)
+        self.trunk, features = trunk_of(shape, settings)
         self.sizes = [content_size, content_size, transformation_size, transformation_size]
         self.heads = nn.Linear(features, sum(self.sizes))  # the four linear heads, side by side
 

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.strategies.ddp import DDPStrategy
-from torch.optim import Adam
-from torch.optim.lr_scheduler import StepLR
+from torch.optim import Adam, Optimizer
+from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, StepLR
 
 from dualcontrast.devices import device_named, seeded
 from dualcontrast.errors import MethodError
@@ -69,11 +69,11 @@ class Training:
             len(training), settings.batch_size, settings.seed, fabric.global_rank, fabric.world_size
         )
         self.loader = loader_of(training, self.order, settings.workers)
-        rate, decay = settings.learning_rate, (settings.decay_every, settings.decay_by)
         self.optimizers = {
-            phase: Adam(method.parameters_of(phase), lr=rate, fused=True) for phase in method.phases
+            phase: Adam(method.parameters_of(phase), lr=settings.learning_rate, fused=True)
+            for phase in method.phases
         }
-        self.schedulers = {phase: StepLR(each, *decay) for phase, each in self.optimizers.items()}
+        self.schedulers = {phase: _scheduler(each, settings) for phase, each in self.optimizers.items()}
         self.module, *wrapped = fabric.setup(method, *self.optimizers.values())
         self.steppers = dict(zip(method.phases, wrapped, strict=True))
         self.checkpoint_path = run.path / "checkpoints" / "last.pt"
@@ -240,6 +240,13 @@ class Training:
             self.run.write_log(self.log)
             save_checkpoint(self.checkpoint_path, self.standing, self.method, self.optimizers, self.schedulers)
         self.last_checkpoint = time.monotonic()
+
+
+def _scheduler(optimizer: Optimizer, settings: TrainingSettings) -> LRScheduler:
+    """Return what changes the learning rate after each epoch."""
+    if settings.schedule == "cosine":
+        return CosineAnnealingLR(optimizer, settings.epochs)
+    return StepLR(optimizer, settings.decay_every, settings.decay_by)
 
 
 def _add(sums: dict[str, float], losses: Losses, weight: float = 1.0) -> None:

@@ -26,6 +26,7 @@ def resample(
     matrices: Tensor,
     shifts: Tensor | None = None,
     interpolation: Interpolation = "bilinear",
+    displacements: Tensor | None = None,
 ) -> Tensor:
     """Move each image by its own linear map, then its own shift; zeros come in from outside.
 
@@ -39,6 +40,9 @@ def resample(
         (B, D), in pixels, (x, y) or (x, y, z); none where left out.
     interpolation
         "bilinear" (trilinear for volumes) or "nearest".
+    displacements
+        (B, spatial..., D), in pixels, x first: output(p) = image(A^-1 (p - shift) + displacement(p)); none where
+        left out.
 
     Returns
     -------
@@ -53,6 +57,8 @@ def resample(
     with torch.autocast(images.device.type, enabled=False):  # eight bits are too few for a position
         exact = torch.promote_types(images.dtype, torch.float32)
         sources = positions.to(exact) @ inverse.to(exact).mT
+        if displacements is not None:
+            sources = sources + displacements.flatten(1, -2)
     sizes = torch.tensor(spatial[::-1], device=images.device, dtype=images.dtype)
     centre = torch.tensor(centre_of(spatial)[::-1], device=images.device, dtype=images.dtype)
     normalised = (2 * (sources + centre) + 1) / sizes - 1

@@ -1,7 +1,7 @@
 """The registry of T: what turns an image into another view of the same content.
 
 A view is a pydantic model: its fields are its settings, as a recipe states them, and calling it draws one
-transformation for each image. Table 2 of the paper compares seven of them.
+transformation for each image. Table 2 of the paper compares the first seven of them.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from abc import abstractmethod
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
+import torch.nn.functional as F
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from torch import Tensor
 
@@ -117,6 +118,76 @@ class Scale(View):
         return resample(images, _identities(images) * factors[:, None, None], interpolation=self.interpolation)
 
 
+class Deformation(View):
+    """Turn, magnify, shear, shift and bend, all in one interpolation.
+
+    Turns are as those of `rotation`; a shear is x' = x + s y, for each pair of axes. Bending is smooth: random
+    displacements at a few control points along each axis, interpolated between them.
+    """
+
+    name: Literal["deformation"] = "deformation"
+    degrees: float = Field(30, gt=0, le=180)
+    factor: Range = (0.8, 1.2)
+    shear: float = Field(0.0, ge=0, le=1)
+    shift: float = Field(0.1, ge=0, le=1, description="largest, along each axis, as a share of the image's side")
+    elastic: float = Field(
+        0.05, ge=0, le=0.5, description="standard deviation of a control point, as a share of the image's side"
+    )
+    control_points: int = Field(4, ge=2, description="along each axis")
+
+    def transform(self, images: Tensor, draws: int) -> Tensor:
+        """See View.transform."""
+        dimensions = images.ndim - 2
+        turns = random_rotations(draws, dimensions, self.degrees, images.device, images.dtype)
+        shears = _identities(images) + torch.triu(
+            self._uniform((-self.shear, self.shear), images, draws, dimensions, dimensions), diagonal=1
+        )
+        factors = self._uniform(self.factor, images, draws)[:, None, None]
+        matrices = factors * (turns.expand(len(images), -1, -1) @ shears)
+        sides = torch.tensor(images.shape[2:][::-1], device=images.device, dtype=images.dtype)
+        shifts = sides * self._uniform((-self.shift, self.shift), images, draws, dimensions)
+        return resample(images, matrices, shifts, displacements=self._bending(images, draws, sides))
+
+    def _bending(self, images: Tensor, draws: int, sides: Tensor) -> Tensor | None:
+        """Return smooth random displacements in pixels, (B, spatial..., D)."""
+        if not self.elastic:
+            return None
+        dimensions = images.ndim - 2
+        grid = [self.control_points] * dimensions
+        control = torch.randn(draws, dimensions, *grid, device=images.device, dtype=images.dtype)
+        mode = "bicubic" if dimensions == 2 else "trilinear"
+        smooth = F.interpolate(self.elastic * control, images.shape[2:], mode=mode, align_corners=True)
+        return (smooth.movedim(1, -1) * sides).expand(len(images), *smooth.shape[2:], dimensions)
+
+
+class Thickness(View):
+    """Make bright strokes thicker or thinner by up to `pixels` on either side."""
+
+    dimensions: ClassVar[tuple[int, ...]] = (2,)
+
+    name: Literal["thickness"] = "thickness"
+    pixels: float = Field(1.0, gt=0, le=1)
+
+    def transform(self, images: Tensor, draws: int) -> Tensor:
+        """See View.transform."""
+        thicker = F.max_pool2d(images, 3, stride=1, padding=1)
+        thinner = -F.max_pool2d(-images, 3, stride=1, padding=1)
+        amount = self._uniform((-self.pixels, self.pixels), images, draws)[:, None, None, None]
+        return images + amount.clamp(min=0) * (thicker - images) + amount.clamp(max=0) * (images - thinner)
+
+
+class Noise(View):
+    """Add white noise whose standard deviation lies within `sigma`."""
+
+    name: Literal["noise"] = "noise"
+    sigma: Range = (0.05, 0.2)
+
+    def transform(self, images: Tensor, draws: int) -> Tensor:
+        """See View.transform."""
+        deviations = self._uniform(self.sigma, images, draws).reshape(-1, *[1] * (images.ndim - 1))
+        return images + deviations * torch.randn_like(images)
+
+
 class Contrast(View):
     """Stretch the values about each image's mean by a factor within `factor`; values stay in [0, 1]."""
 
@@ -198,7 +269,10 @@ class Blur(View):
 
 VIEWS: dict[str, type[View]] = {
     view.model_fields["name"].default: view
-    for view in (Rotation, Translation, Scale, Contrast, Saturation, Hue, Blur)
+    for view in (
+        *(Rotation, Translation, Scale, Contrast, Saturation, Hue, Blur),  # of table 2
+        *(Deformation, Thickness, Noise),
+    )
 }
 
 

@@ -1,0 +1,178 @@
+"""A simulation: what is simulated, as recipes state it, and the folder that holds it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from dualcontrast.cryoet.ctf import CTFSettings
+from dualcontrast.cryoet.mrc import read_map
+from dualcontrast.errors import RecipeError, RunError
+from dualcontrast.settings import merged, read_yaml, sentence
+
+
+class State(BaseModel):
+    """One identity in one conformation."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    identity: str
+    conformation: str
+    structure: str = Field(description="a file, or an entry of the Protein Data Bank such as 6vxx")
+    share: int = Field(1, ge=1, description="how many times as many subtomograms as `per_state`")
+
+    @property
+    def name(self) -> str:
+        """The state's name, as files have it."""
+        return f"{self.identity}_{self.conformation}"
+
+
+class SimulationSettings(BaseModel):
+    """What to simulate; the defaults are the paper's (appendix A.4.3)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = "simulation"
+    states: tuple[State, ...] = Field(min_length=1)
+    per_state: int = Field(1000, ge=1, description="subtomograms of a state whose share is 1")
+    box: int = Field(32, ge=8, description="voxels a side")
+    voxel_size: float = Field(10.0, gt=0, description="in Angstrom")
+    resolution: float = Field(10.0, gt=0, description="in Angstrom, of density made from atoms")
+    shift: float = Field(2.0, ge=0, description="largest shift along each axis, in voxels")
+    snr: float = Field(
+        0.1, gt=0, description="variance of the signal after the CTF over the whole box, by that of the noise"
+    )
+    ctf: CTFSettings | None = CTFSettings()
+    tilt_range: float | None = Field(
+        None, gt=0, le=90, description="tilts reach from minus to plus so many degrees; null: no missing wedge"
+    )
+    seed: int = Field(0, ge=0)
+
+    @property
+    def counts(self) -> list[int]:
+        """Subtomograms of each state."""
+        return [state.share * self.per_state for state in self.states]
+
+
+@dataclass(frozen=True)
+class Simulation:
+    """A folder of simulated subtomograms.
+
+    Attributes
+    ----------
+    path : pathlib.Path
+        Holds simulation.yaml, particles.star, ctf.mrc (the CTF and the wedge, zero frequency in the middle),
+        templates/STATE.mrc (V, without CTF and noise) and subtomograms/.
+    settings : SimulationSettings
+        What was simulated.
+    """
+
+    path: Path
+    settings: SimulationSettings
+
+    @property
+    def star(self) -> Path:
+        """The STAR of all subtomograms, with true poses, identities and conformations."""
+        return self.path / "particles.star"
+
+    @property
+    def transfer_path(self) -> Path:
+        """The volume of C W, the same for all subtomograms."""
+        return self.path / "ctf.mrc"
+
+    def template_path(self, state: State) -> Path:
+        """Return the file of a state's template V."""
+        return self.path / "templates" / f"{state.name}.mrc"
+
+    def templates(self) -> np.ndarray:
+        """Return the templates of all states, (S, N, N, N), in the unit of the noise's standard deviation."""
+        return np.stack([read_map(self.template_path(state))[0] for state in self.settings.states])
+
+    @classmethod
+    def open(cls, path: str | Path) -> Simulation:
+        """Open the folder of a simulation.
+
+        Raises
+        ------
+        RunError
+            It is none, or simulation.yaml is damaged.
+        """
+        file = Path(path) / "simulation.yaml"
+        try:
+            stated = yaml.safe_load(file.read_text(encoding="utf-8"))["settings"]
+            return cls(Path(path), SimulationSettings.model_validate(stated))
+        except FileNotFoundError:
+            raise RunError(f"{path}: not a simulation, since it has no simulation.yaml") from None
+        except (yaml.YAMLError, UnicodeDecodeError, TypeError, KeyError, ValidationError):
+            raise RunError(f"{file}: damaged; simulate again with --overwrite") from None
+
+
+def simulation_of(star: str | Path | None) -> Simulation | None:
+    """Return the simulation that a STAR file was written by; None where it was not, or has been moved away."""
+    path = Path(star) if star is not None else None
+    if path is None or path.suffix != ".star" or not (path.parent / "simulation.yaml").is_file():
+        return None
+    simulation = Simulation.open(path.parent)
+    return simulation if simulation.star.name == path.name else None
+
+
+def packaged_simulations() -> dict[str, Path]:
+    """Return the packaged recipes of simulations by name."""
+    folder = Path(str(resources.files("dualcontrast"))) / "recipes" / "simulations"
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def simulation_settings(
+    recipe: str | Path | None = None,
+    structures: Iterable[str] = (),
+    changes: Mapping[str, Any] | None = None,
+) -> SimulationSettings:
+    """Return the settings of a simulation: of a recipe, or of structures, with changes to either.
+
+    Parameters
+    ----------
+    recipe
+        The name of a packaged recipe, or a YAML file.
+    structures
+        In place of a recipe: structures as `structures.structure_path` takes them, each an identity of its
+        own, or IDENTITY=STRUCTURE for conformations of one identity.
+    changes
+        Settings that replace the recipe's or the defaults.
+
+    Raises
+    ------
+    RecipeError
+        There is no such recipe, an unknown key or a wrong value, two states of one name, or nothing to
+        simulate.
+    """
+    stated = list(structures)
+    if (recipe is None) == (not stated):
+        known = ", ".join(packaged_simulations())
+        raise RecipeError(f"give either a recipe ({known}, or a file) or structures to simulate")
+    base = {"states": [_state_of(one) for one in stated]}
+    if recipe is not None:
+        base = read_yaml(recipe, packaged_simulations())
+    try:
+        settings = SimulationSettings.model_validate(merged(base, changes or {}))
+    except ValidationError as error:
+        raise RecipeError(f"simulation {recipe or ''}: {sentence(error, SimulationSettings)}") from None
+    names = [state.name for state in settings.states]
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise RecipeError(f"two states are called {twice[0]}; give each its own identity or conformation")
+    return settings
+
+
+def _state_of(stated: str) -> dict[str, Any]:
+    """Turn STRUCTURE or IDENTITY=STRUCTURE into a state."""
+    identity, sign, structure = stated.partition("=")
+    structure = structure if sign else identity
+    name = Path(structure).name.split(".")[0]
+    return {"identity": identity if sign else name, "conformation": name, "structure": structure}
