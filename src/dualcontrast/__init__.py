@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from dualcontrast.api import Run, load, open_images, simulate, train
+    from dualcontrast.api import Run, load, open_images, show, simulate, train
     from dualcontrast.errors import DualContrastError
 
 # Importing torch takes seconds: a public name is imported when it is first used.
@@ -21,11 +21,12 @@ _PUBLIC = {
     "Run": "dualcontrast.api",
     "load": "dualcontrast.api",
     "open_images": "dualcontrast.api",
+    "show": "dualcontrast.api",
     "simulate": "dualcontrast.api",
     "train": "dualcontrast.api",
 }
 
-__all__ = ["DualContrastError", "Run", "__version__", "load", "open_images", "simulate", "train"]
+__all__ = ["DualContrastError", "Run", "__version__", "load", "open_images", "show", "simulate", "train"]
 
 
 def __getattr__(name: str) -> Any:

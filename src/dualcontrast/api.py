@@ -123,7 +123,7 @@ def train(
     images: Images,
     *,
     out: str | Path,
-    recipe: str | Path | Recipe = "images",
+    recipe: str | Path | Recipe | None = None,
     settings: Mapping[str, Any] | None = None,
     device: str = "auto",
     resume: bool = False,
@@ -141,7 +141,8 @@ def train(
     out
         The run folder to make.
     recipe
-        The name of a packaged recipe, a YAML file, or a Recipe.
+        The name of a packaged recipe, a YAML file, or a Recipe. Where none is given, it is `images` for pictures
+        and `subtomograms` for volumes.
     settings
         Nested changes to the recipe, such as {"training": {"epochs": 10}, "method": {"gamma_z": 1}}.
     device
@@ -172,8 +173,10 @@ def train(
     from dualcontrast.training.loop import Training, fabric_of
 
     run = Run(out)
-    recipe = _resumed(run, settings or {}) if resume else _asked_for(recipe, settings or {})
     opened = open_images(images, **options)
+    if recipe is None:
+        recipe = "images" if len(opened.shape) == 3 else "subtomograms"
+    recipe = _resumed(run, settings or {}) if resume else _asked_for(recipe, settings or {})
     prepared = prepared_images(opened, recipe.training.limit, recipe.training.seed)
     training, validation = training_and_validation(prepared, recipe.training)
     torch.manual_seed(recipe.training.seed)

@@ -20,7 +20,7 @@ COLOURS = [(1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0), (1.0, 1.0, 0.0), (
 def figure(monkeypatch) -> list[Figure]:
     """Collect the figures that are saved."""
     saved = []
-    save = figures._save
+    save = figures.save_figure
 
     def collect(figure: Figure, path: Path) -> None:
         saved.append(figure)

@@ -72,12 +72,12 @@ def draw_pairs(pairs: Sequence[Pair], path: str | Path, count: int = 8) -> None:
         raise MethodError("the method makes no contrastive pairs; choose one that does, such as dualcontrast")
     columns = min(count, len(pairs[0].first))
     width = max(INCHES * columns + 0.7, 5.0)
-    figure = _figure(width, (2 * INCHES + 0.5) * len(pairs))
+    figure = new_figure(width, (2 * INCHES + 0.5) * len(pairs))
     for axes, pair in zip(figure.subplots(len(pairs), 1, squeeze=False)[:, 0], pairs, strict=True):
         height = _show_mosaic(axes, [pair.first[:count], pair.second[:count]])
         axes.set_yticks([height / 4, 3 * height / 4], ["first", "second"])
         axes.set_title(textwrap.fill(pair.name, int(11 * width)), fontsize=11, parse_math=False)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def draw_transfer_grid(
@@ -100,14 +100,14 @@ def draw_transfer_grid(
     """
     rows = [[None, *transformation_images]]
     rows += [[content, *row] for content, row in zip(content_images, grid, strict=True)]
-    figure = _figure(max(INCHES * len(rows[0]) + 0.5, 5.0), max(INCHES * len(rows) + 0.9, 3.6))
+    figure = new_figure(max(INCHES * len(rows[0]) + 0.5, 5.0), max(INCHES * len(rows) + 0.9, 3.6))
     axes = figure.subplots()
     _show_mosaic(axes, rows, first_apart=True)
     axes.set_title(title, parse_math=False)
     axes.xaxis.set_label_position("top")
     axes.set_xlabel("transformation from the top row")
     axes.set_ylabel("content from the left-hand column")
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def draw_embedding(
@@ -129,13 +129,13 @@ def draw_embedding(
     title
         Stands above the figure.
     """
-    figure = _figure(7.0, 5.5)
+    figure = new_figure(7.0, 5.5)
     axes = figure.subplots()
     axes.set_title(title, parse_math=False)
     axes.set_aspect("equal", "datalim")
     axes.set(xticks=[], yticks=[])
     numbers, names = pd.factorize(pd.Series(np.zeros(len(points)) if labels is None else labels), sort=True)
-    colours = [*_colours(len(names)), UNKNOWN]
+    colours = [*colours_of(len(names)), UNKNOWN]
     order = np.random.default_rng(0).permutation(len(points))  # else the last class would lie on top
     axes.scatter(
         points[order, 0],
@@ -146,10 +146,10 @@ def draw_embedding(
     )
     if labels is not None:
         _add_legend(axes, [str(name) for name in names], colours, unknown=bool((numbers < 0).any()))
-    _save(figure, path)
+    save_figure(figure, path)
 
 
-def _colours(classes: int) -> list[Any]:
+def colours_of(classes: int) -> list[Any]:
     from matplotlib import colormaps
 
     if classes <= len(PALETTE):
@@ -203,7 +203,7 @@ def _coloured(image: Tensor) -> np.ndarray:
     return picture if picture.ndim == 3 else np.repeat(picture[:, :, None], 3, axis=2)
 
 
-def _figure(width: float, height: float) -> Figure:
+def new_figure(width: float, height: float) -> Figure:
     """Make a figure of a size in inches that belongs to no window and no global state."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -213,6 +213,6 @@ def _figure(width: float, height: float) -> Figure:
     return figure
 
 
-def _save(figure: Figure, path: str | Path) -> None:
+def save_figure(figure: Figure, path: str | Path) -> None:
     with written_whole(path) as temporary:
         figure.savefig(temporary)

@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from dualcontrast.analysis.figures import _save, picture_of
+from dualcontrast.analysis.figures import save_figure, picture_of
 from dualcontrast.analysis.volumes import _titled, draw_slices, draw_surfaces
 from dualcontrast.cryoet.mrc import read_header, read_map
 from dualcontrast.errors import SourceError
@@ -179,7 +179,7 @@ def draw_pictures(pictures: Tensor, names: Sequence[str], path: str | Path, titl
     for axes, picture, name in zip(panels, pictures, names, strict=False):
         axes.imshow(picture_of(picture), cmap="gray", vmin=0, vmax=1)
         axes.set_title(name, fontsize=7, parse_math=False)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def _names(table: pd.DataFrame) -> list[str]:

@@ -12,7 +12,7 @@ import numpy as np
 from scipy import ndimage
 from torch import Tensor
 
-from dualcontrast.analysis.figures import INCHES, _colours, _figure, _save
+from dualcontrast.analysis.figures import INCHES, colours_of, new_figure, save_figure
 from dualcontrast.errors import SourceError
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def draw_slices(
         axes.set_ylabel(text, rotation=0, ha="right", va="center", fontsize=9, parse_math=False)
         if has_numbers:
             _number(axes, shown, stack.shape[2])
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def _spread(depth: int, slices: int) -> list[int]:
@@ -188,12 +188,12 @@ def draw_surfaces(
         axes.set(xlim=(-reach[0], reach[0]), ylim=(-reach[1], reach[1]), aspect="equal")
         axes.axis("off")
     for axes, text, surface, place, colour in zip(
-        panels, texts, surfaces, places, _colours(len(maps)), strict=False
+        panels, texts, surfaces, places, colours_of(len(maps)), strict=False
     ):
         _show_surface(axes, surface, place, colour)
         axes.set_title(text, fontsize=9, parse_math=False)
     _add_scale(panels[-columns], reach, "voxels" if voxel_size is None else "Å")
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def surface_level(density: np.ndarray) -> float:
@@ -338,7 +338,7 @@ def _titled(title: str, width: float, height: float) -> Figure:
     """Make a figure with a title above the panels, which take so many inches."""
     wide = max(width, NARROWEST)
     text = _filled(title, int(11 * wide))
-    figure = _figure(wide, height + 0.2 * text.count("\n") + 0.35)
+    figure = new_figure(wide, height + 0.2 * text.count("\n") + 0.35)
     figure.suptitle(text, parse_math=False, fontsize=11)
     return figure
 

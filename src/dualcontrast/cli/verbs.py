@@ -58,7 +58,12 @@ def _root(
 def train(
     source: Annotated[str, typer.Argument(metavar="SOURCE", help="Where the images are.")],
     out: Annotated[Path, typer.Option(metavar="RUN", help="The run folder to make.")],
-    recipe: Annotated[str, typer.Option(help="A packaged recipe (images, mnist, linemod), or a file.")] = "images",
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            help="A packaged recipe, or a file; images or subtomograms if left out.", metavar="NAME|FILE"
+        ),
+    ] = None,
     method: Annotated[str | None, typer.Option(help="Take this method in place of the recipe's.")] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting of the recipe.")
