@@ -26,7 +26,7 @@ def figure(monkeypatch) -> list[Figure]:
         saved.append(figure)
         save(figure, path)
 
-    monkeypatch.setattr(figures, "_save", collect)
+    monkeypatch.setattr(figures, "save_figure", collect)
     return saved
 
 

@@ -25,14 +25,14 @@ from dualcontrast.images.arrays import images_in_memory
 def figures(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
     """Collect the figures that are saved."""
     saved = []
-    save = volumes._save
+    save = volumes.save_figure
 
     def collect(figure: Figure, path: Path) -> None:
         saved.append(figure)
         save(figure, path)
 
-    monkeypatch.setattr(volumes, "_save", collect)
-    monkeypatch.setattr(show, "_save", collect)
+    monkeypatch.setattr(volumes, "save_figure", collect)
+    monkeypatch.setattr(show, "save_figure", collect)
     return saved
 
 

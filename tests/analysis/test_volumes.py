@@ -21,13 +21,13 @@ from dualcontrast.errors import SourceError
 def figures(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
     """Collect the figures that are saved."""
     saved = []
-    save = volumes._save
+    save = volumes.save_figure
 
     def collect(figure: Figure, path: Path) -> None:
         saved.append(figure)
         save(figure, path)
 
-    monkeypatch.setattr(volumes, "_save", collect)
+    monkeypatch.setattr(volumes, "save_figure", collect)
     return saved
 
 

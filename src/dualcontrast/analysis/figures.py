@@ -150,6 +150,7 @@ def draw_embedding(
 
 
 def colours_of(classes: int) -> list[Any]:
+    """Return a colour for each class: ten to be told apart by anybody, or else steps of a continuous map."""
     from matplotlib import colormaps
 
     if classes <= len(PALETTE):
@@ -214,5 +215,6 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def save_figure(figure: Figure, path: str | Path) -> None:
+    """Write a figure as PNG, whole or not at all."""
     with written_whole(path) as temporary:
         figure.savefig(temporary)

@@ -11,8 +11,8 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from dualcontrast.analysis.figures import save_figure, picture_of
-from dualcontrast.analysis.volumes import _titled, draw_slices, draw_surfaces
+from dualcontrast.analysis.figures import picture_of, save_figure
+from dualcontrast.analysis.volumes import draw_slices, draw_surfaces, titled
 from dualcontrast.cryoet.mrc import read_header, read_map
 from dualcontrast.errors import SourceError
 from dualcontrast.images import ImageSet
@@ -172,7 +172,7 @@ def draw_pictures(pictures: Tensor, names: Sequence[str], path: str | Path, titl
     """Draw pictures (N, C, H, W) side by side, each below its name."""
     columns = min(COLUMNS, len(pictures))
     rows = -(-len(pictures) // columns)
-    figure = _titled(title, INCHES * columns, rows * (INCHES * pictures.shape[2] / pictures.shape[3] + 0.3))
+    figure = titled(title, INCHES * columns, rows * (INCHES * pictures.shape[2] / pictures.shape[3] + 0.3))
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes in panels:
         axes.axis("off")

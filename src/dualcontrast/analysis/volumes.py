@@ -75,7 +75,7 @@ def draw_slices(
     left = 0.4 + 0.07 * max((len(line) for text in texts for line in text.splitlines()), default=0)
     heights = [INCHES * stack.shape[1] / stack.shape[2] for stack in stacks]
     height = sum(heights) + 0.06 * len(stacks) + 0.2 * sum(numbered)
-    figure = _titled(title, 1.06 * INCHES * slices + left, height)
+    figure = titled(title, 1.06 * INCHES * slices + left, height)
     rows = figure.subplots(len(stacks), 1, squeeze=False, gridspec_kw={"height_ratios": heights})[:, 0]
     for axes, stack, shown, text, has_numbers in zip(rows, stacks, places, texts, numbered, strict=True):
         _show_slices(axes, stack[shown])
@@ -182,7 +182,7 @@ def draw_surfaces(
     width, height = max(1.9, 4.5 / columns) * reach / reach.max()
     texts = [_filled(name, int(13 * max(width, NARROWEST / columns))) for name in names]
     lines = max(text.count("\n") + 1 for text in texts)
-    figure = _titled(title, columns * width, rows * (height + 0.17 * lines + 0.1))
+    figure = titled(title, columns * width, rows * (height + 0.17 * lines + 0.1))
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes in panels:
         axes.set(xlim=(-reach[0], reach[0]), ylim=(-reach[1], reach[1]), aspect="equal")
@@ -334,7 +334,7 @@ def _add_scale(axes: Axes, reach: np.ndarray, unit: str) -> None:
 # ---- both
 
 
-def _titled(title: str, width: float, height: float) -> Figure:
+def titled(title: str, width: float, height: float) -> Figure:
     """Make a figure with a title above the panels, which take so many inches."""
     wide = max(width, NARROWEST)
     text = _filled(title, int(11 * wide))

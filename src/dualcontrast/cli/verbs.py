@@ -380,11 +380,11 @@ def demo(
 def _stated_options(
     key: str | None,
     labels: str | None,
-    datadir: Path | None = None,
-    invert: bool = False,
-    bin_: int | None = None,
-    poses: bool = False,
-    mask: str | None = None,
+    datadir: Path | None,
+    invert: bool,
+    bin_: int | None,
+    poses: bool,
+    mask: str | None,
 ) -> dict[str, Any]:
     """Return the options of a reader that were given."""
     options = {"key": key, "labels": labels, "datadir": datadir, "invert": invert, "bin": bin_, "poses": poses}
