@@ -147,6 +147,19 @@ def test_any_map_is_the_loop_over_pixels(spatial: tuple[int, ...], interpolation
     np.testing.assert_allclose(fast, slow, atol=1e-9)
 
 
+def test_displacements_are_added_where_an_image_is_looked_up() -> None:
+    """A displacement that is linear in the position is a linear map of its own."""
+    rng = np.random.default_rng(0)
+    images = torch.from_numpy(rng.random((2, 1, 7, 9)))
+    bend = torch.from_numpy(0.2 * rng.standard_normal((2, 2)))
+    y, x = np.meshgrid(np.arange(7) - 3.0, np.arange(9) - 4.0, indexing="ij")
+    positions = torch.from_numpy(np.stack([x, y], axis=-1))
+    displacements = (positions @ bend.T).expand(2, 7, 9, 2)
+    identity = torch.eye(2, dtype=torch.float64).expand(2, 2, 2)
+    expected = resample(images, torch.linalg.inv(identity + bend))
+    torch.testing.assert_close(resample(images, identity, displacements=displacements), expected)
+
+
 def slow_resample(image: np.ndarray, matrix: np.ndarray, shift: np.ndarray, interpolation: str) -> np.ndarray:
     """Loop over the output's pixels: output(p) = image(A^-1 (p - shift)), zero outside."""
     spatial = image.shape[1:]

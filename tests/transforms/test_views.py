@@ -16,7 +16,7 @@ from torch import Tensor
 from dualcontrast.errors import RecipeError
 from dualcontrast.transforms import VIEWS, View, view_of
 
-GEOMETRIC = ["rotation", "translation", "scale"]
+GEOMETRIC = ["rotation", "translation", "scale", "deformation"]
 COLOUR = ["saturation", "hue"]
 COUNT = 300
 
@@ -72,8 +72,8 @@ def drawn(view: str, images: Tensor, **settings: Any) -> Tensor:
 # ---- every view
 
 
-def test_the_registry_has_the_seven_of_table_2() -> None:
-    assert list(VIEWS) == [
+def test_the_registry_has_the_seven_of_table_2_first() -> None:
+    assert list(VIEWS)[:7] == [
         "rotation",
         "translation",
         "scale",
@@ -183,6 +183,60 @@ def test_scale_magnifies_by_a_factor_within_its_range(spatial: tuple[int, ...]) 
     moved = centroids(drawn("scale", images, factor=[0.7, 1.3]))
     assert_uniform(moved[:, 0] / distance, 0.7, 1.3, slack=0.02)
     np.testing.assert_allclose(moved[:, 1:], 0, atol=0.05)
+
+
+@pytest.mark.parametrize("spatial", [(41, 41), (21, 21, 21)])
+def test_a_deformation_without_bending_is_the_linear_map_it_says(spatial: tuple[int, ...]) -> None:
+    """Where a blob comes to lie tells the map: a turn, a factor, and shifts within their bounds."""
+    place = (6.0, 0.0) if len(spatial) == 2 else (4.0, 0.0, 0.0)
+    images = blob(spatial, place).float().expand(COUNT, 1, *spatial)
+    still = {"degrees": 1e-3, "factor": (1, 1), "shear": 0.0, "shift": 0.0, "elastic": 0.0}
+    np.testing.assert_allclose(centroids(drawn("deformation", images, **still)), [place] * COUNT, atol=0.05)
+    turned = centroids(drawn("deformation", images, **{**still, "degrees": 40}))
+    np.testing.assert_allclose(np.linalg.norm(turned, axis=1), place[0], atol=0.1)
+    assert np.degrees(np.arccos(turned[:, 0] / np.linalg.norm(turned, axis=1))).max() <= 41
+    larger = centroids(drawn("deformation", images, **{**still, "factor": (0.8, 1.25)}))
+    assert_uniform(larger[:, 0] / place[0], 0.8, 1.25, slack=0.03)
+    shifted = centroids(drawn("deformation", images, **{**still, "shift": 0.1})) - place
+    for axis in range(len(spatial)):
+        assert_uniform(shifted[:, axis], -0.1 * spatial[0], 0.1 * spatial[0], slack=0.1)
+
+
+def test_a_shear_moves_along_x_by_a_share_of_y() -> None:
+    images = blob((41, 41), (0.0, 6.0)).float().expand(COUNT, 1, 41, 41)
+    settings = {"degrees": 1e-3, "factor": (1, 1), "shift": 0.0, "elastic": 0.0, "shear": 0.5}
+    moved = centroids(drawn("deformation", images, **settings))
+    # the diagonal's terms are kept at 1
+    np.testing.assert_allclose(moved[:, 1], 6, atol=0.05)
+    assert_uniform(moved[:, 0], -3, 3, slack=0.05)
+
+
+@pytest.mark.parametrize("spatial", [(31, 31), (15, 15, 15)])
+def test_bending_moves_neighbours_alike_and_distant_places_apart(spatial: tuple[int, ...]) -> None:
+    settings = {"degrees": 1e-3, "factor": (1, 1), "shift": 0.0, "elastic": 0.05}
+    reach = 0.3 * spatial[0]
+    places = [tuple([at] + [0.0] * (len(spatial) - 1)) for at in (-reach, -reach + 1, reach)]
+    moves = [
+        centroids(drawn("deformation", blob(spatial, place).float().expand(COUNT, 1, *spatial), **settings))
+        - place
+        for place in places
+    ]
+    spread = np.std(moves[0], axis=0)
+    assert (spread > 0.2 * 0.05 * spatial[0]).all()
+    assert (spread < 1.5 * 0.05 * spatial[0]).all()
+    near = np.corrcoef(moves[0][:, 1], moves[1][:, 1])[0, 1]
+    far = np.corrcoef(moves[0][:, 1], moves[2][:, 1])[0, 1]
+    assert near > 0.9
+    assert abs(far) < 0.4
+
+
+def test_thickness_widens_and_narrows_a_stroke_by_up_to_its_pixels() -> None:
+    stroke = torch.zeros(COUNT, 1, 15, 15)
+    stroke[..., 5:10] = 1
+    widths = drawn("thickness", stroke, pixels=1.0)[:, 0, 7].sum(dim=1).numpy()
+    assert_uniform(widths, 3, 7, slack=1e-5)
+    half = drawn("thickness", stroke, pixels=0.5)[:, 0, 7].sum(dim=1).numpy()
+    assert_uniform(half, 4, 6, slack=1e-5)
 
 
 def test_contrast_stretches_about_the_mean_within_its_range() -> None:
@@ -320,6 +374,9 @@ def test_view_of_says_what_a_view_is(stated: Any, sentence: str) -> None:
         {"name": "scale", "factor": [1.0]},
         {"name": "hue", "degrees": -10},
         {"name": "blur", "sigma": "wide"},
+        {"name": "deformation", "elastic": -0.1},
+        {"name": "deformation", "control_points": 1},
+        {"name": "thickness", "pixels": 2},
     ],
 )
 def test_wrong_settings_are_refused(stated: dict[str, Any]) -> None:

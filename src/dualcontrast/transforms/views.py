@@ -176,18 +176,6 @@ class Thickness(View):
         return images + amount.clamp(min=0) * (thicker - images) + amount.clamp(max=0) * (images - thinner)
 
 
-class Noise(View):
-    """Add white noise whose standard deviation lies within `sigma`."""
-
-    name: Literal["noise"] = "noise"
-    sigma: Range = (0.05, 0.2)
-
-    def transform(self, images: Tensor, draws: int) -> Tensor:
-        """See View.transform."""
-        deviations = self._uniform(self.sigma, images, draws).reshape(-1, *[1] * (images.ndim - 1))
-        return images + deviations * torch.randn_like(images)
-
-
 class Contrast(View):
     """Stretch the values about each image's mean by a factor within `factor`; values stay in [0, 1]."""
 
@@ -271,7 +259,7 @@ VIEWS: dict[str, type[View]] = {
     view.model_fields["name"].default: view
     for view in (
         *(Rotation, Translation, Scale, Contrast, Saturation, Hue, Blur),  # of table 2
-        *(Deformation, Thickness, Noise),
+        *(Deformation, Thickness),
     )
 }
 
