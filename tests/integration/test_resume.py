@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import time
@@ -82,6 +83,20 @@ def test_resumed_equals_uninterrupted(
         assert run.read_log()[-1]["stopped"] == "signal"
     assert run.read_log()[-1]["step"] < whole[preset].read_log()[-1]["step"]
     assert_same_run(whole[preset], train(DIGITS, out=run.path, resume=True, device="cpu"))
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_to_all_processes_leaves_the_workers_to_the_training(
+    number: signal.Signals, status: int, whole: dict[str, Run], tmp_path: Path
+) -> None:
+    """As Ctrl-C does in a terminal, and SIGTERM in a batch system."""
+    process = started(tmp_path / "run", "paper", workers=1)
+    os.killpg(process.pid, number)
+    _, err = process.communicate(timeout=100)
+    assert process.returncode == status, err
+    assert "Traceback" not in err
+    assert Run(tmp_path / "run").read_log()[-1]["stopped"] == "signal"
+    assert_same_run(whole["paper"], train(DIGITS, out=tmp_path / "run", resume=True, device="cpu"))
 
 
 def test_a_second_training_in_the_same_folder_is_refused(tmp_path: Path) -> None:

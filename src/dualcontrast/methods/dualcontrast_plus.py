@@ -20,6 +20,7 @@ SHRINKAGE = 1e-3  # of the clusters' Gram matrix, so that empty clusters have a 
 SHARPNESS = 4.0  # factor on p before the decoder, whose other input z has unit variance
 MEMORY = 0.9  # share of the past in running cross-correlations
 LONG_MEMORY = 0.99  # the same for the centres that encoding goes by
+SMALLEST_VARIANCE = 1e-4
 RANDOM_FEATURES = 256
 ADVERSARY_WIDTH = 128
 
@@ -35,6 +36,10 @@ class DualContrastPlusSettings(MethodSettings):
     clustering: float = Field(1.0, ge=0, description="weight of the mutual information of two views' clusters")
     cluster_temperature: float = Field(0.1, gt=0, description="of p = softmax(cos(c, W) / temperature)")
     centred: bool = Field(True, description="take the clusters' centres from z")
+    conformation: bool = Field(
+        False,
+        description="make the residual of c within its cluster, which is free of the views' pose, a part of z",
+    )
     reconstruction: float = Field(40.0, ge=0, description="weight of the mean squared error over pixels")
     gamma_z: float = Field(0.15, ge=0, description="weight of KL(q(z|x) || N(0, I)) within the reconstruction")
     second_moments: float = Field(0.3, ge=0, description="weight of X(p, z z')")
@@ -42,6 +47,55 @@ class DualContrastPlusSettings(MethodSettings):
     adversary: float = Field(0.1, ge=0, description="weight of what an adversary reads of p in z")
     hybrid_content: float = Field(0.3, ge=0, description="weight of CE(p_i, p(f(dec(p_i, z_j))))")
     hybrid_transformation: float = Field(0.2, ge=0, description="weight of |z(dec(p_i, z_j)) - z_j|^2 / d")
+
+
+class ClusterCentring(nn.Module):
+    """Take from a code what is linear in the clusters' probabilities.
+
+        residual = h - p mu,   mu = (P'P / B + 1e-3 I)^-1 P'H / B
+
+    with P and H a batch's p and h in training, and the running means of both products after it. Where it is
+    `scaled`, the residual's variance is made the same in every cluster too: it is divided by sqrt(p v), with v the
+    same regression of its squares.
+
+    Parameters
+    ----------
+    clusters, size
+        K and d.
+    scaled
+        Whether variances are made alike.
+    """
+
+    gram: Tensor
+    first: Tensor
+    second: Tensor
+
+    def __init__(self, clusters: int, size: int, scaled: bool) -> None:
+        super().__init__()
+        self.scaled = scaled
+        self.register_buffer("gram", torch.eye(clusters) / clusters)
+        self.register_buffer("first", torch.zeros(clusters, size))
+        self.register_buffer("second", torch.full((clusters, size), 1.0 / clusters))
+
+    def forward(self, p: Tensor, h: Tensor) -> Tensor:
+        """Return the residual (B, d) of h (B, d), given p (B, K)."""
+        if self.training:
+            gram, first = p.T @ p / len(p), p.T @ h / len(p)
+            self._remember(self.gram, gram)
+            self._remember(self.first, first)
+        else:
+            gram, first = self.gram, self.first
+        residual = h - p @ _solved(gram, first)
+        if not self.scaled:
+            return residual
+        second = p.T @ residual.square() / len(p) if self.training else self.second
+        if self.training:
+            self._remember(self.second, second)
+        variance = p @ _solved(gram, second)
+        return residual / variance.clamp(min=SMALLEST_VARIANCE).sqrt()
+
+    def _remember(self, past: Tensor, now: Tensor) -> None:
+        past.mul_(LONG_MEMORY).add_(now.detach(), alpha=1 - LONG_MEMORY)
 
 
 class DualContrastPlus(Method):
@@ -84,8 +138,6 @@ class DualContrastPlus(Method):
         "paper": {"network": {"encoder": {"norm": "batch"}}},
     }
     settings: DualContrastPlusSettings
-    gram: Tensor
-    moment: Tensor
     frequencies: Tensor
     feature_phases: Tensor
     past_second_moments: Tensor
@@ -108,9 +160,11 @@ class DualContrastPlus(Method):
         self.prototypes = nn.Parameter(torch.randn(clusters, settings.content_size))
         trunk, features = trunk_of(shape, encoder)
         self.transformation = nn.Sequential(trunk, nn.Linear(features, 2 * size))
+        self.centring = ClusterCentring(clusters, size, scaled=False) if settings.centred else None
+        self.conformation = ClusterCentring(clusters, settings.content_size, scaled=True)
+        if settings.conformation:
+            size += settings.content_size
         self.decoder = Decoder(shape, clusters, size, decoder)
-        self.register_buffer("gram", torch.eye(clusters) / clusters)
-        self.register_buffer("moment", torch.zeros(clusters, size))
         self.register_buffer("frequencies", torch.randn(size, RANDOM_FEATURES) * _scales(RANDOM_FEATURES))
         self.register_buffer("feature_phases", 2 * torch.pi * torch.rand(RANDOM_FEATURES))
         squares = size * (size + 1) // 2
@@ -131,13 +185,15 @@ class DualContrastPlus(Method):
 
     def encode(self, batch: Batch) -> Codes:
         """Return p and the mean of z."""
-        p = self.probabilities(self.content(batch.images))
-        return Codes(p, self._posterior(batch.images, p, self._centres()).mean)
+        c = self.content(batch.images)
+        p = self.probabilities(c)
+        return Codes(p, self._joined(p, c, self._posterior(batch.images, p).mean))
 
     def sample(self, batch: Batch) -> Codes:
         """Return p, which is not random, and a draw of z."""
-        p = self.probabilities(self.content(batch.images))
-        return Codes(p, self._posterior(batch.images, p, self._centres()).sample())
+        c = self.content(batch.images)
+        p = self.probabilities(c)
+        return Codes(p, self._joined(p, c, self._posterior(batch.images, p).sample()))
 
     def decode(self, codes: Codes) -> Tensor:
         """Return dec(p, z)."""
@@ -165,16 +221,14 @@ class DualContrastPlus(Method):
             losses.add("clustering", -information, settings.clustering)
 
         p = self.probabilities(c).detach()
-        h = self._encoded(x)
-        centres = self._centres_of(p, h.mean)
-        posterior = Gaussian(h.mean - p @ centres, h.log_variance)
-        z = posterior.sample()
+        posterior = self._posterior(x, p)
+        z = self._joined(p, c.detach(), posterior.sample())
         pixels = x[0].numel()
         error = squared_error(self.decode(Codes(p, z)), x, "pixel")
         losses.add("reconstruction", error, settings.reconstruction)
         losses.add("kl", posterior.kl().mean() / pixels, settings.reconstruction * settings.gamma_z)
         self._add_independence(losses, p, z)
-        self._add_hybrids(losses, p, z, centres)
+        self._add_hybrids(losses, p, z)
         return losses
 
     def _add_independence(self, losses: Losses, p: Tensor, z: Tensor) -> None:
@@ -198,11 +252,12 @@ class DualContrastPlus(Method):
     def _cross_correlation(self, p: Tensor, features: Tensor, past: Tensor) -> Tensor:
         """Return X(p, features)."""
         now = standardised(p).T @ standardised(features) / len(p)
+        penalty = 2 * (past.clone() * now).sum() / len(now)
         if self.training:
             past.mul_(MEMORY).add_(now.detach(), alpha=1 - MEMORY)
-        return 2 * (past * now).sum() / len(now)
+        return penalty
 
-    def _add_hybrids(self, losses: Losses, p: Tensor, z: Tensor, centres: Tensor) -> None:
+    def _add_hybrids(self, losses: Losses, p: Tensor, z: Tensor) -> None:
         """Add what is seen in images with the content of one image and the transformation of another."""
         settings = self.settings
         if not (settings.hybrid_content or settings.hybrid_transformation):
@@ -216,37 +271,20 @@ class DualContrastPlus(Method):
                 error = F.cross_entropy(logits / settings.cluster_temperature, p)
                 losses.add("hybrid_content", error, settings.hybrid_content)
             if settings.hybrid_transformation:
-                again = self._posterior(hybrids, p, centres).mean
-                losses.add(
-                    "hybrid_transformation",
-                    (again - z_other.detach()).square().mean(),
-                    settings.hybrid_transformation,
-                )
+                again = self._posterior(hybrids, p).mean
+                error = (again - z_other[:, : again.shape[1]].detach()).square().mean()
+                losses.add("hybrid_transformation", error, settings.hybrid_transformation)
 
-    # ---- centring
+    def _posterior(self, images: Tensor, p: Tensor) -> Gaussian:
+        """Return q(z|x), without the conformation: q(h|x) less what p tells of its mean."""
+        mean, log_variance = self.transformation(images).chunk(2, dim=1)
+        return Gaussian(mean if self.centring is None else self.centring(p, mean), log_variance)
 
-    def _encoded(self, images: Tensor) -> Gaussian:
-        """Return q(h|x)."""
-        return Gaussian(*self.transformation(images).chunk(2, dim=1))
-
-    def _posterior(self, images: Tensor, p: Tensor, centres: Tensor) -> Gaussian:
-        """Return q(z|x), of h less the clusters' centres."""
-        h = self._encoded(images)
-        return Gaussian(h.mean - p @ centres, h.log_variance)
-
-    def _centres_of(self, p: Tensor, h: Tensor) -> Tensor:
-        """Return mu of a batch, (K, d), and remember it for encoding."""
-        if not self.settings.centred:
-            return torch.zeros_like(self.moment)
-        gram, moment = p.T @ p / len(p), p.T @ h / len(p)
-        if self.training:
-            self.gram.mul_(LONG_MEMORY).add_(gram.detach(), alpha=1 - LONG_MEMORY)
-            self.moment.mul_(LONG_MEMORY).add_(moment.detach(), alpha=1 - LONG_MEMORY)
-        return _solved(gram, moment)
-
-    def _centres(self) -> Tensor:
-        """Return mu of the images seen lately."""
-        return _solved(self.gram, self.moment)
+    def _joined(self, p: Tensor, c: Tensor, z: Tensor) -> Tensor:
+        """Return z with the conformation before it, where there is to be one."""
+        if not self.settings.conformation:
+            return z
+        return torch.cat([self.conformation(p, F.normalize(c, dim=1)), z], dim=1)
 
     def pairs(self, batch: Batch) -> list[Pair]:
         """Return two views of an image, and hybrids beside what gave them content and transformation."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 
 import numpy as np
@@ -60,6 +61,12 @@ class _Reader(Dataset[tuple[Tensor, Tensor]]):
         return from_numpy(index), self._images.read(index)
 
 
+def _leave_signals_to_the_training(worker: int) -> None:
+    """Ignore Ctrl-C and SIGTERM, which reach a whole group of processes: the training ends its workers itself."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+
+
 def loader_of(images: ImageSet, order: EpochOrder, workers: int) -> DataLoader[tuple[Tensor, Tensor]]:
     """Return a loader of (index, images) in the order given, reading ahead in `workers` processes."""
     return DataLoader(
@@ -68,6 +75,7 @@ def loader_of(images: ImageSet, order: EpochOrder, workers: int) -> DataLoader[t
         batch_size=None,
         num_workers=workers,
         persistent_workers=workers > 0,
+        worker_init_fn=_leave_signals_to_the_training,
         generator=Generator(),  # of its own: the loader must not draw from the training's random state
     )
 

@@ -1,0 +1,156 @@
+"""SimCLR as a way to tell content from transformation, without a decoder and with one (von Kuegelgen et al.)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from dualcontrast.methods.losses import cosine_similarity_loss, info_nce
+from dualcontrast.methods.method import Batch, Codes, Losses, Method, MethodSettings, Pair
+from dualcontrast.methods.two_latent_vae import TwoLatentVAE, TwoLatentVAESettings
+from dualcontrast.networks import DecoderSettings, Encoder, EncoderSettings
+from dualcontrast.transforms import View
+
+
+class SimCLRSettings(MethodSettings):
+    """Settings of the contrastive terms."""
+
+    name: str = Field("simclr", description="the method's name in the registry")
+    temperature: float = Field(0.5, gt=0, description="of InfoNCE; SimCLR has 0.5 on small pictures (CIFAR-10)")
+    transformation_negative: float = Field(
+        1.0, ge=0, description="weight of L_sim(z, z_neg); with 0 no term of its own trains z"
+    )
+
+
+class SimCLRGenerativeSettings(SimCLRSettings, TwoLatentVAESettings):
+    """Settings of the contrastive terms and of L_vae."""
+
+    name: str = Field("simclr_generative", description="the method's name in the registry")
+
+
+class SimCLR(Method):
+    """Content is what two views of an image share; there is no decoder.
+
+    The objective of the row "SimCLR (Discriminative)" of the paper's Table 1 is
+
+        L = InfoNCE(c, c_pos) + L_sim(z, z_neg)
+
+    with c, c_pos and z, z_neg the codes of x and of its view T(x), and all other images of the batch as negatives
+    of c (T. Chen et al., ICML 2020). That InfoNCE on views isolates what views leave alone is a theorem of
+    J. von Kuegelgen et al., NeurIPS 2021.
+
+    How z is trained the paper does not state; it says of that scheme that it "only creates positive pairs w.r.t.
+    content and negative pair w.r.t. style with data augmentation". So x and T(x) are a negative pair for z, by the
+    term that DualContrast has for it (section 3.5), and z has no positive pair.
+
+    It departs from SimCLR in that x itself is one of both views, and in that there is no projection head, since
+    codes are what is judged: the encoder is that of all other methods. The decoder's settings are not used.
+
+    Parameters
+    ----------
+    shape
+        (C, spatial...) of an image.
+    settings
+        Temperature and weight.
+    encoder, decoder
+        The networks, of which the second is not built.
+    views
+        T, applied one after the other.
+    """
+
+    Settings: ClassVar[type[MethodSettings]] = SimCLRSettings
+    has_decoder = False
+
+    def __init__(
+        self,
+        shape: Sequence[int],
+        settings: SimCLRSettings,
+        encoder: EncoderSettings,
+        decoder: DecoderSettings,
+        views: Sequence[View],
+    ) -> None:
+        super().__init__()
+        self.settings = settings
+        self.views = tuple(views)
+        self.encoder = Encoder(shape, settings.content_size, settings.transformation_size, encoder)
+
+    def view(self, images: Tensor) -> Tensor:
+        """Return T(x), the recipe's views one after the other."""
+        for view in self.views:
+            images = view(images)
+        return images
+
+    def encode(self, batch: Batch) -> Codes:
+        """Return the codes, which are not random: the heads of the variances stay unused."""
+        content, transformation = self.encoder(batch.images)
+        return Codes(content.mean, transformation.mean)
+
+    def forward(self, batch: Batch, phase: str = "main") -> Losses:
+        """Return InfoNCE(c, c_pos) + L_sim(z, z_neg)."""
+        content, transformation = self.encoder(torch.cat([batch.images, self.view(batch.images)]))
+        losses = Losses()
+        _add_contrast(losses, content.mean, transformation.mean, self.settings)
+        return losses
+
+    def pairs(self, batch: Batch) -> list[Pair]:
+        """Return the pairs that the objective contrasts."""
+        return _pairs(batch.images, self.view(batch.images))
+
+
+class SimCLRGenerative(TwoLatentVAE):
+    """SimCLR within a two-latent VAE: the same contrast, and both codes together have to make the image.
+
+    The objective of the row "SimCLR (Generative)" of the paper's Table 1 is
+
+        L = L_vae(x) + L_vae(T(x)) + InfoNCE(c, c_pos) + L_sim(z, z_neg)
+
+    with L_vae of the two-latent VAE and the contrastive terms of `SimCLR`, on posterior means; so it differs from
+    DualContrast in that InfoNCE stands for L_con(c), and that z has no positive pairs.
+
+    Parameters
+    ----------
+    shape
+        (C, spatial...) of an image.
+    settings
+        Those of the two-latent VAE and of `SimCLR`.
+    encoder, decoder
+        The networks.
+    views
+        T, applied one after the other.
+    """
+
+    Settings: ClassVar[type[MethodSettings]] = SimCLRGenerativeSettings
+    presets = Method.presets
+    settings: SimCLRGenerativeSettings
+
+    def forward(self, batch: Batch, phase: str = "main") -> Losses:
+        """Return L_vae + InfoNCE(c, c_pos) + L_sim(z, z_neg)."""
+        both = torch.cat([batch.images, self.view(batch.images)])
+        content, transformation = self.encoder(both)
+        reconstructed = len(both) if self.settings.vae_on_views else len(batch)
+        losses = self.vae_losses(both[:reconstructed], content[:reconstructed], transformation[:reconstructed])
+        _add_contrast(losses, content.mean, transformation.mean, self.settings)
+        return losses
+
+    def pairs(self, batch: Batch) -> list[Pair]:
+        """Return the pairs that the objective contrasts."""
+        return _pairs(batch.images, self.view(batch.images))
+
+
+def _add_contrast(losses: Losses, content: Tensor, transformation: Tensor, settings: SimCLRSettings) -> None:
+    """Add the terms on codes (2B, d), those of x before those of T(x)."""
+    c, c_pos = content.chunk(2)
+    z, z_neg = transformation.chunk(2)
+    losses.add("content_infonce", info_nce(c, c_pos, settings.temperature), 1.0)
+    losses.add("transformation_negative", cosine_similarity_loss(z, z_neg), settings.transformation_negative)
+
+
+def _pairs(images: Tensor, views: Tensor) -> list[Pair]:
+    return [
+        Pair("positive for content, negative for transformation: x and T(x)", images, views),
+        Pair("negative for content: x and another image", images, images.roll(1, dims=0)),
+    ]

@@ -1,0 +1,251 @@
+"""SpatialVAE: images as functions of coordinates that are turned and shifted (Bepler et al.)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import ClassVar, Literal
+
+import roma
+import torch
+import torch.nn.functional as F
+from pydantic import Field, PositiveInt
+from torch import Tensor, nn
+
+from dualcontrast.errors import RecipeError
+from dualcontrast.methods.method import Batch, Codes, Losses, Method, MethodSettings
+from dualcontrast.networks import DecoderSettings, EncoderSettings, Gaussian
+from dualcontrast.transforms import View, rotations_2d
+from dualcontrast.transforms.geometry import centre_of
+
+SHIFT = 0.1  # half sides that a shift of 1 is
+DEVIATIONS = {"normal": math.pi / 4, "flat": math.pi}  # of the prior of each number that turns
+POINTS_AT_ONCE = 2**17  # decoded outside training, whose activations take 4 bytes times the widest layer each
+
+
+class SpatialVAESettings(MethodSettings):
+    """Settings of the objective and of the networks, which are the method's own."""
+
+    name: str = Field("spatial_vae", description="the method's name in the registry")
+    transformation_size: int = Field(
+        3,
+        ge=1,
+        description="not a choice: z has 3 numbers for pictures and 6 for volumes, whatever is stated here",
+    )
+    hidden: tuple[PositiveInt, ...] = Field(
+        (500, 500), min_length=1, description="widths of the hidden layers, the same in encoder and decoder"
+    )
+    likelihood: Literal["bernoulli", "gaussian"] | None = Field(
+        None,
+        description="of pixels: bernoulli (binary cross-entropy, for images in [0, 1]) or gaussian of unit "
+        "variance; null: bernoulli for pictures, gaussian for volumes",
+    )
+    angle_prior: Literal["normal", "flat"] = Field(
+        "normal",
+        description="of a picture's angle: N(0, (pi / 4)^2), or flat where any angle is as likely; that of a "
+        "volume's turn is always flat",
+    )
+    points_per_step: PositiveInt | None = Field(
+        1024,
+        description="at most so many pixels or voxels of each image are decoded in a step, drawn at random, since "
+        "each costs a pass of the decoder; null: all",
+    )
+
+
+class SpatialVAE(Method):
+    """A VAE that decodes content at coordinates, which the transformation turns and shifts.
+
+    With r the coordinates of a pixel, the image is x(r) = g(R(z) r + 0.1 s(z), c), and the objective is
+
+        L(x) = - sum_r log p(x(r) | g(R(z) r + 0.1 s(z), c)) + KL(q(c|x) || N(0, I)) + KL(q(z|x) || p(z))
+
+    with c and z drawn from their posteriors (T. Bepler et al., NeurIPS 2019). The longer side of an image reaches
+    from -1 to 1; coordinates are x first, and about the same centre as in all of the package. q is a perceptron's
+    means and log standard deviations; g a perceptron whose first layer adds a linear map of the coordinates to
+    one of c. Its output passes a sigmoid for pictures, whose values lie in [0, 1], and none for volumes.
+
+    Pictures: z = (theta, dx, dy), R(theta) turns from x towards y, and p(z) has N(0, (pi / 4)^2) for theta and
+    N(0, 1) for the shifts.
+
+    Volumes, which the published method does not have: z = (v, dx, dy, dz). R is the turn by |v| about v, the
+    exponential of a Gaussian v in the tangent space: all of SO(3) is reached, and R is smooth in v.
+
+    A flat prior leaves out the mean's part of the divergence from N(0, pi^2), as the published method does for
+    particles. A turn of a volume, always under it, can thus be held at any |v| without a cost.
+
+    Where an image has more points than `points_per_step`, a random subset of each stands for the sum over r,
+    scaled to its size, whose expectation is the sum; pictures of 28 x 28 are decoded whole.
+
+    Parameters
+    ----------
+    shape
+        (C, spatial...) of an image.
+    settings
+        The objective and the networks.
+    encoder, decoder
+        Not used: the networks are those of `settings`.
+    views
+        T, applied one after the other; the objective makes no use of it.
+
+    Raises
+    ------
+    RecipeError
+        Volumes are to have a likelihood that is for values in [0, 1].
+    """
+
+    Settings: ClassVar[type[MethodSettings]] = SpatialVAESettings
+
+    def __init__(
+        self,
+        shape: Sequence[int],
+        settings: SpatialVAESettings,
+        encoder: EncoderSettings,
+        decoder: DecoderSettings,
+        views: Sequence[View],
+    ) -> None:
+        super().__init__()
+        self.shape = tuple(shape)
+        self.settings = settings
+        self.views = tuple(views)
+        dimensions = len(shape) - 1
+        self.pictures = dimensions == 2
+        self.likelihood = settings.likelihood or ("bernoulli" if self.pictures else "gaussian")
+        if self.likelihood == "bernoulli" and not self.pictures:
+            raise RecipeError(
+                "method.likelihood = bernoulli is for pictures, whose values lie in [0, 1], and volumes have any; "
+                "choose gaussian"
+            )
+        turns = 1 if self.pictures else 3
+        content_size, size = settings.content_size, turns + dimensions
+        self.sizes = [content_size, content_size, size, size]
+        self.encoder = nn.Sequential(
+            nn.Flatten(), *_perceptron((math.prod(shape), *settings.hidden), sum(self.sizes))
+        )
+        self.decoder = CoordinateDecoder(dimensions, content_size, shape[0], settings.hidden)
+
+        flat = settings.angle_prior == "flat" or not self.pictures
+        deviation = DEVIATIONS["flat" if flat else "normal"]
+        self.deviations: Tensor
+        self.mean_weights: Tensor
+        self.grid: Tensor
+        constants = {
+            "deviations": torch.tensor([deviation] * turns + [1.0] * dimensions),
+            "mean_weights": torch.tensor([0.0 if flat else 1.0] * turns + [1.0] * dimensions),
+            "grid": _grid(shape[1:]),
+        }
+        for name, constant in constants.items():
+            self.register_buffer(name, constant, persistent=False)
+
+    def view(self, images: Tensor) -> Tensor:
+        """Return T(x), the recipe's views one after the other."""
+        for view in self.views:
+            images = view(images)
+        return images
+
+    def encode(self, batch: Batch) -> Codes:
+        """Return the posterior means; z is (theta, dx, dy), or (v, dx, dy, dz) of volumes."""
+        content, transformation = self._posteriors(batch.images)
+        return Codes(content.mean, transformation.mean)
+
+    def sample(self, batch: Batch) -> Codes:
+        """Return one draw from the posteriors."""
+        content, transformation = self._posteriors(batch.images)
+        return Codes(content.sample(), transformation.sample())
+
+    def decode(self, codes: Codes) -> Tensor:
+        """Return the whole images, decoded some points at a time."""
+        at_once = max(1, POINTS_AT_ONCE // max(1, len(codes.content)))
+        outputs = torch.cat([self._outputs(points, codes) for points in self.grid.split(at_once)], dim=1)
+        return self._values(outputs).mT.reshape(-1, *self.shape)
+
+    def forward(self, batch: Batch, phase: str = "main") -> Losses:
+        """Return the objective."""
+        content, transformation = self._posteriors(batch.images)
+        values = batch.images.flatten(2).mT  # (B, P, C)
+        points, shown = self._points_of(values)
+        outputs = self._outputs(points, Codes(content.sample(), transformation.sample()))
+        scale = values.shape[1] / shown.shape[1] / len(batch)
+        losses = Losses()
+        losses.add("reconstruction", scale * self._negative_log_likelihood(outputs, shown), 1.0)
+        losses.add("kl_content", content.kl().mean(), 1.0)
+        losses.add("kl_transformation", self._relative_to_prior(transformation).kl().mean(), 1.0)
+        return losses
+
+    def _posteriors(self, images: Tensor) -> tuple[Gaussian, Gaussian]:
+        """Return the posteriors of content and of transformation."""
+        content_mean, content_log_std, mean, log_std = self.encoder(images).split(self.sizes, dim=1)
+        return Gaussian(content_mean, 2 * content_log_std), Gaussian(mean, 2 * log_std)
+
+    def _relative_to_prior(self, transformation: Gaussian) -> Gaussian:
+        """Return q(z|x) in units of the prior, without the means that a flat prior does not see."""
+        mean = self.mean_weights * transformation.mean / self.deviations
+        return Gaussian(mean, transformation.log_variance - 2 * self.deviations.log())
+
+    def _points_of(self, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Return coordinates (B, n, D), or (P, D) for all points, and the values (B, n, C) there."""
+        count, wanted = values.shape[1], self.settings.points_per_step
+        if wanted is None or count <= wanted:
+            return self.grid, values
+        places = torch.rand(values.shape[:2], device=values.device).topk(wanted, sorted=False).indices
+        return self.grid[places], values.take_along_dim(places[:, :, None], dim=1)
+
+    def _outputs(self, points: Tensor, codes: Codes) -> Tensor:
+        """Return what the decoder gives, (B, n, C), at points (n, D) or (B, n, D) turned and shifted by z."""
+        dimensions = self.grid.shape[1]
+        turns, shifts = codes.transformation.split([codes.transformation.shape[1] - dimensions, dimensions], dim=1)
+        matrices = rotations_2d(turns[:, 0]) if self.pictures else roma.rotvec_to_rotmat(turns)
+        outputs: Tensor = self.decoder(points @ matrices.mT + SHIFT * shifts[:, None], codes.content)
+        return outputs
+
+    def _values(self, outputs: Tensor) -> Tensor:
+        """Return pixels in the range of the data."""
+        return outputs.sigmoid() if self.pictures else outputs
+
+    def _negative_log_likelihood(self, outputs: Tensor, values: Tensor) -> Tensor:
+        """Return -log p(values) summed over all, for the Gaussian but for a constant."""
+        if self.likelihood == "bernoulli":
+            return F.binary_cross_entropy_with_logits(outputs, values, reduction="sum")
+        return 0.5 * F.mse_loss(self._values(outputs), values, reduction="sum")
+
+
+class CoordinateDecoder(nn.Module):
+    """A perceptron that gives an image's values at coordinates.
+
+    Parameters
+    ----------
+    dimensions
+        D, of a coordinate.
+    content_size
+        Length of the content code.
+    channels
+        C, values at a coordinate.
+    hidden
+        Widths of the hidden layers.
+    """
+
+    def __init__(self, dimensions: int, content_size: int, channels: int, hidden: Sequence[int]) -> None:
+        super().__init__()
+        self.coordinates = nn.Linear(dimensions, hidden[0])
+        self.content = nn.Linear(content_size, hidden[0], bias=False)
+        self.layers = nn.Sequential(nn.Tanh(), *_perceptron(hidden, channels))
+
+    def forward(self, points: Tensor, content: Tensor) -> Tensor:
+        """Return the values (B, n, C) at points (B, n, D) of images with contents (B, d)."""
+        values: Tensor = self.layers(self.coordinates(points) + self.content(content)[:, None])
+        return values
+
+
+def _perceptron(widths: Sequence[int], outputs: int) -> list[nn.Module]:
+    """Return linear layers with a tanh between two of them."""
+    layers: list[nn.Module] = []
+    for inputs, wanted in pairwise(widths):
+        layers += [nn.Linear(inputs, wanted), nn.Tanh()]
+    return [*layers, nn.Linear(widths[-1], outputs)]
+
+
+def _grid(spatial: Sequence[int]) -> Tensor:
+    """Return the coordinates of all points about the centre, (P, D), x first, in halves of the longest side."""
+    half = (max(spatial) - 1) / 2
+    axes = [(torch.arange(n) - c) / half for n, c in zip(spatial, centre_of(spatial), strict=True)]
+    return torch.stack(torch.meshgrid(*axes, indexing="ij")[::-1], dim=-1).reshape(-1, len(spatial))
