@@ -16,6 +16,7 @@ from dualcontrast.methods.losses import (
     cross_correlation_loss,
     info_nce,
     line_distance_loss,
+    mutual_information,
     squared_error,
 )
 
@@ -137,3 +138,26 @@ def test_cross_correlation_bears_a_code_that_has_collapsed() -> None:
     assert loss.item() == pytest.approx(0, abs=1e-6)
     assert codes.grad is not None
     assert torch.isfinite(codes.grad).all()
+
+
+# ---- mutual information of clusters
+
+
+def test_mutual_information_is_that_of_the_symmetric_joint_distribution() -> None:
+    first, second = torch.softmax(torch.randn(2, 9, 4, generator=torch.Generator().manual_seed(0)), dim=2).double()
+    joint = np.zeros((4, 4))
+    for p, q in zip(first.numpy(), second.numpy(), strict=True):
+        joint += (np.outer(p, q) + np.outer(q, p)) / 18
+    expected = sum(
+        joint[a, b] * math.log(joint[a, b] / joint[a].sum() / joint[:, b].sum())
+        for a in range(4)
+        for b in range(4)
+    )
+    assert mutual_information(first, second).item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_mutual_information_of_clusters_that_agree_and_of_clusters_that_say_nothing() -> None:
+    agreed = torch.eye(4).repeat(3, 1)
+    assert mutual_information(agreed, agreed).item() == pytest.approx(math.log(4), abs=1e-4)
+    nothing = torch.full((12, 4), 0.25)
+    assert mutual_information(nothing, agreed).item() == pytest.approx(0, abs=1e-5)

@@ -54,7 +54,7 @@ class ClusterCentring(nn.Module):
 
         residual = h - p mu,   mu = (P'P / B + 1e-3 I)^-1 P'H / B
 
-    with P and H a batch's p and h in training, and the running means of both products after it. Where it is
+    with P and H a batch's p and h in training, and the running means of the products after it. Where it is
     `scaled`, the residual's variance is made the same in every cluster too: it is divided by sqrt(p v), with v the
     same regression of its squares.
 
@@ -69,33 +69,36 @@ class ClusterCentring(nn.Module):
     gram: Tensor
     first: Tensor
     second: Tensor
+    batches: Tensor
 
     def __init__(self, clusters: int, size: int, scaled: bool) -> None:
         super().__init__()
         self.scaled = scaled
-        self.register_buffer("gram", torch.eye(clusters) / clusters)
+        self.register_buffer("gram", torch.zeros(clusters, clusters))
         self.register_buffer("first", torch.zeros(clusters, size))
-        self.register_buffer("second", torch.full((clusters, size), 1.0 / clusters))
+        self.register_buffer("second", torch.zeros(clusters, size))
+        self.register_buffer("batches", torch.zeros(()))
 
     def forward(self, p: Tensor, h: Tensor) -> Tensor:
         """Return the residual (B, d) of h (B, d), given p (B, K)."""
         if self.training:
-            gram, first = p.T @ p / len(p), p.T @ h / len(p)
-            self._remember(self.gram, gram)
-            self._remember(self.first, first)
-        else:
-            gram, first = self.gram, self.first
-        residual = h - p @ _solved(gram, first)
+            self.batches += 1
+        gram = self._mean("gram", p, p)
+        residual = h - p @ _solved(gram, self._mean("first", p, h))
         if not self.scaled:
             return residual
-        second = p.T @ residual.square() / len(p) if self.training else self.second
-        if self.training:
-            self._remember(self.second, second)
-        variance = p @ _solved(gram, second)
+        variance = p @ _solved(gram, self._mean("second", p, residual.square()))
         return residual / variance.clamp(min=SMALLEST_VARIANCE).sqrt()
 
-    def _remember(self, past: Tensor, now: Tensor) -> None:
-        past.mul_(LONG_MEMORY).add_(now.detach(), alpha=1 - LONG_MEMORY)
+    def _mean(self, name: str, p: Tensor, values: Tensor) -> Tensor:
+        """Return P' values / B, (K, d): that of the batch, which is remembered, or that of the past."""
+        past: Tensor = getattr(self, name)
+        if not self.training:
+            return past
+        now = p.T @ values / len(p)
+        share = (1 / self.batches).clamp(min=1 - LONG_MEMORY)  # all of the past at first, then the lately seen
+        past.lerp_(now.detach(), share)
+        return now
 
 
 class DualContrastPlus(Method):
