@@ -6,7 +6,7 @@ import pytest
 import torch
 from PIL import Image
 
-from dualcontrast.analysis.embedding import embed
+from dualcontrast.analysis.embedding import embed, figure_name
 from dualcontrast.errors import RunError
 from dualcontrast.images.arrays import ArrayImages
 from dualcontrast.runs import RunFolder, SavedCodes, prepared_images, write_codes
@@ -147,3 +147,28 @@ def test_a_run_without_codes_is_encoded(tmp_path):
     assert not np.allclose(embed(run, how="pca", weights="last"), points)
     names = sorted(path.name for path in (run.path / "figures").glob("*.png"))
     assert names == ["embedding_content_pca-last.png", "embedding_content_pca.png"]
+
+
+def test_one_content_is_laid_out_alone_and_coloured_by_transformation(tmp_path):
+    content, labels = clusters()
+    names = np.array(["ape", "cam 2", "cat"])[labels]
+    run = run_with(tmp_path, content, content, split="test", content=names, transformation=np.arange(90) % 4)
+    points = embed(run, how="pca", only="cam 2", by="transformation")
+    assert points.shape == (30, 2)
+    figure = run.path / "figures" / "embedding_content_pca_cam-2_by_transformation.png"
+    table = pd.read_csv(figure.with_suffix(".csv"))
+    assert table["row"].tolist() == [50 + place for place in range(90) if place % 3 == 1]
+    assert table["transformation"].tolist() == [place % 4 for place in range(90) if place % 3 == 1]
+    with Image.open(figure) as picture:
+        assert len(picture.convert("RGB").getcolors(maxcolors=1 << 24)) > 20
+    assert figure_name("content", "content", None, "pca") == "embedding_content_pca"
+
+
+def test_a_content_that_no_image_has_is_one_sentence(run, tmp_path):
+    with pytest.raises(RunError, match=r"no image is of content cta; did you mean cat\?"):
+        embed(run, only="cta")
+    plain = run_with(tmp_path / "plain", clusters()[0], clusters()[0], split="test")
+    with pytest.raises(RunError, match="no content labels are known"):
+        embed(plain, only="cat")
+    with pytest.raises(RunError, match="no label is called colour"):
+        embed(run, by="colour")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Callable
 from typing import Literal
@@ -27,6 +28,8 @@ def embed(
     run: RunFolder,
     *,
     code: Literal["content", "transformation"] = "content",
+    by: Literal["content", "transformation"] = "content",
+    only: str | None = None,
     how: Literal["umap", "tsne", "pca"] = "umap",
     limit: int = 5000,
     weights: str = "best",
@@ -34,10 +37,10 @@ def embed(
     device: str | torch.device = "cpu",
     progress: Progress = silent,
 ) -> np.ndarray:
-    """Lay out a code of a run's test images in the plane, and draw it, coloured by content where it is known.
+    """Lay out a code of a run's test images in the plane, and draw it, coloured by a label where it is known.
 
-    Writes figures/embedding_CODE_HOW.png, and beside it a CSV of the same name with the row of the source, x, y
-    and, where it is known, content.
+    Writes figures/embedding_CODE_HOW.png (embedding_CODE_HOW_ONLY_by_BY.png where these are stated), and beside it
+    a CSV of the same name with the row of the source, x, y and the labels that are known.
 
     Parameters
     ----------
@@ -45,6 +48,10 @@ def embed(
         A trained run. Where it has no test images, all are taken.
     code
         Which code.
+    by
+        The label that colours tell: of content, or of transformation, such as conformations.
+    only
+        Take the images of this content alone.
     how
         umap, tsne or pca.
     limit
@@ -66,16 +73,18 @@ def embed(
     Raises
     ------
     RunError
-        No such code or layout, too few images, or too short a code; or as `codes_of` does.
+        No such code, label, content or layout, too few images, or too short a code; or as `codes_of` does.
     SourceError
         As `codes_of` does.
     """
     if code not in Codes._fields:
         raise RunError(f"no code is called {code}; {nearest(code, Codes._fields)}")
+    if by not in Codes._fields:
+        raise RunError(f"no label is called {by}; {nearest(by, Codes._fields)}")
     if how not in LAYOUTS:
         raise RunError(f"no layout is called {how}; {nearest(how, LAYOUTS)}")
     codes = codes_of(run, weights, device=device, progress=progress)
-    chosen = _chosen(codes.table, limit, seed)
+    chosen = _chosen(codes.table, _of_content(run, codes.table, only), limit, seed)
     vectors = getattr(codes, code)[chosen].astype(np.float64)
     if len(vectors) < FEWEST:
         raise RunError(f"{run.path}: {len(vectors)} images are too few to lay out; it takes at least {FEWEST}")
@@ -88,22 +97,44 @@ def embed(
     progress(f"laying out by {NAMES[how]}", 0, None)
     points = LAYOUTS[how](vectors, seed).astype(np.float64)
     table = codes.table.iloc[chosen].reset_index(drop=True)
-    path = run.figure_path(f"embedding_{code}_{how}", weights)
+    path = run.figure_path(figure_name(code, by, only, how), weights)
     title = f"{NAMES[how]} of the {code} codes of {len(points):,} images"
-    if "content" in table:
-        title += ", coloured by content"
-    draw_embedding(points, table.get("content"), path, title)
-    known = table[[name for name in ("row", "content") if name in table]]
+    if only is not None:
+        title += f" of {only}"
+    if by in table:
+        title += f", coloured by {by}"
+    draw_embedding(points, table.get(by), path, title)
+    known = table[[name for name in ("row", *Codes._fields) if name in table]]
     known.insert(1, "x", points[:, 0])
     known.insert(2, "y", points[:, 1])
     write_text(path.with_suffix(".csv"), known.to_csv(index=False))
     return points
 
 
-def _chosen(table: pd.DataFrame, limit: int, seed: int) -> np.ndarray:
+def figure_name(code: str, by: str, only: str | None, how: str) -> str:
+    """Return the name of an embedding's figure; what is not stated has no part in it."""
+    kind = "" if only is None else f"_{re.sub(r'[^A-Za-z0-9.-]+', '-', only)}"
+    return f"embedding_{code}_{how}{kind}" + ("" if by == "content" else f"_by_{by}")
+
+
+def _of_content(run: RunFolder, table: pd.DataFrame, only: str | None) -> np.ndarray:
+    """Return which images are of a content, (N,); all where none is named."""
+    if only is None:
+        return np.ones(len(table), bool)
+    if "content" not in table:
+        raise RunError(f"{run.path}: no content labels are known, so no content can be chosen; leave out --only")
+    own = np.asarray(table["content"].astype(str) == only)
+    if not own.any():
+        raise RunError(
+            f"{run.path}: no image is of content {only}; {nearest(only, set(table['content'].astype(str)))}"
+        )
+    return own
+
+
+def _chosen(table: pd.DataFrame, own: np.ndarray, limit: int, seed: int) -> np.ndarray:
     """Return the places of at most `limit` test images, or of any where none are for testing."""
-    test = is_test(table)
-    places = np.flatnonzero(test if test.any() else ~test)
+    test = is_test(table) & own
+    places = np.flatnonzero(test if test.any() else own)
     return np.sort(np.random.default_rng(seed).permutation(places)[:limit])
 
 

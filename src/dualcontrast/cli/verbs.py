@@ -205,6 +205,8 @@ def transfer(
 def embed(
     run: RunArgument,
     code: Annotated[str, typer.Option(help="content or transformation.")] = "content",
+    by: Annotated[str, typer.Option(help="Colour by the label of content, or of transformation.")] = "content",
+    only: Annotated[str | None, typer.Option(metavar="CONTENT", help="Take images of this content alone.")] = None,
     how: Annotated[str, typer.Option(help="umap, tsne or pca.")] = "umap",
     limit: Annotated[int, typer.Option(help="Draw at most so many images.", min=3)] = 5000,
     weights: Weights = "best",
@@ -213,16 +215,25 @@ def embed(
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Draw a code in the plane, coloured by label where there are labels."""
+    """Draw a code in the plane, coloured by label where there are labels (figures 5 and 11 of the paper)."""
     from dualcontrast import api
+    from dualcontrast.analysis.embedding import figure_name
 
     console = Console(quiet, as_json)
     loaded = api.load(run)
     with console.progress() as progress:
         points = loaded.embed(
-            code=code, how=how, limit=limit, weights=weights, seed=seed, device=device, progress=progress
+            code=code,
+            by=by,
+            only=only,
+            how=how,
+            limit=limit,
+            weights=weights,
+            seed=seed,
+            device=device,
+            progress=progress,
         )
-    figure = loaded.figure_path(f"embedding_{code}_{how}", weights)
+    figure = loaded.figure_path(figure_name(code, by, only, how), weights)
     console.result({"figure": str(figure), "images": len(points)}, [f"Embedding: {from_here(figure)}"])
 
 
