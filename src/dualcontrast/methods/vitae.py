@@ -136,7 +136,8 @@ class VITAE(Method):
 
     def decode(self, codes: Codes) -> Tensor:
         """Return T_theta(g(c))."""
-        return self.flow(self.appearance(codes.content), self.parameters_of_flow(codes.transformation))
+        images: Tensor = self.flow(self.appearance(codes.content), self.parameters_of_flow(codes.transformation))
+        return images
 
     def forward(self, batch: Batch, phase: str = "main") -> Losses:
         """Return the objective."""
@@ -242,7 +243,7 @@ def _libcpab() -> tuple[Any, Any]:
 
 @contextmanager
 def _nothing_compiled() -> Iterator[None]:
-    """Keep libcpab from compiling, on import, sources that its package lacks: it leaves folders and locks behind."""
+    """Keep libcpab from compiling, on import, what its package lacks: that leaves folders and locks behind."""
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # it tells of a missing GPU
     cpp_extension: Any = importlib.import_module("torch.utils.cpp_extension")
     load = cpp_extension.load
