@@ -123,12 +123,10 @@ def _of_content(run: RunFolder, table: pd.DataFrame, only: str | None) -> np.nda
         return np.ones(len(table), bool)
     if "content" not in table:
         raise RunError(f"{run.path}: no content labels are known, so no content can be chosen; leave out --only")
-    own = np.asarray(table["content"].astype(str) == only)
-    if not own.any():
-        raise RunError(
-            f"{run.path}: no image is of content {only}; {nearest(only, set(table['content'].astype(str)))}"
-        )
-    return own
+    names = table["content"].astype(str)
+    if only not in set(names):
+        raise RunError(f"{run.path}: no image is of content {only}; {nearest(only, set(names))}")
+    return np.asarray(names == only)
 
 
 def _chosen(table: pd.DataFrame, own: np.ndarray, limit: int, seed: int) -> np.ndarray:
