@@ -20,7 +20,6 @@ SHRINKAGE = 1e-3  # of the clusters' Gram matrix, so that empty clusters have a 
 SHARPNESS = 4.0  # factor on p before the decoder, whose other input z has unit variance
 MEMORY = 0.9  # share of the past in running cross-correlations
 LONG_MEMORY = 0.99  # the same for the centres that encoding goes by
-SMALLEST_VARIANCE = 1e-4
 RANDOM_FEATURES = 256
 ADVERSARY_WIDTH = 128
 
@@ -29,17 +28,15 @@ class DualContrastPlusSettings(MethodSettings):
     """Settings of the objective. A weight of zero takes its part away: the ablations."""
 
     name: str = Field("dualcontrast_plus", description="the method's name in the registry")
-    content_size: int = Field(10, ge=2, description="length of the embedding c that clusters are made in")
-    clusters: int = Field(20, ge=2, description="K; the content code is the probability of each cluster")
+    content_size: int = Field(
+        20, ge=2, description="number of clusters, K; the content code is the probability of each"
+    )
+    embedding_size: int = Field(10, ge=2, description="length of the embedding c that clusters are made in")
     contrast: float = Field(0.3, ge=0, description="weight of InfoNCE on the embeddings of two views")
     temperature: float = Field(0.2, gt=0, description="of InfoNCE")
     clustering: float = Field(1.0, ge=0, description="weight of the mutual information of two views' clusters")
     cluster_temperature: float = Field(0.1, gt=0, description="of p = softmax(cos(c, W) / temperature)")
     centred: bool = Field(True, description="take the clusters' centres from z")
-    conformation: bool = Field(
-        False,
-        description="make the residual of c within its cluster, which is free of the views' pose, a part of z",
-    )
     reconstruction: float = Field(40.0, ge=0, description="weight of the mean squared error over pixels")
     gamma_z: float = Field(0.15, ge=0, description="weight of KL(q(z|x) || N(0, I)) within the reconstruction")
     second_moments: float = Field(0.3, ge=0, description="weight of X(p, z z')")
@@ -54,51 +51,41 @@ class ClusterCentring(nn.Module):
 
         residual = h - p mu,   mu = (P'P / B + 1e-3 I)^-1 P'H / B
 
-    with P and H a batch's p and h in training, and the running means of the products after it. Where it is
-    `scaled`, the residual's variance is made the same in every cluster too: it is divided by sqrt(p v), with v the
-    same regression of its squares.
+    with P and H a batch's p and h in training, and the running means of both products after it.
 
     Parameters
     ----------
     clusters, size
         K and d.
-    scaled
-        Whether variances are made alike.
     """
 
     gram: Tensor
-    first: Tensor
-    second: Tensor
+    moment: Tensor
     batches: Tensor
 
-    def __init__(self, clusters: int, size: int, scaled: bool) -> None:
+    def __init__(self, clusters: int, size: int) -> None:
         super().__init__()
-        self.scaled = scaled
         self.register_buffer("gram", torch.zeros(clusters, clusters))
-        self.register_buffer("first", torch.zeros(clusters, size))
-        self.register_buffer("second", torch.zeros(clusters, size))
+        self.register_buffer("moment", torch.zeros(clusters, size))
         self.register_buffer("batches", torch.zeros(()))
 
     def forward(self, p: Tensor, h: Tensor) -> Tensor:
         """Return the residual (B, d) of h (B, d), given p (B, K)."""
-        if self.training:
-            self.batches += 1
-        gram = self._mean("gram", p, p)
-        residual = h - p @ _solved(gram, self._mean("first", p, h))
-        if not self.scaled:
+        with torch.autocast(p.device.type, enabled=False):  # a linear system wants all its digits
+            p, h = p.to(self.gram.dtype), h.to(self.gram.dtype)
+            gram, moment = self.gram, self.moment
+            if self.training:
+                gram, moment = p.T @ p / len(p), p.T @ h / len(p)
+                self._remember(gram.detach(), moment.detach())
+            shrunk = gram + SHRINKAGE * torch.eye(len(gram), device=gram.device, dtype=gram.dtype)
+            residual: Tensor = h - p @ torch.linalg.solve(shrunk, moment)
             return residual
-        variance = p @ _solved(gram, self._mean("second", p, residual.square()))
-        return residual / variance.clamp(min=SMALLEST_VARIANCE).sqrt()
 
-    def _mean(self, name: str, p: Tensor, values: Tensor) -> Tensor:
-        """Return P' values / B, (K, d): that of the batch, which is remembered, or that of the past."""
-        past: Tensor = getattr(self, name)
-        if not self.training:
-            return past
-        now = p.T @ values / len(p)
+    def _remember(self, gram: Tensor, moment: Tensor) -> None:
+        self.batches += 1
         share = (1 / self.batches).clamp(min=1 - LONG_MEMORY)  # all of the past at first, then the lately seen
-        past.lerp_(now.detach(), share)
-        return now
+        self.gram.lerp_(gram, share)
+        self.moment.lerp_(moment, share)
 
 
 class DualContrastPlus(Method):
@@ -157,16 +144,13 @@ class DualContrastPlus(Method):
         super().__init__()
         self.settings = settings
         self.views = tuple(views)
-        clusters, size = settings.clusters, settings.transformation_size
+        clusters, size = settings.content_size, settings.transformation_size
         trunk, features = trunk_of(shape, encoder)
-        self.content = nn.Sequential(trunk, nn.Linear(features, settings.content_size))
-        self.prototypes = nn.Parameter(torch.randn(clusters, settings.content_size))
+        self.content = nn.Sequential(trunk, nn.Linear(features, settings.embedding_size))
+        self.prototypes = nn.Parameter(torch.randn(clusters, settings.embedding_size))
         trunk, features = trunk_of(shape, encoder)
         self.transformation = nn.Sequential(trunk, nn.Linear(features, 2 * size))
-        self.centring = ClusterCentring(clusters, size, scaled=False) if settings.centred else None
-        self.conformation = ClusterCentring(clusters, settings.content_size, scaled=True)
-        if settings.conformation:
-            size += settings.content_size
+        self.centring = ClusterCentring(clusters, size) if settings.centred else None
         self.decoder = Decoder(shape, clusters, size, decoder)
         self.register_buffer("frequencies", torch.randn(size, RANDOM_FEATURES) * _scales(RANDOM_FEATURES))
         self.register_buffer("feature_phases", 2 * torch.pi * torch.rand(RANDOM_FEATURES))
@@ -188,15 +172,13 @@ class DualContrastPlus(Method):
 
     def encode(self, batch: Batch) -> Codes:
         """Return p and the mean of z."""
-        c = self.content(batch.images)
-        p = self.probabilities(c)
-        return Codes(p, self._joined(p, c, self._posterior(batch.images, p).mean))
+        p = self.probabilities(self.content(batch.images))
+        return Codes(p, self._posterior(batch.images, p).mean)
 
     def sample(self, batch: Batch) -> Codes:
         """Return p, which is not random, and a draw of z."""
-        c = self.content(batch.images)
-        p = self.probabilities(c)
-        return Codes(p, self._joined(p, c, self._posterior(batch.images, p).sample()))
+        p = self.probabilities(self.content(batch.images))
+        return Codes(p, self._posterior(batch.images, p).sample())
 
     def decode(self, codes: Codes) -> Tensor:
         """Return dec(p, z)."""
@@ -225,7 +207,7 @@ class DualContrastPlus(Method):
 
         p = self.probabilities(c).detach()
         posterior = self._posterior(x, p)
-        z = self._joined(p, c.detach(), posterior.sample())
+        z = posterior.sample()
         pixels = x[0].numel()
         error = squared_error(self.decode(Codes(p, z)), x, "pixel")
         losses.add("reconstruction", error, settings.reconstruction)
@@ -254,7 +236,8 @@ class DualContrastPlus(Method):
 
     def _cross_correlation(self, p: Tensor, features: Tensor, past: Tensor) -> Tensor:
         """Return X(p, features)."""
-        now = standardised(p).T @ standardised(features) / len(p)
+        with torch.autocast(p.device.type, enabled=False):
+            now = standardised(p.to(past.dtype)).T @ standardised(features.to(past.dtype)) / len(p)
         penalty = 2 * (past.clone() * now).sum() / len(now)
         if self.training:
             past.mul_(MEMORY).add_(now.detach(), alpha=1 - MEMORY)
@@ -275,19 +258,13 @@ class DualContrastPlus(Method):
                 losses.add("hybrid_content", error, settings.hybrid_content)
             if settings.hybrid_transformation:
                 again = self._posterior(hybrids, p).mean
-                error = (again - z_other[:, : again.shape[1]].detach()).square().mean()
+                error = (again - z_other.detach()).square().mean()
                 losses.add("hybrid_transformation", error, settings.hybrid_transformation)
 
     def _posterior(self, images: Tensor, p: Tensor) -> Gaussian:
-        """Return q(z|x), without the conformation: q(h|x) less what p tells of its mean."""
+        """Return q(z|x): q(h|x) less what p tells of its mean."""
         mean, log_variance = self.transformation(images).chunk(2, dim=1)
         return Gaussian(mean if self.centring is None else self.centring(p, mean), log_variance)
-
-    def _joined(self, p: Tensor, c: Tensor, z: Tensor) -> Tensor:
-        """Return z with the conformation before it, where there is to be one."""
-        if not self.settings.conformation:
-            return z
-        return torch.cat([self.conformation(p, F.normalize(c, dim=1)), z], dim=1)
 
     def pairs(self, batch: Batch) -> list[Pair]:
         """Return two views of an image, and hybrids beside what gave them content and transformation."""
@@ -299,12 +276,6 @@ class DualContrastPlus(Method):
             Pair("positive for content: two views of an image", self.view(x), self.view(x)),
             Pair("hybrids: the content of the image, in the transformation of the one to its left", x, hybrids),
         ]
-
-
-def _solved(gram: Tensor, moment: Tensor) -> Tensor:
-    shrunk = gram + SHRINKAGE * torch.eye(len(gram), device=gram.device, dtype=gram.dtype)
-    centres: Tensor = torch.linalg.solve(shrunk, moment)
-    return centres
 
 
 def _scales(count: int) -> Tensor:
