@@ -176,7 +176,7 @@ def test_codes_of_content_become_invariant_to_views(name: str, shared_data: Path
         optimizer.step()
         infonce.append(losses.parts["content_infonce"].item())
 
-    assert np.mean(infonce[:5]) > 4.9  # log(2B - 1) = 5.29 where codes say nothing
+    assert infonce[0] > 5  # log(2B - 1) = 5.29 where codes say nothing
     assert np.mean(infonce[-20:]) < 4.5
     after = found_again(method, unseen, views)
     assert before < 0.2
