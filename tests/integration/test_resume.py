@@ -15,7 +15,7 @@ from tests.command import assert_refused, call, command
 from tests.runs import DIGITS, SMALL, small_run
 from tests.training.test_loop import assert_same_run
 
-from dualcontrast.api import Run, train
+from dualcontrast.api import Run
 
 EPOCHS = 30
 PRESETS = ("paper", "authors-code")
@@ -52,11 +52,25 @@ def started(out: Path, preset: str, workers: int = 0) -> subprocess.Popen[str]:
     return process
 
 
+def in_a_process(*words: object) -> None:
+    """Call a verb in a process of its own: numbers must not depend on what this one has loaded and set."""
+    done = subprocess.run(command(*words, "--quiet"), capture_output=True, text=True, check=False, timeout=200)
+    assert done.returncode == 0, done.stderr
+
+
+def resumed(run: Path) -> Run:
+    in_a_process("train", DIGITS, "--out", run, "--resume", "--device", "cpu")
+    return Run(run)
+
+
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
-    """Trained without a stop, by either preset."""
+    """Trained without a stop, by either preset, in processes of their own like those that are ended."""
     folder = tmp_path_factory.mktemp("whole")
-    return {preset: small_run(folder / preset, long_settings(preset)) for preset in PRESETS}
+    for preset in PRESETS:
+        options = as_options(SMALL) + as_options(long_settings(preset))
+        in_a_process("train", DIGITS, "--out", folder / preset, "--recipe", "mnist", "--device", "cpu", *options)
+    return {preset: Run(folder / preset) for preset in PRESETS}
 
 
 @pytest.mark.parametrize(
@@ -82,7 +96,7 @@ def test_resumed_equals_uninterrupted(
     if number != signal.SIGKILL:
         assert run.read_log()[-1]["stopped"] == "signal"
     assert run.read_log()[-1]["step"] < whole[preset].read_log()[-1]["step"]
-    assert_same_run(whole[preset], train(DIGITS, out=run.path, resume=True, device="cpu"))
+    assert_same_run(whole[preset], resumed(run.path))
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
@@ -96,7 +110,7 @@ def test_a_signal_to_all_processes_leaves_the_workers_to_the_training(
     assert process.returncode == status, err
     assert "Traceback" not in err
     assert Run(tmp_path / "run").read_log()[-1]["stopped"] == "signal"
-    assert_same_run(whole["paper"], train(DIGITS, out=tmp_path / "run", resume=True, device="cpu"))
+    assert_same_run(whole["paper"], resumed(tmp_path / "run"))
 
 
 def test_a_second_training_in_the_same_folder_is_refused(tmp_path: Path) -> None:
