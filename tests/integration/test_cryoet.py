@@ -115,7 +115,7 @@ def test_the_recipe_of_the_local_data_asks_for_its_folder(tmp_path: Path) -> Non
 
 
 def test_the_papers_network_makes_volumes_of_32(tmp_path: Path) -> None:
-    """Built on the meta device: its 179 million weights would take 2 GiB with their gradients and moments."""
+    """Built on the meta device: its 178 million weights would take 2.6 GiB with their gradients and moments."""
     import torch
 
     from dualcontrast.training.recipe import read_recipe
