@@ -66,6 +66,9 @@ class Harmony(Method):
     alike, at no error. Volumes pass the recipe's convolutions, as in all other methods: those of the recipe
     `subtomograms`, 32-64-128, are the paper's.
 
+    Images that nearly repeat after half a turn, as many digits do, can leave it in a local minimum, where some
+    copies of an image are aligned half a turn away from the others.
+
     Parameters
     ----------
     shape
@@ -107,7 +110,7 @@ class Harmony(Method):
     def view(self, images: Tensor) -> Tensor:
         """Return x': each image turned by up to `degrees`, then shifted by up to `shift` of its side."""
         count, dimensions, device, dtype = len(images), len(self.sides), images.device, images.dtype
-        matrices = random_rotations(count, dimensions, self.settings.degrees, device, dtype)
+        matrices = random_rotations(count, dimensions, self.settings.degrees / 2, device, dtype)
         shares = self.settings.shift * (2 * torch.rand(count, dimensions, device=device, dtype=dtype) - 1)
         return resample(images, matrices, shares * self.sides)
 

@@ -60,8 +60,8 @@ class SpatialVAE(Method):
 
         L(x) = - sum_r log p(x(r) | g(R(z) r + 0.1 s(z), c)) + KL(q(c|x) || N(0, I)) + KL(q(z|x) || p(z))
 
-    with c and z drawn from their posteriors (T. Bepler et al., NeurIPS 2019). The longer side of an image reaches
-    from -1 to 1; coordinates are x first, and about the same centre as in all of the package. q is a perceptron's
+    with c and z drawn from their posteriors (T. Bepler et al., NeurIPS 2019). The longer side of an image is 2
+    long; coordinates are x first, and about the same centre as in all of the package. q is a perceptron's
     means and log standard deviations; g a perceptron whose first layer adds a linear map of the coordinates to
     one of c. Its output passes a sigmoid for pictures, whose values lie in [0, 1], and none for volumes.
 
@@ -72,7 +72,8 @@ class SpatialVAE(Method):
     exponential of a Gaussian v in the tangent space: all of SO(3) is reached, and R is smooth in v.
 
     A flat prior leaves out the mean's part of the divergence from N(0, pi^2), as the published method does for
-    particles. A turn of a volume, always under it, can thus be held at any |v| without a cost.
+    particles; a volume's v is always under it, so that no orientation costs more than another. Where images are
+    turned by much more than 60 degrees, some can settle half a turn off, as content that looks like another's.
 
     Where an image has more points than `points_per_step`, a random subset of each stands for the sum over r,
     scaled to its size, whose expectation is the sum; pictures of 28 x 28 are decoded whole.

@@ -68,7 +68,8 @@ class VITAE(Method):
     the weights of all VAEs here. The flow is not integrated point by point, which libcpab does in 50 steps (its
     compiled parts are not on PyPI, and without them it takes twenty times as long), but by scaling and squaring
     (V. Arsigny et al., MICCAI 2006): the displacement over 1/64 of the time, doubled six times on the grid of
-    pixels, with bilinear interpolation. It errs by some hundredths of a pixel.
+    pixels, with bilinear interpolation. It errs by some hundredths of a pixel where pixels move by two, and so
+    does the inverse.
 
     Parameters
     ----------
