@@ -8,15 +8,17 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
-from tests.runs import small_run
+from tests.runs import DIGITS, small_run
 from torch import Tensor
 
 from dualcontrast.api import Run
 from dualcontrast.errors import MethodError
+from dualcontrast.images import open_images
 from dualcontrast.methods import Batch, Losses
 from dualcontrast.methods.dualcontrast import DualContrast
-from dualcontrast.runs import RunFolder
+from dualcontrast.runs import RunFolder, prepared_images
 from dualcontrast.training import loop
+from dualcontrast.training.batches import training_and_validation
 
 TIMES = ("rate", "seconds")
 
@@ -110,6 +112,20 @@ def test_validation_leaves_training_alone(whole: Run, preset: str, tmp_path: Pat
     monkeypatch.setattr(loop.Training, "_validate", lambda self: {"total": -self.standing.step})
     blind = small_run(tmp_path / "run", {"preset": preset})
     assert [line.get("loss") for line in blind.read_log()] == [line.get("loss") for line in whole.read_log()]
+
+
+def test_validation_leaves_batch_normalisation_alone_and_takes_a_last_batch_of_one(tmp_path: Path) -> None:
+    """41 held-out images in batches of 40, and a fully connected layer that is normalised over a batch."""
+    encoder = {"channels": [4, 8, 8], "norm": "batch", "hidden": [8]}
+    chosen = prepared_images(open_images(DIGITS), 400, seed=3)
+    fraction = 41 / int((chosen.table["split"] == "train").sum())
+    training = {"epochs": 1, "limit": 400, "seed": 3, "validation_fraction": fraction}
+    run = small_run(tmp_path, {"network": {"encoder": encoder}, "training": training})
+    _, held_out = training_and_validation(run.images(), run.recipe().training)
+    assert len(held_out) == 41
+    counts = [value for name, value in weights_of(run, "last").items() if name.endswith("num_batches_tracked")]
+    steps = run.read_log()[-1]["step"]
+    assert [int(count) for count in counts] == [2 * steps] * 4  # x with T(x), and the decoded pairs
 
 
 def test_the_best_weights_are_those_of_the_lowest_validation_loss(tmp_path: Path, monkeypatch: Any) -> None:

@@ -110,7 +110,7 @@ class Harmony(Method):
     def view(self, images: Tensor) -> Tensor:
         """Return x': each image turned by up to `degrees`, then shifted by up to `shift` of its side."""
         count, dimensions, device, dtype = len(images), len(self.sides), images.device, images.dtype
-        matrices = random_rotations(count, dimensions, self.settings.degrees / 2, device, dtype)
+        matrices = random_rotations(count, dimensions, self.settings.degrees, device, dtype)
         shares = self.settings.shift * (2 * torch.rand(count, dimensions, device=device, dtype=dtype) - 1)
         return resample(images, matrices, shares * self.sides)
 

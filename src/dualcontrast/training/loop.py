@@ -203,11 +203,13 @@ class Training:
     def _validate(self) -> dict[str, float]:
         """Return the mean of every part of the loss on held-out images; the same draws every time."""
         sums: dict[str, float] = {}
+        self.method.eval()  # what is remembered of batches must be of training images alone
         with seeded(self.settings.seed, self.fabric.device), torch.no_grad():
             for index, images in self.validation.batches(self.settings.batch_size):
-                batch = Batch(images, torch.from_numpy(index)).to(self.fabric.device)
+                batch = Batch(images, torch.from_numpy(index), epoch=self.standing.epoch).to(self.fabric.device)
                 for phase in self.method.phases:
                     _add(sums, self.module(batch, phase), len(batch))
+        self.method.train()
         return {name: value / len(self.validation) for name, value in sums.items()}
 
     def _stop(self, reason: str) -> None:
