@@ -105,7 +105,7 @@ def test_refine_takes_the_star_and_keeps_our_columns(simulated: Simulation) -> N
     (simulated.path / "out").mkdir()
     options = (
         "--ref reference.mrc --ini_high 60 --firstiter_cc --ctf --K 1 --iter 3 --tau2_fudge 4 --flatten_solvent "
-        "--healpix_order 1 --offset_range 3 --offset_step 2 --particle_diameter 240 --pad 1 --j 1"
+        "--healpix_order 1 --offset_range 3 --offset_step 2 --particle_diameter 240 --pad 1 --j 1 --random_seed 1"
     )
     relion(simulated, "relion_refine", "--i", simulated.star.name, "--o", "out/run", *options.split())
     refined = read_particles(simulated.path / "out" / "run_it003_data.star")
