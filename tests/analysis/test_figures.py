@@ -8,26 +8,18 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
 
-from dualcontrast.analysis import figures
-from dualcontrast.analysis.figures import draw_embedding, draw_pairs, draw_transfer_grid, picture_of
+from dualcontrast.analysis.figures import (
+    PALETTE,
+    UNKNOWN,
+    draw_embedding,
+    draw_pairs,
+    draw_transfer_grid,
+    picture_of,
+)
 from dualcontrast.errors import MethodError
 from dualcontrast.methods import Pair
 
 COLOURS = [(1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0), (1.0, 1.0, 0.0), (1.0, 0.0, 1.0), (0.0, 1.0, 1.0)]
-
-
-@pytest.fixture
-def figure(monkeypatch) -> list[Figure]:
-    """Collect the figures that are saved."""
-    saved = []
-    save = figures.save_figure
-
-    def collect(figure: Figure, path: Path) -> None:
-        saved.append(figure)
-        save(figure, path)
-
-    monkeypatch.setattr(figures, "save_figure", collect)
-    return saved
 
 
 def plain(colours: list[tuple[float, float, float]], sides: tuple[int, ...] = (12, 12)) -> torch.Tensor:
@@ -70,7 +62,7 @@ def test_drawing_leaves_a_decoders_output_as_it_was():
     assert torch.equal(volume.detach(), before)
 
 
-def test_second_images_stand_below_the_first_and_only_so_many(tmp_path, figure):
+def test_second_images_stand_below_the_first_and_only_so_many(tmp_path, figures):
     red, green, blue, yellow, pink, cyan = COLOURS
     pairs = [
         Pair("$x and T(x)", plain([red, green, blue]), plain([yellow, pink, blue])),
@@ -84,9 +76,9 @@ def test_second_images_stand_below_the_first_and_only_so_many(tmp_path, figure):
     assert where(path, green)[1] > first_x
     assert where(path, cyan)[0] > second_y
     assert where(path, blue)[0] > where(path, cyan)[0]  # the third pair of the first kind, blue too, is left out
-    titles = [axes.title for axes in figure[0].axes]
+    titles = [axes.title for axes in figures[0].axes]
     assert titles[0].get_text() == "$x and T(x)"
-    assert_inside(figure[0], titles)
+    assert_inside(figures[0], titles)
 
 
 def test_no_pairs_are_one_sentence(tmp_path):
@@ -118,38 +110,38 @@ def test_the_grid_has_content_by_row_and_transformation_by_column(tmp_path, side
     assert row[0][1] - column[0][1] > within * 1.05  # a wider gap after the sources
 
 
-def test_a_grid_of_volumes_shows_slices(tmp_path, figure):
+def test_a_grid_of_volumes_shows_slices(tmp_path, figures):
     volumes = torch.zeros(2, 1, 4, 6, 6)
     volumes[:, :, 2, :3] = 7.0
     draw_transfer_grid(volumes[None], volumes[:1], volumes, tmp_path / "grid.png", "volumes")
-    mosaic = figure[0].axes[0].images[0].get_array()
+    mosaic = figures[0].axes[0].images[0].get_array()
     assert mosaic.shape == (2 * 6 + 3, 3 * 6 + 1 + 3, 3)
     slice_of_first = mosaic[9:15, 9:15, 0]  # after a source of six pixels and the gap of three
     np.testing.assert_array_equal(slice_of_first, np.repeat([[1.0], [0.0]], 3, axis=0) * np.ones(6))
 
 
 @pytest.mark.parametrize("n", [1, 4])
-def test_the_grid_says_which_side_gives_what(tmp_path, figure, n):
+def test_the_grid_says_which_side_gives_what(tmp_path, figures, n):
     grid, sources = torch.zeros(n, n, 1, 8, 8), torch.zeros(n, 1, 8, 8)
     draw_transfer_grid(grid, sources, sources, tmp_path / "grid.png", "Transfer at $5")
-    (axes,) = figure[0].axes
+    (axes,) = figures[0].axes
     assert axes.get_xlabel() == "transformation from the top row"
     assert axes.get_ylabel() == "content from the left-hand column"
     assert axes.title.get_text() == "Transfer at $5"
-    assert_inside(figure[0], [axes.title, axes.xaxis.label, axes.yaxis.label])
+    assert_inside(figures[0], [axes.title, axes.xaxis.label, axes.yaxis.label])
     assert not overlap(axes.title, axes.xaxis.label)
 
 
-def test_classes_of_an_embedding_have_colours_of_their_own_and_a_legend(tmp_path, figure):
+def test_classes_of_an_embedding_have_colours_of_their_own_and_a_legend(tmp_path, figures):
     points = np.random.default_rng(0).normal(size=(200, 2))
     labels = [f"_{i % 10} $kind$" for i in range(200)]
     path = tmp_path / "embedding.png"
     draw_embedding(points, labels, path, "codes")
-    (axes,) = figure[0].axes
+    (axes,) = figures[0].axes
     legend = axes.get_legend()
     assert [text.get_text() for text in legend.get_texts()] == [f"_{i} $kind$" for i in range(10)]
     assert len({handle.get_color() for handle in legend.legend_handles}) == 10
-    colour_of = dict(zip(sorted(set(labels)), figures.PALETTE, strict=True))
+    colour_of = dict(zip(sorted(set(labels)), PALETTE, strict=True))
     drawn = {
         tuple(point): colour
         for point, colour in zip(
@@ -159,42 +151,42 @@ def test_classes_of_an_embedding_have_colours_of_their_own_and_a_legend(tmp_path
     for point, label in zip(points, labels, strict=True):
         np.testing.assert_allclose(drawn[tuple(point)], to_rgb(colour_of[label]))
     assert not legend.get_window_extent().overlaps(axes.get_window_extent())
-    assert_inside(figure[0], [*legend.get_texts(), axes.title])
+    assert_inside(figures[0], [*legend.get_texts(), axes.title])
     assert where(path, to_rgb(colour_of[labels[0]]))
 
 
-def test_classes_stand_in_the_order_of_numbers(tmp_path, figure):
+def test_classes_stand_in_the_order_of_numbers(tmp_path, figures):
     labels = np.array([10, 9, 2, 1, 100])
     draw_embedding(np.random.default_rng(0).random((5, 2)), labels, tmp_path / "e.png", "codes")
-    texts = figure[0].axes[0].get_legend().get_texts()
+    texts = figures[0].axes[0].get_legend().get_texts()
     assert [text.get_text() for text in texts] == ["1", "2", "9", "10", "100"]
 
 
-def test_unknown_labels_are_grey(tmp_path, figure):
+def test_unknown_labels_are_grey(tmp_path, figures):
     labels = pd.Series(["a", None, "b", None], dtype=object)
     draw_embedding(np.eye(4)[:, :2], labels, tmp_path / "e.png", "codes")
-    texts = figure[0].axes[0].get_legend().get_texts()
+    texts = figures[0].axes[0].get_legend().get_texts()
     assert [text.get_text() for text in texts] == ["a", "b", "unknown"]
-    colours = figure[0].axes[0].collections[0].get_facecolors()[:, :3]
-    assert (colours == to_rgb(figures.UNKNOWN)).all(axis=1).sum() == 2
+    colours = figures[0].axes[0].collections[0].get_facecolors()[:, :3]
+    assert (colours == to_rgb(UNKNOWN)).all(axis=1).sum() == 2
 
 
 @pytest.mark.parametrize(("classes", "names"), [(11, 11), (20, 20), (21, 0)])
-def test_many_classes_have_a_legend_up_to_twenty(tmp_path, figure, classes, names):
+def test_many_classes_have_a_legend_up_to_twenty(tmp_path, figures, classes, names):
     points = np.random.default_rng(0).normal(size=(100, 2))
     draw_embedding(points, np.arange(100) % classes, tmp_path / "e.png", "codes")
-    (axes,) = figure[0].axes
+    (axes,) = figures[0].axes
     legend = axes.get_legend()
     assert (len(legend.get_texts()) if legend else 0) == names
     assert len(np.unique(axes.collections[0].get_facecolors(), axis=0)) == classes
     assert axes.get_xlabel() == ("" if names else "21 classes, a colour each")
     if legend:
-        assert_inside(figure[0], legend.get_texts())
+        assert_inside(figures[0], legend.get_texts())
 
 
-def test_without_labels_there_is_one_colour_and_no_legend(tmp_path, figure):
+def test_without_labels_there_is_one_colour_and_no_legend(tmp_path, figures):
     draw_embedding(np.random.default_rng(0).normal(size=(9, 2)), None, tmp_path / "e.png", "codes")
-    (axes,) = figure[0].axes
+    (axes,) = figures[0].axes
     assert axes.get_legend() is None
     assert len(np.unique(axes.collections[0].get_facecolors(), axis=0)) == 1
     assert len(axes.collections[0].get_offsets()) == 9

@@ -12,28 +12,13 @@ from matplotlib.figure import Figure
 from PIL import Image
 from tests.command import assert_refused, call
 
-from dualcontrast.analysis import show, volumes
+from dualcontrast.analysis import volumes
 from dualcontrast.analysis.show import are_maps, show_images, show_maps, spread
 from dualcontrast.api import show as shown_by
 from dualcontrast.cryoet.mrc import write_volume
 from dualcontrast.errors import SourceError
 from dualcontrast.images import open_images
 from dualcontrast.images.arrays import images_in_memory
-
-
-@pytest.fixture
-def figures(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
-    """Collect the figures that are saved."""
-    saved = []
-    save = volumes.save_figure
-
-    def collect(figure: Figure, path: Path) -> None:
-        saved.append(figure)
-        save(figure, path)
-
-    monkeypatch.setattr(volumes, "save_figure", collect)
-    monkeypatch.setattr(show, "save_figure", collect)
-    return saved
 
 
 @pytest.fixture(autouse=True)

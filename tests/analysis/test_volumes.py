@@ -18,20 +18,6 @@ from dualcontrast.errors import SourceError
 
 
 @pytest.fixture
-def figures(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
-    """Collect the figures that are saved."""
-    saved = []
-    save = volumes.save_figure
-
-    def collect(figure: Figure, path: Path) -> None:
-        saved.append(figure)
-        save(figure, path)
-
-    monkeypatch.setattr(volumes, "save_figure", collect)
-    return saved
-
-
-@pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(0)
 

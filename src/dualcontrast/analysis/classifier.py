@@ -11,12 +11,11 @@ import torch.nn.functional as F
 from torch import nn
 
 from dualcontrast.images import ImageSet
-from dualcontrast.networks.encoder import CONVOLUTIONS
+from dualcontrast.networks.encoder import BATCH_NORMS, CONVOLUTIONS
 from dualcontrast.progress import Progress, silent
 
 BATCH = 100
 LEARNING_RATE = 3e-3
-BATCH_NORMS: dict[int, type[nn.Module]] = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 
 
 def trained_classifier(

@@ -48,7 +48,7 @@ def simulate(
     """Simulate subtomograms, and write them with a RELION 3.1 STAR.
 
     Every random number follows from the seed and the subtomogram's place, so a simulation that was stopped
-    goes on to the same volumes. Memory holds one template and a few subtomograms at a time.
+    goes on to the same volumes. Memory holds the templates and a few subtomograms at a time.
 
     Parameters
     ----------
@@ -74,15 +74,18 @@ def simulate(
     """
     simulation = Simulation(Path(out), settings)
     _check_free(simulation, resume, overwrite)
-    templates = _make_templates(simulation, resume, Path(data) if data else None, progress)
+    contrast, wedge = _contrast(settings), _wedge(settings)
+    templates = _make_templates(simulation, contrast, resume, Path(data) if data else None, progress)
     if overwrite:
         _remove(simulation)
     write_text(simulation.path / "simulation.yaml", _described(settings))
-    transfer = _write_transfer(simulation)
+    transfer = contrast if wedge is None else contrast * wedge
+    _write_whole(simulation.transfer_path, transfer, settings.voxel_size)
     for state, template in zip(settings.states, templates, strict=True):
         _write_whole(simulation.template_path(state), template, settings.voxel_size)
     poses = draw_poses(settings)
-    _write_subtomograms(simulation, transfer, poses, progress)
+    filters = torch.from_numpy(transfer).float(), None if wedge is None else torch.from_numpy(wedge).float()
+    _write_subtomograms(simulation, templates, filters, poses, progress)
     write_particles(simulation.star, _particles(simulation, poses), _optics(settings))
     return simulation
 
@@ -131,7 +134,7 @@ class Oversampled:
     def __init__(self, volume: Tensor) -> None:
         self.box = volume.shape[-1]
         self.finer = 4 if 4 * self.box <= LARGEST_GRID else 2
-        self.volume = _padded_in_fourier_space(volume, self.finer)
+        self.volume = _padded_in_fourier_space(volume, self.finer).float()
 
     def turned(self, matrices: Tensor, shifts: Tensor) -> Tensor:
         """Return copies turned about the voxel N // 2, then shifted; zeros come in from outside.
@@ -154,7 +157,7 @@ class Oversampled:
         sources = (positions - shifts[:, None].float()) @ matrices.float()  # A^-1 p, as rows
         grid = (2 * self.finer * (sources + centre) + 1) / fine - 1
         grid = grid.reshape(1, -1, self.box, self.box, 3)
-        copies = F.grid_sample(self.volume.float()[None, None], grid, padding_mode="zeros", align_corners=False)
+        copies = F.grid_sample(self.volume[None, None], grid, padding_mode="zeros", align_corners=False)
         return copies.reshape(-1, self.box, self.box, self.box)
 
 
@@ -197,26 +200,23 @@ def _described(settings: SimulationSettings) -> str:
     return yaml.safe_dump(described, sort_keys=False, allow_unicode=True)
 
 
-def _write_transfer(simulation: Simulation) -> Tensor:
-    """Write C W, and return it."""
-    settings = simulation.settings
-    transfer = np.ones((settings.box,) * 3)
-    if settings.ctf is not None:
-        transfer *= ctf_volume(settings.box, settings.voxel_size, settings.ctf)
-    if settings.tilt_range is not None:
-        transfer *= wedge_volume(settings.box, settings.tilt_range)
-    _write_whole(simulation.transfer_path, transfer, settings.voxel_size)
-    return torch.from_numpy(transfer)
+def _contrast(settings: SimulationSettings) -> np.ndarray:
+    """Return C, (N, N, N)."""
+    if settings.ctf is None:
+        return np.ones((settings.box,) * 3)
+    return ctf_volume(settings.box, settings.voxel_size, settings.ctf)
+
+
+def _wedge(settings: SimulationSettings) -> np.ndarray | None:
+    """Return W, (N, N, N), or None where nothing is missing."""
+    return None if settings.tilt_range is None else wedge_volume(settings.box, settings.tilt_range)
 
 
 def _make_templates(
-    simulation: Simulation, resume: bool, data: Path | None, progress: Progress
+    simulation: Simulation, contrast: np.ndarray, resume: bool, data: Path | None, progress: Progress
 ) -> list[np.ndarray]:
-    """Return the templates of all states, each with the amplitude that makes the SNR."""
+    """Return the templates of all states as files hold them, each with the amplitude that makes the SNR."""
     settings = simulation.settings
-    contrast = torch.ones((settings.box,) * 3, dtype=torch.float64)
-    if settings.ctf is not None:
-        contrast = torch.from_numpy(ctf_volume(settings.box, settings.voxel_size, settings.ctf))
     templates = []
     for done, state in enumerate(settings.states):
         progress("making templates", done, len(settings.states))
@@ -226,8 +226,9 @@ def _make_templates(
             continue
         structure = structure_path(state.structure, data)
         template = template_of(structure, settings.box, settings.voxel_size, settings.resolution)
-        signal = filtered(torch.from_numpy(template), contrast)
-        templates.append(template * float((settings.snr / signal.var(correction=0)).sqrt()))
+        signal = filtered(torch.from_numpy(template), torch.from_numpy(contrast))
+        scaled = template * float((settings.snr / signal.var(correction=0)).sqrt())
+        templates.append(scaled.astype(np.float32))
     progress("making templates", len(settings.states), len(settings.states))
     return templates
 
@@ -237,8 +238,14 @@ def _write_whole(path: Path, volume: np.ndarray, voxel_size: float) -> None:
         write_volume(temporary, volume, voxel_size)
 
 
-def _write_subtomograms(simulation: Simulation, transfer: Tensor, poses: Poses, progress: Progress) -> None:
-    """Write the folders of subtomograms that are not there yet."""
+def _write_subtomograms(
+    simulation: Simulation,
+    templates: list[np.ndarray],
+    filters: tuple[Tensor, Tensor | None],
+    poses: Poses,
+    progress: Progress,
+) -> None:
+    """Write the folders of subtomograms that are not there yet; `filters` are W C, and W if any."""
     settings, count = simulation.settings, len(poses.states)
     folder = simulation.path / "subtomograms"
     folder.mkdir(parents=True, exist_ok=True)
@@ -254,8 +261,8 @@ def _write_subtomograms(simulation: Simulation, transfer: Tensor, poses: Poses, 
             for batch in _batches_of_one_state(places, poses.states):
                 state = int(poses.states[batch[0]])
                 if state not in known:
-                    known = {state: Oversampled(_template(simulation, state))}
-                volumes = _observed(known[state], poses, batch, settings, transfer, noise)
+                    known = {state: Oversampled(torch.from_numpy(templates[state]))}
+                volumes = _observed(known[state], poses, batch, filters, noise)
                 for place, volume in zip(batch, volumes.numpy(), strict=True):
                     write_volume(partial / f"{place + 1:06d}.mrc", volume, settings.voxel_size)
                 progress("simulating", int(batch[-1]) + 1, count)
@@ -263,24 +270,20 @@ def _write_subtomograms(simulation: Simulation, transfer: Tensor, poses: Poses, 
         progress("simulating", int(places[-1]) + 1, count)
 
 
-def _template(simulation: Simulation, state: int) -> Tensor:
-    return torch.from_numpy(read_map(simulation.template_path(simulation.settings.states[state]))[0])
-
-
 def _observed(
     template: Oversampled,
     poses: Poses,
     batch: np.ndarray,
-    settings: SimulationSettings,
-    transfer: Tensor,
+    filters: tuple[Tensor, Tensor | None],
     noise: torch.Generator,
 ) -> Tensor:
     """Return subtomograms of one state, (B, N, N, N): X = W (C R V + N)."""
+    transfer, wedge = filters
     matrices, shifts = torch.from_numpy(poses.matrices[batch]), torch.from_numpy(poses.shifts[batch])
-    signal = filtered(template.turned(matrices, shifts), transfer.float())
+    signal = filtered(template.turned(matrices, shifts), transfer)
     added = torch.randn(signal.shape, generator=noise)
-    if settings.tilt_range is not None:
-        added = filtered(added, torch.from_numpy(wedge_volume(settings.box, settings.tilt_range)).float())
+    if wedge is not None:
+        added = filtered(added, wedge)
     return signal + added
 
 

@@ -164,12 +164,6 @@ class DualContrastPlus(Method):
                 nn.Linear(ADVERSARY_WIDTH, clusters),
             )
 
-    def view(self, images: Tensor) -> Tensor:
-        """Return T(x), the recipe's views one after the other."""
-        for view in self.views:
-            images = view(images)
-        return images
-
     def encode(self, batch: Batch) -> Codes:
         """Return p and the mean of z."""
         p = self.probabilities(self.content(batch.images))
@@ -185,14 +179,14 @@ class DualContrastPlus(Method):
         images: Tensor = self.decoder(SHARPNESS * codes.content, codes.transformation)
         return images
 
-    def logits(self, c: Tensor) -> Tensor:
-        """Return cos(c, W) / temperature, (B, K)."""
-        cosines = F.normalize(c, dim=1) @ F.normalize(self.prototypes, dim=1).T
-        return cosines / self.settings.cluster_temperature
-
     def probabilities(self, c: Tensor) -> Tensor:
         """Return the probability of each cluster, p, (B, K)."""
-        return self.logits(c).softmax(dim=1)
+        return self._logits(c, self.prototypes).softmax(dim=1)
+
+    def _logits(self, c: Tensor, prototypes: Tensor) -> Tensor:
+        """Return cos(c, W) / temperature, (B, K)."""
+        cosines = F.normalize(c, dim=1) @ F.normalize(prototypes, dim=1).T
+        return cosines / self.settings.cluster_temperature
 
     def forward(self, batch: Batch, phase: str = "main") -> Losses:
         """Return the objective."""
@@ -253,8 +247,7 @@ class DualContrastPlus(Method):
         with _fixed_statistics(self):
             if settings.hybrid_content:
                 c = _with_constant_weights(self.content, hybrids)
-                logits = F.normalize(c, dim=1) @ F.normalize(self.prototypes.detach(), dim=1).T
-                error = F.cross_entropy(logits / settings.cluster_temperature, p)
+                error = F.cross_entropy(self._logits(c, self.prototypes.detach()), p)
                 losses.add("hybrid_content", error, settings.hybrid_content)
             if settings.hybrid_transformation:
                 again = self._posterior(hybrids, p).mean

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import ClassVar
 
 import roma
@@ -14,7 +13,7 @@ from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from dualcontrast.methods.method import Batch, Codes, Losses, Method, MethodSettings, Pair
-from dualcontrast.networks import Decoder, DecoderSettings, EncoderSettings, Gaussian, trunk_of
+from dualcontrast.networks import Decoder, DecoderSettings, EncoderSettings, Gaussian, perceptron, trunk_of
 from dualcontrast.transforms import View, random_rotations, resample, rotations_2d
 
 LARGEST_SHIFT = 0.5  # that the encoder can give, in half sides
@@ -177,17 +176,9 @@ def _perceptrons(
 ) -> tuple[nn.Module, nn.Module]:
     """Return the encoder and the decoder for pictures."""
     pixels, output = math.prod(shape), nn.Sigmoid() if decoder.output == "sigmoid" else nn.Identity()
-    layers = _layers((pixels, *settings.hidden), outputs)
-    mirrored = _layers((settings.content_size, *reversed(settings.hidden)), pixels)
+    layers = perceptron((pixels, *settings.hidden), outputs)
+    mirrored = perceptron((settings.content_size, *reversed(settings.hidden)), pixels)
     return nn.Sequential(nn.Flatten(), *layers), nn.Sequential(*mirrored, nn.Unflatten(1, tuple(shape)), output)
-
-
-def _layers(widths: Sequence[int], outputs: int) -> list[nn.Module]:
-    """Return linear layers with a tanh between two of them."""
-    layers: list[nn.Module] = []
-    for inputs, wanted in pairwise(widths):
-        layers += [nn.Linear(inputs, wanted), nn.Tanh()]
-    return [*layers, nn.Linear(widths[-1], outputs)]
 
 
 def _convolutions(

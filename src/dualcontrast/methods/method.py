@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from dualcontrast.errors import MethodError
+from dualcontrast.transforms import View
 
 
 @dataclass  # not frozen: Fabric rebuilds what passes through forward
@@ -118,6 +119,8 @@ class Method(nn.Module):
         By name, parts of a recipe that replace the defaults below what the recipe itself states.
     phases : tuple of str
         Steps an update consists of, in order, each with an optimizer of its own.
+    views : tuple of View
+        T: what turns an image into another of the same content.
     has_decoder : bool
         Whether `decode` makes images; transfer and swap scores need it.
     """
@@ -125,6 +128,7 @@ class Method(nn.Module):
     Settings: ClassVar[type[MethodSettings]] = MethodSettings
     presets: ClassVar[dict[str, dict[str, Any]]] = {"paper": {}}
     phases: tuple[str, ...] = ("main",)
+    views: tuple[View, ...] = ()
     has_decoder: bool = True
 
     def parameters_of(self, phase: str) -> list[nn.Parameter]:
@@ -157,8 +161,10 @@ class Method(nn.Module):
         )
 
     def view(self, images: Tensor) -> Tensor:
-        """Return T(x): a view of each image, drawn from the method's views."""
-        raise NotImplementedError
+        """Return T(x), the method's views one after the other."""
+        for view in self.views:
+            images = view(images)
+        return images
 
     def pairs(self, batch: Batch) -> list[Pair]:
         """Return the contrastive pairs made of a batch, as pictures; none where a method makes none."""

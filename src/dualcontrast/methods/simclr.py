@@ -78,12 +78,6 @@ class SimCLR(Method):
         self.views = tuple(views)
         self.encoder = Encoder(shape, settings.content_size, settings.transformation_size, encoder)
 
-    def view(self, images: Tensor) -> Tensor:
-        """Return T(x), the recipe's views one after the other."""
-        for view in self.views:
-            images = view(images)
-        return images
-
     def encode(self, batch: Batch) -> Codes:
         """Return the codes, which are not random: the heads of the variances stay unused."""
         content, transformation = self.encoder(batch.images)

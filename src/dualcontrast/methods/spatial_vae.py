@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import ClassVar, Literal
 
 import roma
@@ -15,7 +14,7 @@ from torch import Tensor, nn
 
 from dualcontrast.errors import RecipeError
 from dualcontrast.methods.method import Batch, Codes, Losses, Method, MethodSettings
-from dualcontrast.networks import DecoderSettings, EncoderSettings, Gaussian
+from dualcontrast.networks import DecoderSettings, EncoderSettings, Gaussian, perceptron
 from dualcontrast.transforms import View, rotations_2d
 from dualcontrast.transforms.geometry import centre_of
 
@@ -121,7 +120,7 @@ class SpatialVAE(Method):
         content_size, size = settings.content_size, turns + dimensions
         self.sizes = [content_size, content_size, size, size]
         self.encoder = nn.Sequential(
-            nn.Flatten(), *_perceptron((math.prod(shape), *settings.hidden), sum(self.sizes))
+            nn.Flatten(), *perceptron((math.prod(shape), *settings.hidden), sum(self.sizes))
         )
         self.decoder = CoordinateDecoder(dimensions, content_size, shape[0], settings.hidden)
 
@@ -137,12 +136,6 @@ class SpatialVAE(Method):
         }
         for name, constant in constants.items():
             self.register_buffer(name, constant, persistent=False)
-
-    def view(self, images: Tensor) -> Tensor:
-        """Return T(x), the recipe's views one after the other."""
-        for view in self.views:
-            images = view(images)
-        return images
 
     def encode(self, batch: Batch) -> Codes:
         """Return the posterior means; z is (theta, dx, dy), or (v, dx, dy, dz) of volumes."""
@@ -229,20 +222,12 @@ class CoordinateDecoder(nn.Module):
         super().__init__()
         self.coordinates = nn.Linear(dimensions, hidden[0])
         self.content = nn.Linear(content_size, hidden[0], bias=False)
-        self.layers = nn.Sequential(nn.Tanh(), *_perceptron(hidden, channels))
+        self.layers = nn.Sequential(nn.Tanh(), *perceptron(hidden, channels))
 
     def forward(self, points: Tensor, content: Tensor) -> Tensor:
         """Return the values (B, n, C) at points (B, n, D) of images with contents (B, d)."""
         values: Tensor = self.layers(self.coordinates(points) + self.content(content)[:, None])
         return values
-
-
-def _perceptron(widths: Sequence[int], outputs: int) -> list[nn.Module]:
-    """Return linear layers with a tanh between two of them."""
-    layers: list[nn.Module] = []
-    for inputs, wanted in pairwise(widths):
-        layers += [nn.Linear(inputs, wanted), nn.Tanh()]
-    return [*layers, nn.Linear(widths[-1], outputs)]
 
 
 def _grid(spatial: Sequence[int]) -> Tensor:

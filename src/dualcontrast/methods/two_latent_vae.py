@@ -84,12 +84,6 @@ class TwoLatentVAE(Method):
         self.encoder = Encoder(shape, *sizes, encoder)
         self.decoder = Decoder(shape, *sizes, decoder)
 
-    def view(self, images: Tensor) -> Tensor:
-        """Return T(x), the recipe's views one after the other."""
-        for view in self.views:
-            images = view(images)
-        return images
-
     def encode(self, batch: Batch) -> Codes:
         """Return the posterior means."""
         content, transformation = self.encoder(batch.images)

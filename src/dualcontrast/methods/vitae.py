@@ -9,7 +9,6 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
-from itertools import pairwise
 from typing import Any, ClassVar
 
 import torch
@@ -20,7 +19,7 @@ from torch import Tensor, nn
 from dualcontrast.errors import MethodError
 from dualcontrast.methods.losses import squared_error
 from dualcontrast.methods.method import Batch, Codes, Losses, Method, MethodSettings
-from dualcontrast.networks import DecoderSettings, EncoderSettings, Gaussian
+from dualcontrast.networks import DecoderSettings, EncoderSettings, Gaussian, perceptron
 from dualcontrast.transforms import View, resample
 
 CELLS = {2: (2, 4), 3: (2, 2, 2)}  # of the tessellation, along x, y (and z)
@@ -112,18 +111,14 @@ class VITAE(Method):
         mirrored = hidden[::-1]
         self.content = _Posterior((pixels, *hidden), settings.content_size)
         self.transformation = _Posterior((pixels, *hidden), settings.transformation_size)
-        self.parameters_of_flow = _perceptron((settings.transformation_size, *mirrored), self.flow.size)
+        self.parameters_of_flow = perceptron(
+            (settings.transformation_size, *mirrored), self.flow.size, _normalised
+        )
         self.appearance = nn.Sequential(
-            _perceptron((settings.content_size, *mirrored), pixels),
+            perceptron((settings.content_size, *mirrored), pixels, _normalised),
             nn.Unflatten(1, tuple(shape)),
             nn.Sigmoid() if decoder.output == "sigmoid" else nn.Identity(),
         )
-
-    def view(self, images: Tensor) -> Tensor:
-        """Return T(x), the recipe's views one after the other."""
-        for view in self.views:
-            images = view(images)
-        return images
 
     def encode(self, batch: Batch) -> Codes:
         """Return the posterior means, c of the image without the deformation that the mean of z gives."""
@@ -264,8 +259,8 @@ class _Posterior(nn.Module):
 
     def __init__(self, widths: Sequence[int], size: int) -> None:
         super().__init__()
-        self.mean = _perceptron(widths, size)
-        self.variance = _perceptron(widths, size)
+        self.mean = perceptron(widths, size, _normalised)
+        self.variance = perceptron(widths, size, _normalised)
 
     def forward(self, images: Tensor) -> Gaussian:
         """Return the posterior of images (B, C, spatial...)."""
@@ -273,9 +268,6 @@ class _Posterior(nn.Module):
         return Gaussian(self.mean(pixels), torch.log(F.softplus(self.variance(pixels)) + SMALLEST_VARIANCE))
 
 
-def _perceptron(widths: Sequence[int], outputs: int) -> nn.Sequential:
-    """Return linear layers, each but the last with batch normalisation and LeakyReLU."""
-    layers: list[nn.Module] = []
-    for inputs, wanted in pairwise(widths):
-        layers += [nn.Linear(inputs, wanted), nn.BatchNorm1d(wanted), nn.LeakyReLU()]
-    return nn.Sequential(*layers, nn.Linear(widths[-1], outputs))
+def _normalised(width: int) -> list[nn.Module]:
+    """Return what follows a hidden layer."""
+    return [nn.BatchNorm1d(width), nn.LeakyReLU()]
