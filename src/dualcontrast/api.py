@@ -181,7 +181,7 @@ def train(
     training, validation = training_and_validation(prepared, recipe.training)
     torch.manual_seed(recipe.training.seed)
     method = recipe.build(opened.shape)
-    fabric = fabric_of(device, recipe.training.precision, len(method.phases))
+    fabric = fabric_of(device, recipe.training.precision, len(method.phases) > 1 or len(method.stages) > 1)
     fabric.launch()
     with run.locked() if fabric.is_global_zero else nullcontext():
         if fabric.is_global_zero:

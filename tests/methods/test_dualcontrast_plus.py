@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -11,15 +10,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from dualcontrast.errors import MethodError, RecipeError
 from dualcontrast.methods import Batch
-from dualcontrast.methods.dualcontrast_plus import ClusterCentring, DualContrastPlus
+from dualcontrast.methods.dualcontrast_plus import DualContrastPlus
 from dualcontrast.methods.losses import info_nce, mutual_information
 from dualcontrast.training.recipe import recipe_of
+from dualcontrast.transforms import resample
 
 GREY = (1, 12, 12)
 PARTS = (
-    "contrast",
-    "clustering",
     "second_moments",
     "random_features",
     "adversary",
@@ -29,11 +28,18 @@ PARTS = (
 
 
 def plus_of(shape: tuple[int, ...] = GREY, **settings: Any) -> DualContrastPlus:
+    """Return a method that has found its clusters."""
+    method = untrained(shape, **settings)
+    method.begin_stage(lambda: iter([batch_of(shape)]), epoch=0)
+    return method
+
+
+def untrained(shape: tuple[int, ...] = GREY, **settings: Any) -> DualContrastPlus:
     torch.manual_seed(0)
     stated = {
         "method": {
             "name": "dualcontrast_plus",
-            **{"content_size": 5, "embedding_size": 6, "transformation_size": 4, **settings},
+            **{"content_size": 5, "clusters": 5, "embedding_size": 6, "transformation_size": 4, **settings},
         },
         "network": {
             "encoder": {"channels": [6, 8], "kernel": 3, "hidden": [10]},
@@ -54,69 +60,30 @@ def probabilities(count: int, clusters: int, seed: int = 0) -> Tensor:
     return torch.softmax(3 * torch.randn(count, clusters, generator=generator, dtype=torch.float64), dim=1)
 
 
-# ---- centring
-
-
-def test_centring_is_the_residual_of_a_ridge_regression() -> None:
-    h = torch.randn(60, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
-    p = probabilities(60, 4)
-    residual = ClusterCentring(4, 3).double()(p, h)
-    ridge = p.T @ p / 60 + 1e-3 * torch.eye(4)
-    slow = h.numpy() - p.numpy() @ np.linalg.solve(ridge.numpy(), (p.T @ h / 60).numpy())
-    np.testing.assert_allclose(residual, slow, rtol=1e-6)
-
-
-def test_centred_codes_have_one_mean_in_every_cluster() -> None:
-    clusters = torch.arange(300) % 3
-    p = F.one_hot(clusters, 3).double()
-    generator = torch.Generator().manual_seed(0)
-    h = torch.randn(300, 2, dtype=torch.float64, generator=generator) + 5 * clusters[:, None]
-    centred = ClusterCentring(3, 2).double()(p, h)
-    for cluster in range(3):
-        own = clusters == cluster
-        assert centred[own].mean(dim=0).abs().max() < 0.1
-        torch.testing.assert_close(centred[own].std(dim=0), h[own].std(dim=0))
-
-
-def test_after_training_centring_goes_by_the_images_seen_lately() -> None:
-    centring = ClusterCentring(3, 2)
-    p = probabilities(200, 3).float()
-    h = 4 + torch.randn(200, 2, generator=torch.Generator().manual_seed(0))
-    for _ in range(3):
-        in_training = centring(p, h)
-    centring.eval()
-    torch.testing.assert_close(centring(p, h), in_training, rtol=1e-3, atol=1e-3)
-    assert centring(p[:1], h[:1]).shape == (1, 2)
-    before = {name: value.clone() for name, value in centring.state_dict().items()}
-    centring(p, 2 * h)
-    assert all(torch.equal(value, before[name]) for name, value in centring.state_dict().items())
-
-
 # ---- parts of the objective
 
 
-def test_the_contents_parts_are_those_of_two_views() -> None:
-    method, batch = plus_of(), batch_of()
+def test_the_first_stage_compares_two_views() -> None:
+    method, batch = untrained(), batch_of()
     torch.manual_seed(3)
     losses = method(batch)
     torch.manual_seed(3)
     x = batch.images
-    first, second, _ = method.content(torch.cat([method.view(x), method.view(x), x])).chunk(3)
+    first, second = method.content(torch.cat([method.view(x), method.view(x)])).chunk(2)
+    assert set(losses.parts) == {"contrast", "clustering"}
     torch.testing.assert_close(losses.parts["contrast"], info_nce(first, second, 0.2))
-    p = [method.probabilities(c) for c in (first, second)]
-    torch.testing.assert_close(losses.parts["clustering"], -mutual_information(*p))
+    assigned = []
+    for codes in (first, second):
+        cosines = [[float(F.cosine_similarity(c, w, dim=0).detach()) for w in method.assignment] for c in codes]
+        assigned.append(torch.tensor(cosines).div(0.1).softmax(dim=1))
+    torch.testing.assert_close(losses.parts["clustering"], -mutual_information(*assigned))
+    assert set(untrained(contrast=0.0)(batch).parts) == {"clustering"}
+    assert set(untrained(clustering=0.0)(batch).parts) == {"contrast"}
 
 
-def test_probabilities_are_the_softmax_of_cosines_with_the_prototypes() -> None:
-    method = plus_of()
-    c = torch.randn(7, 6)
-    expected = []
-    for code in c:
-        prototypes, scale = method.prototypes.detach(), method.settings.cluster_temperature
-        cosines = [float(code @ w / code.norm() / w.norm()) / scale for w in prototypes]
-        total = sum(math.exp(cosine) for cosine in cosines)
-        expected.append([math.exp(cosine) / total for cosine in cosines])
-    np.testing.assert_allclose(method.probabilities(c).detach(), expected, rtol=1e-4)
+def test_without_contrast_and_clustering_nothing_would_learn_the_content() -> None:
+    with pytest.raises(RecipeError, match="contrast and clustering are both 0"):
+        untrained(contrast=0.0, clustering=0.0)
 
 
 def test_a_penalty_of_correlation_has_no_floor_where_there_is_none() -> None:
@@ -141,6 +108,7 @@ def test_a_penalty_of_correlation_has_no_floor_where_there_is_none() -> None:
 def test_a_weight_of_zero_leaves_the_part_out(name: str) -> None:
     losses = plus_of(**{name: 0.0})(batch_of())
     assert name not in losses.parts
+    assert not {"contrast", "clustering"} & set(losses.parts)
     assert set(PARTS) - {name} <= set(losses.parts)
 
 
@@ -166,20 +134,21 @@ def gradient_of(method: DualContrastPlus, part: str, module: str) -> float:
     return max(0.0 if p.grad is None else float(p.grad.abs().max()) for p in parameters)
 
 
-@pytest.mark.parametrize("part", ["reconstruction", "second_moments", "random_features", "adversary_error", "kl"])
-def test_only_the_contents_own_parts_teach_the_content(part: str) -> None:
+@pytest.mark.parametrize(
+    "part", ["reconstruction", "kl", "second_moments", "random_features", "adversary_error", "adversary"]
+)
+def test_the_second_stage_leaves_the_content_as_it_is(part: str) -> None:
     method = plus_of()
     method(batch_of())  # so that there is a past
-    assert gradient_of(method, part, "content") == gradient_of(method, part, "prototypes") == 0
-    for own in ("contrast", "clustering"):
-        assert gradient_of(method, own, "content") > 0
-    assert gradient_of(method, "contrast", "transformation") == 0
+    before = {name: value.clone() for name, value in method.content.state_dict().items()}
+    assert gradient_of(method, part, "content") == gradient_of(method, part, "assignment") == 0
+    assert all(torch.equal(value, before[name]) for name, value in method.content.state_dict().items())
 
 
 @pytest.mark.parametrize("part", ["hybrid_content", "hybrid_transformation"])
 def test_hybrids_teach_the_decoder_and_not_the_content(part: str) -> None:
     method = plus_of()
-    assert gradient_of(method, part, "content") == gradient_of(method, part, "prototypes") == 0
+    assert gradient_of(method, part, "content") == gradient_of(method, part, "assignment") == 0
     assert gradient_of(method, part, "decoder") > 0
     assert gradient_of(method, part, "transformation") > 0
 
@@ -206,18 +175,71 @@ def test_hybrids_leave_the_statistics_of_batch_normalisation_alone() -> None:
 # ---- codes
 
 
-def test_the_content_code_is_the_probabilities_and_z_is_centred() -> None:
+def test_codes_are_those_of_the_image_alone() -> None:
+    """Not of the batch it comes in, nor of the random state."""
     method, batch = plus_of(), batch_of()
     for _ in range(3):
-        with torch.no_grad():
-            p = method.probabilities(method.content(batch.images))
-            method._posterior(batch.images, p)
+        method(batch)
     method.eval()
     codes = method.encode(batch)
     assert codes.content.shape == (40, 5)
     torch.testing.assert_close(codes.content.sum(dim=1), torch.ones(40))
     assert codes.transformation.shape == (40, 4)
+    alone = method.encode(Batch.of(batch.images[7:8]))
+    torch.testing.assert_close(alone.content, codes.content[7:8], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(alone.transformation, codes.transformation[7:8], rtol=1e-4, atol=1e-4)
     sampled = method.sample(batch)
     torch.testing.assert_close(sampled.content, codes.content)
     assert not torch.allclose(sampled.transformation, codes.transformation)
-    assert method.decode(codes).shape == batch.images.shape
+
+
+def test_decoding_undoes_the_whitening() -> None:
+    method, batch = plus_of(), batch_of()
+    for _ in range(3):
+        method(batch)
+    method.eval()
+    with torch.no_grad():
+        codes = method.encode(batch)
+        inner = method._posterior(batch.images, codes.content).mean
+        decoded = method.decode(codes)
+        assert not torch.allclose(inner, codes.transformation, atol=0.1)
+        torch.testing.assert_close(decoded, method.decoder(4 * codes.content, inner), rtol=1e-3, atol=1e-4)
+
+
+def test_codes_before_there_are_clusters_are_refused() -> None:
+    with pytest.raises(MethodError, match="before any clusters were found; go on with --resume"):
+        untrained().encode(batch_of())
+
+
+def test_pairs_show_views_and_then_hybrids() -> None:
+    assert [pair.first.shape for pair in untrained().pairs(batch_of())] == [(40, *GREY)]
+    views, hybrids = plus_of().eval().pairs(batch_of())
+    assert not torch.equal(views.first, views.second)
+    assert hybrids.second.shape == (40, *GREY)
+
+
+# ---- volumes
+
+
+def test_the_pose_of_a_volume_is_a_part_of_its_transformation() -> None:
+    method = plus_of((1, 8, 8, 8), pose="search")
+    batch = batch_of((1, 8, 8, 8))
+    method(batch)
+    method.eval()
+    assert method.transformation_parts == {"conformation": 4, "pose": 12}
+    codes = method.encode(batch)
+    assert codes.transformation.shape == (40, 16)
+    rotations = codes.transformation[:, 4:13].reshape(-1, 3, 3)
+    torch.testing.assert_close(rotations @ rotations.mT, torch.eye(3).expand(40, 3, 3), rtol=0, atol=1e-4)
+    canonical = method.decoder(4 * codes.content, method.within.colour(codes.content, codes.transformation[:, :4]))
+    turned = resample(canonical, rotations, 8 * codes.transformation[:, 13:])
+    torch.testing.assert_close(method.decode(codes), turned, rtol=1e-3, atol=1e-3)
+    assert plus_of().transformation_parts == {"transformation": 4}
+
+
+@pytest.mark.parametrize(
+    ("shape", "reason"), [(GREY, "cubic volumes of one channel"), ((1, 24, 24, 24), "multiple")]
+)
+def test_poses_of_what_has_none_are_refused_before_training(shape: tuple[int, ...], reason: str) -> None:
+    with pytest.raises(RecipeError, match=reason):
+        untrained(shape, pose="search")

@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import math
 import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -14,7 +15,7 @@ from torch import Tensor
 from dualcontrast.api import Run
 from dualcontrast.errors import MethodError
 from dualcontrast.images import open_images
-from dualcontrast.methods import Batch, Losses
+from dualcontrast.methods import METHODS, Batch, Losses
 from dualcontrast.methods.dualcontrast import DualContrast
 from dualcontrast.runs import RunFolder, prepared_images
 from dualcontrast.training import loop
@@ -186,6 +187,60 @@ def test_learning_rates_fall_in_every_phase(tmp_path: Path) -> None:
     state = torch.load(run.path / "checkpoints" / "last.pt", weights_only=True)
     rates = [each["param_groups"][0]["lr"] for each in state["optimizers"].values()]
     assert rates == [5e-4, 5e-4]
+
+
+class TwoStages(DualContrast):
+    """A method whose second stage begins with the second third of training."""
+
+    stages = (1 / 3, 1.0)
+    begun: ClassVar[list[tuple[int, int]]] = []
+
+    def begin_stage(self, batches: Callable[[], Iterator[Batch]], epoch: int) -> dict[str, Any]:
+        self.begun.append((epoch, sum(len(batch) for batch in batches())))
+        return {"clusters": 7}
+
+
+@pytest.fixture
+def two_stages(monkeypatch: pytest.MonkeyPatch) -> type[TwoStages]:
+    monkeypatch.setitem(METHODS, "dualcontrast", TwoStages)
+    monkeypatch.setattr(TwoStages, "begun", [])
+    return TwoStages
+
+
+def test_each_stage_has_its_own_lowest_loss_and_its_own_cosine(
+    two_stages: type[TwoStages], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    losses, rates = iter([1.0, 3.0, 2.0]), []
+    real = loop.Training._validate
+
+    def validate(self: loop.Training) -> dict[str, float]:
+        rates.append(next(iter(self.optimizers.values())).param_groups[0]["lr"])
+        real(self)
+        return {"total": next(losses)}
+
+    monkeypatch.setattr(loop.Training, "_validate", validate)
+    training = {"keep_every": 1, "schedule": "cosine", "learning_rate": 0.01}
+    run = small_run(tmp_path / "run", {"training": training})
+    best, third = weights_of(run), weights_of(run, "epoch-3")
+    assert all(torch.equal(best[key], third[key]) for key in best)
+    assert rates == pytest.approx([0.01, 0.01, 0.005])  # half a cosine over one epoch, and one over two
+    images, _ = training_and_validation(run.images(), run.recipe().training)
+    assert two_stages.begun == [(1, len(images))]
+    assert {"epoch": 1, "stage": 2, "clusters": 7} in run.read_log()
+
+
+def test_a_stage_that_was_not_reached_begins_where_training_ends(
+    two_stages: type[TwoStages], tmp_path: Path
+) -> None:
+    small_run(tmp_path / "run", {"training": {"minutes": 1e-6}})
+    assert [epoch for epoch, _ in two_stages.begun] == [0]
+
+
+def test_minutes_lead_to_the_next_stage_as_epochs_do(two_stages: type[TwoStages], tmp_path: Path) -> None:
+    small_run(tmp_path / "run", {"training": {"minutes": 0.05, "epochs": 100_000}})
+    (epoch, _), *others = two_stages.begun
+    assert 0 < epoch < 100_000 / 3
+    assert not others
 
 
 def test_mixed_precision_trains(tmp_path: Path) -> None:

@@ -101,7 +101,7 @@ def _timed(update: Callable[[Tensor], None], images: Tensor, steps: int) -> floa
 
 def _updates_of(preset: str, precision: str) -> Callable[[Tensor], None]:
     """Return the update of a preset, as the training loop makes it."""
-    fabric = fabric_of("cpu", precision, phases=1)
+    fabric = fabric_of("cpu", precision, partial=False)
     method = read_recipe("mnist", {"preset": preset}).build(SHAPE)
     optimizers = [Adam(method.parameters_of(phase), 1e-4, fused=True) for phase in method.phases]
     module, *wrapped = fabric.setup(method, *optimizers)

@@ -1,27 +1,32 @@
-"""DualContrast plus: content by contrast and clustering of views, transformation centred on the clusters."""
+"""DualContrast plus: content by contrast and clustering of views, transformation as what varies in a cluster."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
+from dualcontrast.devices import seeded
+from dualcontrast.errors import MethodError
 from dualcontrast.methods.losses import info_nce, mutual_information, squared_error, standardised
 from dualcontrast.methods.method import Batch, Codes, Losses, Method, MethodSettings, Pair
+from dualcontrast.methods.poses import Poses, PoseSearch
+from dualcontrast.methods.prototypes import Prototypes
+from dualcontrast.methods.within import WithinClusters
 from dualcontrast.networks import Decoder, DecoderSettings, EncoderSettings, Gaussian, trunk_of
 from dualcontrast.transforms import View
 
-SHRINKAGE = 1e-3  # of the clusters' Gram matrix, so that empty clusters have a centre as well
+ASSIGNMENT_TEMPERATURE = 0.1  # of the cosines that the mutual information is taken of
 SHARPNESS = 4.0  # factor on p before the decoder, whose other input z has unit variance
 MEMORY = 0.9  # share of the past in running cross-correlations
-LONG_MEMORY = 0.99  # the same for the centres that encoding goes by
 RANDOM_FEATURES = 256
 ADVERSARY_WIDTH = 128
+POSE_SIZE = 12
 
 
 class DualContrastPlusSettings(MethodSettings):
@@ -29,14 +34,22 @@ class DualContrastPlusSettings(MethodSettings):
 
     name: str = Field("dualcontrast_plus", description="the method's name in the registry")
     content_size: int = Field(
-        20, ge=2, description="number of clusters, K; the content code is the probability of each"
+        20, ge=2, description="K, the most clusters there can be; the content code is the probability of each"
     )
-    embedding_size: int = Field(10, ge=2, description="length of the embedding c that clusters are made in")
+    clusters: int | Literal["auto"] = Field(
+        "auto", description="how many there are, at most content_size; auto: the number that is found again best"
+    )
+    embedding_size: int = Field(16, ge=2, description="length of the embedding c that clusters are found in")
+    content_share: float = Field(0.5, gt=0, lt=1, description="share of training that content is learnt in")
     contrast: float = Field(0.3, ge=0, description="weight of InfoNCE on the embeddings of two views")
     temperature: float = Field(0.2, gt=0, description="of InfoNCE")
-    clustering: float = Field(1.0, ge=0, description="weight of the mutual information of two views' clusters")
-    cluster_temperature: float = Field(0.1, gt=0, description="of p = softmax(cos(c, W) / temperature)")
+    clustering: float = Field(1.0, ge=0, description="weight of the mutual information of two views' assignments")
+    encoding_views: int = Field(8, ge=1, description="views that c is the mean of where codes are read")
+    pose: Literal["none", "search"] = Field(
+        "none", description="search: volumes are brought to a common pose, which joins the transformation code"
+    )
     centred: bool = Field(True, description="take the clusters' centres from z")
+    whitened: bool = Field(True, description="give z the same covariance in every cluster")
     reconstruction: float = Field(40.0, ge=0, description="weight of the mean squared error over pixels")
     gamma_z: float = Field(0.15, ge=0, description="weight of KL(q(z|x) || N(0, I)) within the reconstruction")
     second_moments: float = Field(0.3, ge=0, description="weight of X(p, z z')")
@@ -45,71 +58,43 @@ class DualContrastPlusSettings(MethodSettings):
     hybrid_content: float = Field(0.3, ge=0, description="weight of CE(p_i, p(f(dec(p_i, z_j))))")
     hybrid_transformation: float = Field(0.2, ge=0, description="weight of |z(dec(p_i, z_j)) - z_j|^2 / d")
 
-
-class ClusterCentring(nn.Module):
-    """Take from a code what is linear in the clusters' probabilities.
-
-        residual = h - p mu,   mu = (P'P / B + 1e-3 I)^-1 P'H / B
-
-    with P and H a batch's p and h in training, and the running means of both products after it.
-
-    Parameters
-    ----------
-    clusters, size
-        K and d.
-    """
-
-    gram: Tensor
-    moment: Tensor
-    batches: Tensor
-
-    def __init__(self, clusters: int, size: int) -> None:
-        super().__init__()
-        self.register_buffer("gram", torch.zeros(clusters, clusters))
-        self.register_buffer("moment", torch.zeros(clusters, size))
-        self.register_buffer("batches", torch.zeros(()))
-
-    def forward(self, p: Tensor, h: Tensor) -> Tensor:
-        """Return the residual (B, d) of h (B, d), given p (B, K)."""
-        with torch.autocast(p.device.type, enabled=False):  # a linear system wants all its digits
-            p, h = p.to(self.gram.dtype), h.to(self.gram.dtype)
-            gram, moment = self.gram, self.moment
-            if self.training:
-                gram, moment = p.T @ p / len(p), p.T @ h / len(p)
-                self._remember(gram.detach(), moment.detach())
-            shrunk = gram + SHRINKAGE * torch.eye(len(gram), device=gram.device, dtype=gram.dtype)
-            residual: Tensor = h - p @ torch.linalg.solve(shrunk, moment)
-            return residual
-
-    def _remember(self, gram: Tensor, moment: Tensor) -> None:
-        self.batches += 1
-        share = (1 / self.batches).clamp(min=1 - LONG_MEMORY)  # all of the past at first, then the lately seen
-        self.gram.lerp_(gram, share)
-        self.moment.lerp_(moment, share)
+    @model_validator(mode="after")
+    def _contrast_or_clustering(self) -> DualContrastPlusSettings:
+        if not (self.contrast or self.clustering):
+            raise ValueError("contrast and clustering are both 0, so nothing would learn the content")
+        return self
 
 
 class DualContrastPlus(Method):
-    """Content as clusters of contrasted views; transformation as what is left within a cluster.
+    """Content as clusters of contrasted views; transformation as what varies within a cluster.
 
-    Two encoders: c = f(x) for content, with p = softmax(cos(c, W) / 0.1) over K prototypes W, and q(h|x) for
-    transformation, with
+    Training has two stages. In the first, an encoder c = f(x) learns from two views v and v' of each image what
+    views leave as it is:
+
+        L = 0.3 InfoNCE(f(v), f(v')) - MI(a(v), a(v')),   a = softmax(cos(f, W) / 0.1)                  (content)
+
+    At its end, clusters are found in c, as many as are found again in other images (`Prototypes`), and f stays as
+    it is: the content code is p, the probability of each cluster. In the second stage, q(h|x) and a decoder learn
+    what varies within a cluster,
 
         z = h - p mu,   mu = (P'P / B + 1e-3 I)^-1 P'H / B                                             (centring)
-
-    where P and H hold a batch's p and means of h: no linear map of p is left in z. With v and v' two views of x,
-    the objective is
-
-        L = 0.3 InfoNCE(f(v), f(v')) - MI(p(v), p(v'))                                                  (content)
-          + 40 [ |dec(p, z) - x|^2 + 0.15 KL(q(z|x) || N(0, I)) ] / pixels                       (reconstruction)
+        L = 40 [ |dec(p, z) - x|^2 + 0.15 KL(q(z|x) || N(0, I)) ] / pixels                       (reconstruction)
           + 0.3 X(p, z_a z_b) + 1.0 X(p, cos(R z + b))                                             (independence)
           + 0.1 relu(H(mean p) - CE(adversary(z), p))                                                 (adversary)
           + 0.3 CE(p_i, p(f(dec(p_i, z_j)))) + 0.2 |z(dec(p_i, z_j)) - z_j|^2 / d                       (hybrids)
 
+    where P and H hold a batch's p and means of h: no linear map of p is left in z. Where codes are read, z is
+    whitened in each cluster, S_k^-1/2 (h - m_k), and so its mean and covariance are the same in all of them; the
+    decoder undoes that (`WithinClusters`).
+
     X(u, v) = 2 <M_past, M> / K, with M the cross-correlation of a batch and M_past its running mean, through which
     no gradient flows: its expectation is the squared correlation, where that of a batch's own square would have a
-    floor. R and b are random Fourier features. p is a constant in all but the content's own terms, and f is one
-    in the hybrids'. The adversary, a small network, learns from constant z to tell p, and is a constant where z
-    is to tell it nothing.
+    floor. R and b are random Fourier features. The adversary, a small network, learns from constant z to tell p,
+    and is a constant where z is to tell it nothing.
+
+    With `pose: search`, for volumes, x is T_R,t of a canonical volume of its cluster, R and t are searched for
+    (`PoseSearch`), and q sees T_R,t^-1 x: dec(p, z) becomes T_R,t dec(p, z). The transformation code then has two
+    parts, z, the conformation, which is free of pose, and the pose: R row by row, and t as a share of the box.
 
     Parameters
     ----------
@@ -121,11 +106,16 @@ class DualContrastPlus(Method):
         The networks; both encoders have the same trunk, each its own.
     views
         T, applied one after the other.
+
+    Raises
+    ------
+    RecipeError
+        Poses are to be searched for in what is no cubic volume.
     """
 
     Settings: ClassVar[type[MethodSettings]] = DualContrastPlusSettings
     presets: ClassVar[dict[str, dict[str, Any]]] = {
-        "paper": {"network": {"encoder": {"norm": "batch"}}},
+        "paper": {"network": {"encoder": {"norm": "batch", "hidden": [256]}}},
     }
     settings: DualContrastPlusSettings
     frequencies: Tensor
@@ -144,13 +134,16 @@ class DualContrastPlus(Method):
         super().__init__()
         self.settings = settings
         self.views = tuple(views)
+        self.stages = (settings.content_share, 1.0)
         clusters, size = settings.content_size, settings.transformation_size
         trunk, features = trunk_of(shape, encoder)
         self.content = nn.Sequential(trunk, nn.Linear(features, settings.embedding_size))
-        self.prototypes = nn.Parameter(torch.randn(clusters, settings.embedding_size))
+        self.assignment = nn.Parameter(torch.randn(clusters, settings.embedding_size))
+        self.prototypes = Prototypes(settings.embedding_size, clusters)
+        self.search = PoseSearch(shape, clusters) if settings.pose == "search" else None
         trunk, features = trunk_of(shape, encoder)
         self.transformation = nn.Sequential(trunk, nn.Linear(features, 2 * size))
-        self.centring = ClusterCentring(clusters, size) if settings.centred else None
+        self.within = WithinClusters(clusters, size, settings.whitened)
         self.decoder = Decoder(shape, clusters, size, decoder)
         self.register_buffer("frequencies", torch.randn(size, RANDOM_FEATURES) * _scales(RANDOM_FEATURES))
         self.register_buffer("feature_phases", 2 * torch.pi * torch.rand(RANDOM_FEATURES))
@@ -164,48 +157,125 @@ class DualContrastPlus(Method):
                 nn.Linear(ADVERSARY_WIDTH, clusters),
             )
 
+    @property
+    def transformation_parts(self) -> dict[str, int]:
+        """See Method."""
+        size = self.settings.transformation_size
+        return {"transformation": size} if self.search is None else {"conformation": size, "pose": POSE_SIZE}
+
+    # ---- codes
+
     def encode(self, batch: Batch) -> Codes:
-        """Return p and the mean of z."""
-        p = self.probabilities(self.content(batch.images))
-        return Codes(p, self._posterior(batch.images, p).mean)
+        """Return p and the mean of z, with the pose where it is searched for."""
+        return self._codes(batch, sampled=False)
 
     def sample(self, batch: Batch) -> Codes:
         """Return p, which is not random, and a draw of z."""
-        p = self.probabilities(self.content(batch.images))
-        return Codes(p, self._posterior(batch.images, p).sample())
+        return self._codes(batch, sampled=True)
+
+    def _codes(self, batch: Batch, sampled: bool) -> Codes:
+        if not self.prototypes.found:
+            raise MethodError("training ended before any clusters were found; go on with --resume")
+        p = self.prototypes(self._embedding(batch.images))
+        canonical, poses = self._canonical(batch.images, p)
+        posterior = self._posterior(canonical, p)
+        z = self.within.whiten(p, posterior.sample() if sampled else posterior.mean)
+        return Codes(p, z if poses is None else torch.cat([z, poses.as_code()], dim=1))
 
     def decode(self, codes: Codes) -> Tensor:
-        """Return dec(p, z)."""
-        images: Tensor = self.decoder(SHARPNESS * codes.content, codes.transformation)
+        """Return dec(p, z), in its pose where that is part of the code."""
+        z = codes.transformation[:, : self.settings.transformation_size]
+        canonical = self._decoded(codes.content, self.within.colour(codes.content, z))
+        if self.search is None:
+            return canonical
+        return Poses.of_code(codes.transformation[:, -POSE_SIZE:]).applied(canonical)
+
+    def _embedding(self, images: Tensor) -> Tensor:
+        """Return the sum of f, in unit length, over the same few views of every image, (B, e)."""
+        total: Tensor | float = 0.0
+        with seeded(0, images.device):
+            for _ in range(self.settings.encoding_views):
+                viewed = images
+                for view in self.views:
+                    viewed = view.transform(viewed, draws=1)
+                total = total + F.normalize(self.content(viewed), dim=1)
+        assert isinstance(total, Tensor)
+        return total
+
+    def _canonical(self, images: Tensor, p: Tensor) -> tuple[Tensor, Poses | None]:
+        """Return the images in the pose of their cluster's reference, and the poses they had."""
+        if self.search is None:
+            return images, None
+        with torch.no_grad():
+            poses = self.search(images, p.argmax(dim=1))
+            return poses.undone(images), poses
+
+    def _posterior(self, canonical: Tensor, p: Tensor) -> Gaussian:
+        """Return q(z|x): q(h|x) less what p tells of its mean."""
+        mean, log_variance = self.transformation(canonical).chunk(2, dim=1)
+        return Gaussian(self.within.residual(p, mean) if self.settings.centred else mean, log_variance)
+
+    def _decoded(self, p: Tensor, z: Tensor) -> Tensor:
+        images: Tensor = self.decoder(SHARPNESS * p, z)
         return images
 
-    def probabilities(self, c: Tensor) -> Tensor:
-        """Return the probability of each cluster, p, (B, K)."""
-        return self._logits(c, self.prototypes).softmax(dim=1)
+    # ---- training
 
-    def _logits(self, c: Tensor, prototypes: Tensor) -> Tensor:
-        """Return cos(c, W) / temperature, (B, K)."""
-        cosines = F.normalize(c, dim=1) @ F.normalize(prototypes, dim=1).T
-        return cosines / self.settings.cluster_temperature
+    def begin_stage(self, batches: Callable[[], Iterator[Batch]], epoch: int) -> dict[str, Any]:
+        """Find clusters in the contents of the training images, and the first references of each.
+
+        Returns
+        -------
+        dict
+            The number of `clusters`, and the `stability` of each number that was tried.
+        """
+        with _evaluating(self), torch.no_grad():
+            codes = torch.cat([self._embedding(batch.images) for batch in batches()])
+            tried = self.prototypes.fit(codes, self.settings.clusters)
+            if self.search is not None:
+                k = self.prototypes(codes).argmax(dim=1)
+                start = 0
+                for batch in batches():
+                    self.search.begin(batch.images, k[start : start + len(batch)])
+                    start += len(batch)
+                self.search.begun(epoch)
+        stability = {str(one.clusters): one.ari for one in tried}
+        return {"clusters": int(self.prototypes.used.sum()), "stability": stability}
 
     def forward(self, batch: Batch, phase: str = "main") -> Losses:
-        """Return the objective."""
-        settings, x = self.settings, batch.images
-        losses = Losses()
-        first, second, c = self.content(torch.cat([self.view(x), self.view(x), x])).chunk(3)
+        """Return the objective of the stage that training is in."""
+        if self.prototypes.found:
+            return self._transformation_objective(batch)
+        return self._content_objective(batch.images)
+
+    def _content_objective(self, x: Tensor) -> Losses:
+        settings, losses = self.settings, Losses()
+        first, second = self.content(torch.cat([self.view(x), self.view(x)])).chunk(2)
         if settings.contrast:
             losses.add("contrast", info_nce(first, second, settings.temperature), settings.contrast)
         if settings.clustering:
-            information = mutual_information(self.probabilities(first), self.probabilities(second))
+            information = mutual_information(self._assigned(first), self._assigned(second))
             losses.add("clustering", -information, settings.clustering)
+        return losses
 
-        p = self.probabilities(c).detach()
-        posterior = self._posterior(x, p)
+    def _assigned(self, c: Tensor) -> Tensor:
+        """Return a, the assignments that the mutual information is taken of, (B, K)."""
+        cosines = F.normalize(c, dim=1) @ F.normalize(self.assignment, dim=1).T
+        return (cosines / ASSIGNMENT_TEMPERATURE).softmax(dim=1)
+
+    def _transformation_objective(self, batch: Batch) -> Losses:
+        settings, x, losses = self.settings, batch.images, Losses()
+        with _evaluating(self.content), torch.no_grad():
+            p = self.prototypes(self.content(self.view(x)))
+        canonical, poses = self._canonical(x, p)
+        if self.search is not None and self.training:
+            self.search.remember(canonical, p.argmax(dim=1), batch.epoch)
+        posterior = self._posterior(canonical, p)
         z = posterior.sample()
-        pixels = x[0].numel()
-        error = squared_error(self.decode(Codes(p, z)), x, "pixel")
+        decoded = self._decoded(p, z)
+        error = squared_error(decoded if poses is None else poses.applied(decoded), x, "pixel")
         losses.add("reconstruction", error, settings.reconstruction)
-        losses.add("kl", posterior.kl().mean() / pixels, settings.reconstruction * settings.gamma_z)
+        losses.add("kl", posterior.kl().mean() / x[0].numel(), settings.reconstruction * settings.gamma_z)
         self._add_independence(losses, p, z)
         self._add_hybrids(losses, p, z)
         return losses
@@ -243,32 +313,28 @@ class DualContrastPlus(Method):
         if not (settings.hybrid_content or settings.hybrid_transformation):
             return
         z_other = z[torch.randperm(len(z), device=z.device)]
-        hybrids = self.decode(Codes(p, z_other))
-        with _fixed_statistics(self):
+        hybrids = self._decoded(p, z_other)
+        with _evaluating(self):
             if settings.hybrid_content:
                 c = _with_constant_weights(self.content, hybrids)
-                error = F.cross_entropy(self._logits(c, self.prototypes.detach()), p)
+                used = self.prototypes.used
+                error = F.cross_entropy(self.prototypes.logits(c)[:, used], p[:, used])
                 losses.add("hybrid_content", error, settings.hybrid_content)
             if settings.hybrid_transformation:
-                again = self._posterior(hybrids, p).mean
-                error = (again - z_other.detach()).square().mean()
+                error = (self._posterior(hybrids, p).mean - z_other.detach()).square().mean()
                 losses.add("hybrid_transformation", error, settings.hybrid_transformation)
 
-    def _posterior(self, images: Tensor, p: Tensor) -> Gaussian:
-        """Return q(z|x): q(h|x) less what p tells of its mean."""
-        mean, log_variance = self.transformation(images).chunk(2, dim=1)
-        return Gaussian(mean if self.centring is None else self.centring(p, mean), log_variance)
-
     def pairs(self, batch: Batch) -> list[Pair]:
-        """Return two views of an image, and hybrids beside what gave them content and transformation."""
+        """Return two views of an image and, once there are clusters, hybrids beside what gave them content."""
         x = batch.images
-        codes = self.encode(batch)
-        other = codes.transformation.roll(1, dims=0)
-        hybrids = self.decode(Codes(codes.content, other))
-        return [
-            Pair("positive for content: two views of an image", self.view(x), self.view(x)),
-            Pair("hybrids: the content of the image, in the transformation of the one to its left", x, hybrids),
-        ]
+        pairs = [Pair("positive for content: two views of an image", self.view(x), self.view(x))]
+        if self.prototypes.found:
+            codes = self.encode(batch)
+            hybrids = self.decode(Codes(codes.content, codes.transformation.roll(1, dims=0)))
+            pairs.append(
+                Pair("hybrids: the content of the image, in the transformation of the one to its left", x, hybrids)
+            )
+        return pairs
 
 
 def _scales(count: int) -> Tensor:
@@ -284,8 +350,8 @@ def _with_constant_weights(module: nn.Module, inputs: Tensor) -> Tensor:
 
 
 @contextmanager
-def _fixed_statistics(module: nn.Module) -> Iterator[None]:
-    """Use batch normalisation's running statistics, and leave them as they are."""
+def _evaluating(module: nn.Module) -> Iterator[None]:
+    """Go by running statistics, and leave them as they are."""
     was = module.training
     module.eval()
     try:

@@ -86,6 +86,7 @@ class Harmony(Method):
     """
 
     Settings: ClassVar[type[MethodSettings]] = HarmonySettings
+    settings: HarmonySettings
 
     def __init__(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar, NamedTuple
 
@@ -123,13 +124,40 @@ class Method(nn.Module):
         T: what turns an image into another of the same content.
     has_decoder : bool
         Whether `decode` makes images; transfer and swap scores need it.
+    stages : tuple of float
+        Shares of the training at which a stage ends; in each the objective is another, the lowest validation loss
+        is sought anew, and the learning rate goes through its schedule.
     """
 
     Settings: ClassVar[type[MethodSettings]] = MethodSettings
     presets: ClassVar[dict[str, dict[str, Any]]] = {"paper": {}}
     phases: tuple[str, ...] = ("main",)
     views: tuple[View, ...] = ()
+    settings: MethodSettings
     has_decoder: bool = True
+    stages: tuple[float, ...] = (1.0,)
+
+    @property
+    def transformation_parts(self) -> dict[str, int]:
+        """The parts of the transformation code by name, in order, with the length of each."""
+        return {"transformation": self.settings.transformation_size}
+
+    def begin_stage(self, batches: Callable[[], Iterator[Batch]], epoch: int) -> dict[str, Any]:
+        """Do what must be done before the second stage, and before every later one.
+
+        Parameters
+        ----------
+        batches
+            Gives the training images, in their order, once for each call.
+        epoch
+            The first epoch of the stage.
+
+        Returns
+        -------
+        dict
+            What the log should tell.
+        """
+        return {}
 
     def parameters_of(self, phase: str) -> list[nn.Parameter]:
         """Return the parameters that the optimizer of `phase` moves."""

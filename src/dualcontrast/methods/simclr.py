@@ -63,6 +63,7 @@ class SimCLR(Method):
     """
 
     Settings: ClassVar[type[MethodSettings]] = SimCLRSettings
+    settings: SimCLRSettings
     has_decoder = False
 
     def __init__(

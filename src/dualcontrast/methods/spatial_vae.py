@@ -95,6 +95,7 @@ class SpatialVAE(Method):
     """
 
     Settings: ClassVar[type[MethodSettings]] = SpatialVAESettings
+    settings: SpatialVAESettings
 
     def __init__(
         self,

@@ -88,6 +88,7 @@ class VITAE(Method):
     """
 
     Settings: ClassVar[type[MethodSettings]] = VITAESettings
+    settings: VITAESettings
 
     def __init__(
         self,

@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
 
 from dualcontrast.errors import RunError
 from dualcontrast.files import written_whole
@@ -30,14 +29,17 @@ class Standing:
         Updates and images since the start.
     seconds, epoch_seconds
         Time spent in training, in all and in the epoch under way, over all sittings.
+    stage
+        The stage of the method, from 0.
     best_loss
-        The lowest validation loss so far.
+        The lowest validation loss so far in that stage.
     sums
         Sums over the epoch's batches of each part of the loss.
     """
 
     epoch: int = 0
     batch: int = 0
+    stage: int = 0
     step: int = 0
     images_seen: int = 0
     seconds: float = 0.0
@@ -51,14 +53,12 @@ def save_checkpoint(
     standing: Standing,
     method: Method,
     optimizers: Mapping[str, Optimizer],
-    schedulers: Mapping[str, LRScheduler],
 ) -> None:
     """Write everything that going on needs, whole or not at all."""
     state = {
         "standing": asdict(standing),
         "method": method.state_dict(),
         "optimizers": {phase: optimizer.state_dict() for phase, optimizer in optimizers.items()},
-        "schedulers": {phase: scheduler.state_dict() for phase, scheduler in schedulers.items()},
         "random": _random_state(),
     }
     with written_whole(path) as temporary:
@@ -69,7 +69,6 @@ def load_checkpoint(
     path: Path,
     method: Method,
     optimizers: Mapping[str, Optimizer],
-    schedulers: Mapping[str, LRScheduler],
 ) -> Standing:
     """Put everything back as it was, the random state included.
 
@@ -85,8 +84,6 @@ def load_checkpoint(
         method.load_state_dict(state["method"])
         for phase, optimizer in optimizers.items():
             optimizer.load_state_dict(state["optimizers"][phase])
-        for phase, scheduler in schedulers.items():
-            scheduler.load_state_dict(state["schedulers"][phase])
         standing = Standing(**state["standing"])
     except Exception as error:  # torch raises many types for a damaged file; all mean the same to a user
         raise RunError(f"{path}: the checkpoint is damaged or of another run ({error})") from None

@@ -13,8 +13,7 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.strategies.ddp import DDPStrategy
-from torch.optim import Adam, Optimizer
-from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, StepLR
+from torch.optim import Adam
 
 from dualcontrast.devices import device_named, seeded
 from dualcontrast.errors import MethodError
@@ -64,7 +63,7 @@ class Training:
         self.fabric, self.progress = fabric, progress
         self.standing = Standing()
         self.log = run.read_log()
-        self.validation = validation
+        self.training, self.validation = training, validation
         self.order = EpochOrder(
             len(training), settings.batch_size, settings.seed, fabric.global_rank, fabric.world_size
         )
@@ -73,7 +72,6 @@ class Training:
             phase: Adam(method.parameters_of(phase), lr=settings.learning_rate, fused=True)
             for phase in method.phases
         }
-        self.schedulers = {phase: _scheduler(each, settings) for phase, each in self.optimizers.items()}
         self.module, *wrapped = fabric.setup(method, *self.optimizers.values())
         self.steppers = dict(zip(method.phases, wrapped, strict=True))
         self.checkpoint_path = run.path / "checkpoints" / "last.pt"
@@ -81,7 +79,7 @@ class Training:
 
     def resume(self) -> None:
         """Go back to the last checkpoint; what was logged after it is forgotten."""
-        self.standing = load_checkpoint(self.checkpoint_path, self.method, self.optimizers, self.schedulers)
+        self.standing = load_checkpoint(self.checkpoint_path, self.method, self.optimizers)
         done = self.standing.epoch
         self.log = [line for line in self.log if "stopped" not in line and line["epoch"] <= done]
 
@@ -97,6 +95,8 @@ class Training:
         """
         with stop_requests() as request, _summary_writer(self.run, self.standing.step, self.fabric) as board:
             while self.standing.epoch < self.settings.epochs:
+                self._enter_stage(self._share())
+                self._set_learning_rate()
                 for batch in self._batches():
                     self._step(batch)
                     reason = self._reason_to_stop(request.signal is not None)
@@ -106,6 +106,44 @@ class Training:
                         return
                 self._end_epoch(board)
             self._stop("epochs")
+
+    # ---- stages and the learning rate
+
+    def _share(self) -> float:
+        """Return the share of the training that is over, by epochs or by minutes, whichever is more."""
+        standing, settings = self.standing, self.settings
+        by_epochs = standing.epoch / settings.epochs
+        by_minutes = standing.seconds / (60 * settings.minutes) if settings.minutes else 0.0
+        return min(max(by_epochs, by_minutes), 1.0)
+
+    def _enter_stage(self, share: float) -> None:
+        """Begin the stages that are due at a share of the training; the lowest loss is sought anew in each."""
+        standing, stages = self.standing, self.method.stages
+        while standing.stage + 1 < len(stages) and share >= stages[standing.stage]:
+            standing.stage += 1
+            told = self.method.begin_stage(self._training_batches, standing.epoch)
+            standing.best_loss = math.inf
+            self.log.append({"epoch": standing.epoch, "stage": standing.stage + 1, **told})
+            self._checkpoint()
+
+    def _training_batches(self) -> Iterator[Batch]:
+        """Yield the training images once, in their order."""
+        for index, images in self.training.batches(self.settings.batch_size):
+            yield Batch(images, torch.from_numpy(index), epoch=self.standing.epoch).to(self.fabric.device)
+            self.progress("preparing the next stage", int(index[-1]) + 1, len(self.training))
+
+    def _set_learning_rate(self) -> None:
+        """Set the rate of an epoch: a cosine falls from its stage's start to its end."""
+        settings, stages, stage = self.settings, self.method.stages, self.standing.stage
+        if settings.schedule == "cosine":
+            start = stages[stage - 1] if stage else 0.0
+            within = (self._share() - start) / (stages[stage] - start)
+            factor = 0.5 * (1 + math.cos(math.pi * min(max(within, 0.0), 1.0)))
+        else:
+            factor = settings.decay_by ** (self.standing.epoch // settings.decay_every)
+        for optimizer in self.optimizers.values():
+            for group in optimizer.param_groups:
+                group["lr"] = factor * settings.learning_rate
 
     # ---- one step
 
@@ -174,8 +212,6 @@ class Training:
         means = self._means()
         self._refuse_broken(means)
         validation = self._validate()
-        for scheduler in self.schedulers.values():
-            scheduler.step()
         line = {
             "epoch": standing.epoch + 1,
             "step": standing.step,
@@ -216,7 +252,9 @@ class Training:
         """Leave everything that later verbs, or going on, need."""
         standing = self.standing
         self._refuse_broken(self._means())
-        if math.isinf(standing.best_loss) and not self.run.weights_path("best").is_file():
+        if reason != "signal":
+            self._enter_stage(share=1.0)  # so that there are codes, however short the training was
+        if standing.best_loss == math.inf:
             self._save_weights("best")  # stopped within the first epoch: these are all there is
         self._save_weights("last")
         stopped = {"stopped": reason, "step": standing.step, "images_seen": standing.images_seen}
@@ -240,15 +278,8 @@ class Training:
     def _checkpoint(self) -> None:
         if self.fabric.is_global_zero:
             self.run.write_log(self.log)
-            save_checkpoint(self.checkpoint_path, self.standing, self.method, self.optimizers, self.schedulers)
+            save_checkpoint(self.checkpoint_path, self.standing, self.method, self.optimizers)
         self.last_checkpoint = time.monotonic()
-
-
-def _scheduler(optimizer: Optimizer, settings: TrainingSettings) -> LRScheduler:
-    """Return what changes the learning rate after each epoch."""
-    if settings.schedule == "cosine":
-        return CosineAnnealingLR(optimizer, settings.epochs)
-    return StepLR(optimizer, settings.decay_every, settings.decay_by)
 
 
 def _add(sums: dict[str, float], losses: Losses, weight: float = 1.0) -> None:
@@ -258,16 +289,17 @@ def _add(sums: dict[str, float], losses: Losses, weight: float = 1.0) -> None:
         sums[name] = sums.get(name, 0.0) + weight * value
 
 
-def fabric_of(device: str, precision: Any, phases: int) -> Fabric:
+def fabric_of(device: str, precision: Any, partial: bool) -> Fabric:
     """Return Fabric for a device as the user names it: auto, cpu, cuda, cuda:1, mps.
 
-    Under torchrun or SLURM, each process takes its share of the work.
+    Under torchrun or SLURM, each process takes its share of the work; `partial` says that some steps move only
+    a part of the weights.
     """
     place = device_named(device)
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     if processes > 1:
         local = int(os.environ.get("LOCAL_WORLD_SIZE", str(processes)))
-        strategy = DDPStrategy(find_unused_parameters=phases > 1)
+        strategy = DDPStrategy(find_unused_parameters=partial)
         return Fabric(
             accelerator=place.type,
             strategy=strategy,

@@ -20,6 +20,8 @@ from torch import Tensor
 
 Interpolation = Literal["bilinear", "nearest"]
 
+SPIRAL = 1.533751168755204288118041  # psi of the super-Fibonacci spiral: psi^4 = psi + 4
+
 
 def resample(
     images: Tensor,
@@ -124,6 +126,19 @@ def random_rotations(
     angles = _haar_angles(torch.rand(count, device=device, dtype=dtype), math.radians(degrees))
     restricted: Tensor = roma.rotvec_to_rotmat(axes * angles[:, None])
     return restricted
+
+
+def rotation_grid(count: int) -> Tensor:
+    """Return rotations spread evenly over SO(3), (count, 3, 3), float32.
+
+    A super-Fibonacci spiral of unit quaternions (M. Alexa, CVPR 2022).
+    """
+    s = torch.arange(count, dtype=torch.float64) + 0.5
+    inner, outer = (s / count).sqrt(), (1 - s / count).sqrt()
+    alpha, beta = 2 * math.pi * s / math.sqrt(2), 2 * math.pi * s / SPIRAL
+    quaternions = torch.stack([inner * alpha.sin(), inner * alpha.cos(), outer * beta.sin(), outer * beta.cos()])
+    rotations: Tensor = roma.unitquat_to_rotmat(quaternions.T)
+    return rotations.float()
 
 
 def _haar_angles(uniform: Tensor, largest: float) -> Tensor:

@@ -1,0 +1,213 @@
+"""Poses of volumes, found by comparing each with a turned reference of its cluster, and undone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import roma
+import torch
+from torch import Tensor, nn
+
+from dualcontrast.errors import RecipeError
+from dualcontrast.transforms import resample, rotation_grid
+from dualcontrast.transforms.fourier import SPATIAL, fourier_crop
+
+ROTATIONS = (1152, 4608)  # compared one after the other: about 23 and 15 degrees from one to the next
+REFINED_WITHIN = (7.0, 5.0, 3.0)  # degrees, one after the other
+LARGEST_SHIFT = 2.0  # voxels of the compared boxes
+SHIFT_STEP = 0.25
+SEARCHED_BOX = 16  # voxels a side; larger boxes are binned to it
+AT_ONCE = 512  # turned references made at a time
+
+
+class Poses(NamedTuple):
+    """Where what is in a volume stands: volume(q) = canonical(R^-1 (q - shift))."""
+
+    rotations: Tensor  # R, (B, 3, 3), acting on (x, y, z) about the voxel N // 2
+    shifts: Tensor  # (B, 3), x first, as a share of the box
+
+    def as_code(self) -> Tensor:
+        """Return the poses as numbers, (B, 12): R row by row, then the shift."""
+        return torch.cat([self.rotations.flatten(1), self.shifts], dim=1)
+
+    @classmethod
+    def of_code(cls, code: Tensor) -> Poses:
+        """Return the poses that `as_code` made numbers of; R is made a rotation where it is none."""
+        return cls(roma.special_procrustes(code[:, :9].reshape(-1, 3, 3).float()), code[:, 9:12])
+
+    def undone(self, volumes: Tensor) -> Tensor:
+        """Bring volumes (B, 1, N, N, N) to the canonical pose."""
+        back = -(self.rotations.mT @ (volumes.shape[-1] * self.shifts)[..., None])[..., 0]
+        return resample(volumes, self.rotations.mT, back)
+
+    def applied(self, canonical: Tensor) -> Tensor:
+        """Bring canonical volumes (B, 1, N, N, N) to these poses."""
+        return resample(canonical, self.rotations, canonical.shape[-1] * self.shifts)
+
+
+class PoseSearch(nn.Module):
+    """The pose of each volume x of a cluster k: of all, the one at which its reference V_k fits best.
+
+        (R, t) = argmax <x, T_R,t V_k> / |T_R,t V_k|                    V_k = mean of T_R,t^-1 x over x in k
+
+    within a ball: but for a constant the maximum of likelihood over pose and amplitude under white noise. The
+    rotation is sought on two grids of SO(3) and then refined; the shift is that of the highest correlation, after
+    each of them. References are made anew from all of an epoch's images: the alternation of multi-reference
+    alignment. At first they are an image of the cluster, added to the mean of its images as they are.
+
+    Parameters
+    ----------
+    shape
+        (1, N, N, N).
+    clusters
+        K.
+
+    Raises
+    ------
+    RecipeError
+        The images are no cubes of one channel.
+    """
+
+    references: Tensor
+    sums: Tensor
+    counts: Tensor
+    epoch: Tensor
+    ball: Tensor
+
+    def __init__(self, shape: Sequence[int], clusters: int) -> None:
+        super().__init__()
+        if len(shape) != 4 or shape[0] != 1 or len(set(shape[1:])) != 1:
+            raise RecipeError(f"poses are found of cubic volumes of one channel, not of images {tuple(shape)}")
+        box = min(shape[1], SEARCHED_BOX)
+        if box % 2 or shape[1] % box:
+            raise RecipeError(
+                f"poses are found in boxes of an even number of voxels up to {SEARCHED_BOX}, or of a multiple of "
+                f"{SEARCHED_BOX}; not of {shape[1]}: bin or crop the volumes"
+            )
+        self.box = box
+        positions = torch.arange(box) - box // 2
+        radii = torch.stack(torch.meshgrid(*[positions.square()] * 3, indexing="ij")).sum(dim=0).sqrt()
+        self.register_buffer("ball", (radii < box / 2).float(), persistent=False)
+        self.register_buffer("references", torch.zeros(clusters, 1, box, box, box))
+        self.register_buffer("sums", torch.zeros(clusters, 1, box, box, box))
+        self.register_buffer("counts", torch.zeros(clusters))
+        self.register_buffer("epoch", torch.zeros((), dtype=torch.long))
+        self._templates: dict[tuple[int, int], Tensor] = {}
+        self.register_load_state_dict_post_hook(_forget_templates)  # type: ignore[no-untyped-call]
+
+    def begin(self, volumes: Tensor, k: Tensor) -> None:
+        """Add volumes to the first references, each beginning with one image of its cluster."""
+        volumes = self._searched(volumes)
+        for cluster in k.unique():
+            own = volumes[k == cluster]
+            if not self.counts[cluster]:
+                self.references[cluster] = own[0]
+            self.sums[cluster] += own.sum(dim=0)
+            self.counts[cluster] += len(own)
+
+    def begun(self, epoch: int) -> None:
+        """Make the first references of all that was added."""
+        self.references += self.sums / self.counts.clamp(min=1)[:, None, None, None, None]
+        self._start_epoch(epoch)
+
+    def forward(self, volumes: Tensor, k: Tensor) -> Poses:
+        """Return the poses of volumes (B, 1, N, N, N) of clusters k (B,)."""
+        x = self._searched(volumes) * self.ball
+        rotations = torch.eye(3, device=x.device).repeat(len(x), 1, 1)
+        shifts = torch.zeros(len(x), 3, device=x.device)
+        for count in ROTATIONS:
+            centred = _shifted(x, -shifts)
+            for cluster in k.unique().tolist():
+                own = k == cluster
+                scores = centred[own].flatten(1)[:, self._inside] @ self._turned(cluster, count).T
+                rotations[own] = rotation_grid(count).to(x.device)[scores.argmax(dim=1)]
+            shifts = self._shifts_of(x, k, rotations)
+        for degrees in REFINED_WITHIN:
+            rotations = self._refined(_shifted(x, -shifts), k, rotations, degrees)
+            shifts = self._shifts_of(x, k, rotations)
+        return Poses(rotations, shifts / self.box)
+
+    def remember(self, aligned: Tensor, k: Tensor, epoch: int) -> None:
+        """Add volumes whose poses were undone (B, 1, N, N, N) to the references of the next epoch."""
+        if epoch != int(self.epoch):
+            known = self.counts > 0
+            self.references[known] = (self.sums / self.counts.clamp(min=1)[:, None, None, None, None])[known]
+            self._start_epoch(epoch)
+        self.sums.index_add_(0, k, self._searched(aligned))
+        self.counts.index_add_(0, k, torch.ones_like(k, dtype=self.counts.dtype))
+
+    def _start_epoch(self, epoch: int) -> None:
+        self.sums.zero_()
+        self.counts.zero_()
+        self.epoch.fill_(epoch)
+        self._templates.clear()
+
+    @property
+    def _inside(self) -> Tensor:
+        return self.ball.flatten().nonzero()[:, 0]
+
+    def _searched(self, volumes: Tensor) -> Tensor:
+        return volumes if volumes.shape[-1] == self.box else fourier_crop(volumes, self.box)
+
+    def _turned(self, cluster: int, count: int) -> Tensor:
+        """Return a reference in all rotations of a grid, as unit vectors of mean zero, (count, voxels)."""
+        if (cluster, count) not in self._templates:
+            parts = []
+            for rotations in rotation_grid(count).to(self.ball.device).split(AT_ONCE):
+                turned = resample(self.references[cluster].expand(len(rotations), -1, -1, -1, -1), rotations)
+                parts.append(turned.flatten(1)[:, self._inside])
+            turned = torch.cat(parts)
+            turned -= turned.mean(dim=1, keepdim=True)
+            self._templates[cluster, count] = turned / turned.norm(dim=1, keepdim=True).clamp(min=1e-12)
+        return self._templates[cluster, count]
+
+    def _shifts_of(self, x: Tensor, k: Tensor, rotations: Tensor) -> Tensor:
+        """Return the shifts of x (B, 1, n, n, n) from the turned references, (B, 3), x first, in voxels.
+
+        The cross-correlation is evaluated between voxels too, as its own Fourier series.
+        """
+        turned = resample(self.references[k], rotations) * self.ball
+        spectrum = torch.fft.fftn(x, dim=SPATIAL) * torch.fft.fftn(turned, dim=SPATIAL).conj()
+        steps = round(LARGEST_SHIFT / SHIFT_STEP)
+        offsets = SHIFT_STEP * torch.arange(-steps, steps + 1, device=x.device)
+        waves = torch.exp(2j * math.pi * torch.fft.fftfreq(self.box, device=x.device) * offsets[:, None])
+        correlation = torch.einsum("bczyx,iz,jy,kx->bijk", spectrum, waves, waves, waves).real
+        highest = correlation.flatten(1).argmax(dim=1)
+        count = len(offsets)
+        places = [highest % count, highest // count % count, highest // count**2]
+        return torch.stack([offsets[place] for place in places], dim=1)
+
+    def _refined(self, x: Tensor, k: Tensor, rotations: Tensor, degrees: float) -> Tensor:
+        """Turn about each axis to the vertex of the parabola through three scores; kept where it is better."""
+        step = math.radians(degrees)
+        here = self._score(x, k, rotations)
+        turns = torch.zeros(len(x), 3, device=x.device)
+        for axis in range(3):
+            turn = torch.zeros(3, device=x.device)
+            turn[axis] = step
+            more, less = (self._score(x, k, rotations @ roma.rotvec_to_rotmat(t)) for t in (turn, -turn))
+            curvature = more + less - 2 * here
+            vertex = (less - more) / (2 * curvature.clamp(max=-1e-12))
+            turns[:, axis] = step * torch.where(curvature < 0, vertex.clamp(-1, 1), (more - less).sign())
+        refined = rotations @ roma.rotvec_to_rotmat(turns)
+        better = self._score(x, k, refined) > here
+        return torch.where(better[:, None, None], refined, rotations)
+
+    def _score(self, x: Tensor, k: Tensor, rotations: Tensor) -> Tensor:
+        """Return <x, T V> / |T V|, (B,)."""
+        turned = resample(self.references[k], rotations).flatten(1)[:, self._inside]
+        turned = turned - turned.mean(dim=1, keepdim=True)
+        product: Tensor = (x.flatten(1)[:, self._inside] * turned).sum(dim=1)
+        return product / turned.norm(dim=1).clamp(min=1e-12)
+
+
+def _shifted(x: Tensor, shifts: Tensor) -> Tensor:
+    identity = torch.eye(3, device=x.device).expand(len(x), 3, 3)
+    return resample(x, identity, shifts)
+
+
+def _forget_templates(search: PoseSearch, _: object) -> None:
+    """Drop what was made of references that are no longer there."""
+    search._templates.clear()

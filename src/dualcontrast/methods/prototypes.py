@@ -1,0 +1,145 @@
+"""Clusters of codes on the unit sphere, and how many of them a set of codes bears out; no label is looked at."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+LARGEST_NUMBER = 20
+AS_STABLE = 0.01  # numbers of clusters whose stability is that near to the best are as good
+REPEATS = 3  # splits into halves
+STARTS = 5  # of k-means
+AT_MOST = 20_000  # codes that clusters are found in
+
+
+class Stability(NamedTuple):
+    """How well so many clusters are found again."""
+
+    clusters: int
+    ari: float
+
+
+class Prototypes(nn.Module):
+    """A mixture of von Mises-Fisher distributions of one concentration: p_k = softmax_k( kappa cos(c, m_k) ).
+
+    The directions m_k are those of spherical k-means; kappa is its maximum of likelihood where each code belongs
+    to the nearest (A. Banerjee et al., J. Mach. Learn. Res. 6, 2005, equation 4.4).
+
+    Parameters
+    ----------
+    size
+        d, length of a code.
+    room
+        K, numbers that p has. Where fewer clusters are found, the rest of p is zero.
+    """
+
+    directions: Tensor
+    concentration: Tensor
+    used: Tensor
+
+    def __init__(self, size: int, room: int) -> None:
+        super().__init__()
+        self.register_buffer("directions", torch.zeros(room, size))
+        self.register_buffer("concentration", torch.ones(()))
+        self.register_buffer("used", torch.zeros(room, dtype=torch.bool))
+
+    @property
+    def found(self) -> bool:
+        """Whether clusters have been found."""
+        return bool(self.used.any())
+
+    def fit(self, codes: Tensor, number: int | Literal["auto"], seed: int = 0) -> list[Stability]:
+        """Find clusters of codes (N, d).
+
+        Parameters
+        ----------
+        codes
+            At most 20,000 of them are looked at, drawn at random.
+        number
+            How many clusters, at most K and N; or `auto`: see `stable_number`.
+        seed
+            Of the draw and of the starts of k-means.
+
+        Returns
+        -------
+        list of Stability
+            What was tried.
+        """
+        points = F.normalize(codes, dim=1).cpu().numpy().astype(np.float64)
+        chosen = np.random.default_rng(seed).permutation(len(points))[:AT_MOST]
+        points = points[chosen]
+        tried: list[Stability] = []
+        if number == "auto":
+            number, tried = stable_number(points, min(len(self.used), LARGEST_NUMBER), seed)
+        count = min(number, len(points), len(self.used))
+        found = _clustered(points, count, seed)
+        directions = _unit(found.cluster_centers_)
+        resultant = float((points * directions[found.labels_]).sum(axis=1).mean().clip(0, 1 - 1e-6))
+        size = points.shape[1]
+        self.directions.zero_()
+        self.directions[:count] = torch.from_numpy(directions).to(self.directions)
+        self.used.fill_(False)
+        self.used[:count] = True
+        self.concentration.fill_(resultant * (size - resultant**2) / (1 - resultant**2))
+        return tried
+
+    def logits(self, codes: Tensor) -> Tensor:
+        """Return kappa cos(c, m_k) of codes (B, d), (B, K); minus infinity beyond the clusters found."""
+        cosines = F.normalize(codes, dim=1) @ self.directions.T
+        return (self.concentration * cosines).masked_fill(~self.used, float("-inf"))
+
+    def forward(self, codes: Tensor) -> Tensor:
+        """Return p, (B, K)."""
+        return self.logits(codes).softmax(dim=1)
+
+
+def stable_number(points: np.ndarray, largest: int, seed: int = 0) -> tuple[int, list[Stability]]:
+    """Choose the number of clusters that is found again.
+
+    Of three parts drawn at random, k-means is fitted on two, and the third is sorted by either: their adjusted
+    Rand index, the mean over three draws, is the stability of a number of clusters. Of all numbers whose
+    stability is within 0.01 of the best, the largest is taken.
+
+    Parameters
+    ----------
+    points
+        Unit vectors, (N, d).
+    largest
+        The largest number that is tried; 2 is the smallest.
+    seed
+        Of the draws.
+
+    Returns
+    -------
+    number : int
+        1 where there are too few points to compare.
+    tried : list of Stability
+        Of every number.
+    """
+    from sklearn.metrics import adjusted_rand_score
+
+    rng = np.random.default_rng((seed, 1))
+    draws = [np.array_split(rng.permutation(len(points)), 3) for _ in range(REPEATS)]
+    tried = []
+    for number in range(2, min(largest, len(points) // 3) + 1):
+        agreement = []
+        for first, second, judged in draws:
+            fits = [_clustered(points[half], number, seed) for half in (first, second)]
+            agreement.append(adjusted_rand_score(*(fit.predict(points[judged]) for fit in fits)))
+        tried.append(Stability(number, round(float(np.mean(agreement)), 4)))
+    best = max((one.ari for one in tried), default=0.0)
+    return max((one.clusters for one in tried if one.ari >= best - AS_STABLE), default=1), tried
+
+
+def _clustered(points: np.ndarray, number: int, seed: int):  # type: ignore[no-untyped-def]  # scikit-learn's KMeans
+    from sklearn.cluster import KMeans
+
+    return KMeans(number, n_init=STARTS, random_state=seed).fit(points)
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True).clip(1e-12))
