@@ -30,6 +30,16 @@ def batch_of(shape: tuple[int, ...], count: int = COUNT, seed: int = 0) -> Batch
     return Batch.of(torch.rand(count, *shape, generator=torch.Generator().manual_seed(seed)))
 
 
+def trained(name: str, shape: tuple[int, ...] = GREY, preset: str = "paper", seed: int = 0) -> Method:
+    """Return a method that has come to its last stage, and seen some images in it."""
+    torch.manual_seed(seed)
+    method = recipe_for(name, preset).build(shape)
+    for _ in method.stages[1:]:
+        method.begin_stage(lambda: iter([batch_of(shape, count=20)]), epoch=0)
+        method(batch_of(shape, count=20))
+    return method
+
+
 # ---- what holds for every method
 
 
@@ -53,6 +63,13 @@ def test_each_phase_states_an_objective_that_moves_its_parameters(
         pytest.skip(f"not for such images: {refusal}")
     assert method.phases
     assert len(set(method.phases)) == len(method.phases)
+    stages = [method] if len(method.stages) == 1 else [method, trained(name, shape, preset)]
+    for stage in stages:
+        moved = moved_by_each_phase(stage, shape, all_at_once=len(stages) == 1)
+        assert moved == {id(p) for p in stage.parameters() if p.requires_grad}
+
+
+def moved_by_each_phase(method: Method, shape: tuple[int, ...], all_at_once: bool) -> set[int]:
     stepped: set[int] = set()
     for phase in method.phases:
         parameters = method.parameters_of(phase)
@@ -66,11 +83,11 @@ def test_each_phase_states_an_objective_that_moves_its_parameters(
         assert losses.total.item() == pytest.approx(weighted, rel=1e-5)
         losses.total.backward()
         gradients = [p.grad for p in parameters if p.grad is not None]
-        assert len(gradients) == len(parameters)  # gradient averaging waits for every one of them
+        assert not all_at_once or len(gradients) == len(parameters)  # gradient averaging waits for each of them
         assert all(gradient.isfinite().all() for gradient in gradients)
         assert any(gradient.abs().max() > 0 for gradient in gradients)
         stepped |= {id(p) for p in parameters}
-    assert stepped == {id(p) for p in method.parameters() if p.requires_grad}
+    return stepped
 
 
 @pytest.mark.parametrize(("name", "preset"), PRESETS)
@@ -112,7 +129,7 @@ def test_steps_on_one_batch_make_the_objective_smaller(name: str) -> None:
 
 @pytest.mark.parametrize("name", METHODS)
 def test_codes_have_the_stated_sizes_and_are_the_same_each_time(name: str) -> None:
-    method, sizes = built(name).eval(), recipe_for(name).method
+    method, sizes = trained(name).eval(), recipe_for(name).method
     batch = batch_of(GREY)
     codes = method.encode(batch)
     assert isinstance(codes, Codes)
@@ -127,18 +144,18 @@ def test_codes_have_the_stated_sizes_and_are_the_same_each_time(name: str) -> No
 
 @pytest.mark.parametrize("name", METHODS)
 def test_the_code_of_an_image_does_not_depend_on_its_batch(name: str) -> None:
-    method = built(name).eval()
+    method = trained(name).eval()
     images = batch_of(GREY).images
     together = method.encode(Batch.of(images))
     for i in range(COUNT):
         alone = method.encode(Batch.of(images[i : i + 1]))
-        torch.testing.assert_close(alone.content[0], together.content[i], atol=1e-5, rtol=1e-4)
-        torch.testing.assert_close(alone.transformation[0], together.transformation[i], atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(alone.content[0], together.content[i], atol=1e-4, rtol=1e-3)
+        torch.testing.assert_close(alone.transformation[0], together.transformation[i], atol=1e-4, rtol=1e-3)
 
 
 @pytest.mark.parametrize("name", METHODS)
 def test_decoding_makes_images_in_the_range_of_the_data_or_says_who_does(name: str) -> None:
-    method = built(name).eval()
+    method = trained(name).eval()
     codes = method.encode(batch_of(GREY))
     if not method.has_decoder:
         with pytest.raises(MethodError, match="has no decoder"):
@@ -172,10 +189,10 @@ def test_views_and_pairs_are_images(name: str) -> None:
 
 @pytest.mark.parametrize(("name", "preset"), PRESETS)
 def test_weights_give_the_same_codes_in_a_new_method(name: str, preset: str, tmp_path: Path) -> None:
-    method = built(name, preset=preset).eval()
+    method = trained(name, preset=preset).eval()
     state = {key: value.clone() for key, value in method.state_dict().items()}
     save_file(state, tmp_path / "weights.safetensors")
-    other = recipe_for(name, preset).build(GREY).eval()
+    other = trained(name, preset=preset, seed=1).eval()
     before = other.encode(batch_of(GREY))
     other.load_state_dict(load_file(tmp_path / "weights.safetensors"))
     expected = method.encode(batch_of(GREY))

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import roma
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dualcontrast.errors import RecipeError
@@ -121,7 +122,7 @@ class PoseSearch(nn.Module):
             centred = _shifted(x, -shifts)
             for cluster in k.unique().tolist():
                 own = k == cluster
-                scores = centred[own].flatten(1)[:, self._inside] @ self._turned(cluster, count).T
+                scores = centred[own].flatten(1)[:, self._inside] @ self._template(cluster, count).T
                 rotations[own] = rotation_grid(count).to(x.device)[scores.argmax(dim=1)]
             shifts = self._shifts_of(x, k, rotations)
         for degrees in REFINED_WITHIN:
@@ -148,20 +149,31 @@ class PoseSearch(nn.Module):
     def _inside(self) -> Tensor:
         return self.ball.flatten().nonzero()[:, 0]
 
+    @property
+    def _positions(self) -> Tensor:
+        """The positions of the ball's voxels, (voxels, 3), x first."""
+        return self.ball.nonzero().flip(1).float() - self.box // 2
+
     def _searched(self, volumes: Tensor) -> Tensor:
         return volumes if volumes.shape[-1] == self.box else fourier_crop(volumes, self.box)
 
-    def _turned(self, cluster: int, count: int) -> Tensor:
+    def _template(self, cluster: int, count: int) -> Tensor:
         """Return a reference in all rotations of a grid, as unit vectors of mean zero, (count, voxels)."""
         if (cluster, count) not in self._templates:
-            parts = []
-            for rotations in rotation_grid(count).to(self.ball.device).split(AT_ONCE):
-                turned = resample(self.references[cluster].expand(len(rotations), -1, -1, -1, -1), rotations)
-                parts.append(turned.flatten(1)[:, self._inside])
-            turned = torch.cat(parts)
-            turned -= turned.mean(dim=1, keepdim=True)
-            self._templates[cluster, count] = turned / turned.norm(dim=1, keepdim=True).clamp(min=1e-12)
+            rotations = rotation_grid(count).to(self.ball.device)
+            parts = [self._turned(torch.tensor(cluster), some) for some in rotations.split(AT_ONCE)]
+            self._templates[cluster, count] = torch.cat(parts)
         return self._templates[cluster, count]
+
+    def _turned(self, k: Tensor, rotations: Tensor) -> Tensor:
+        """Return the references of clusters k, turned, as unit vectors of mean zero of the ball, (B, voxels)."""
+        places = self._positions @ rotations  # R^-1 p, as rows: what comes to p stood there
+        grid = ((2 * (places + self.box // 2) + 1) / self.box - 1)[:, None, None]
+        references = self.references[k].expand(len(rotations), -1, -1, -1, -1)
+        turned = F.grid_sample(references, grid, padding_mode="zeros", align_corners=False).flatten(1)
+        turned = turned - turned.mean(dim=1, keepdim=True)
+        units: Tensor = turned / turned.norm(dim=1, keepdim=True).clamp(min=1e-12)
+        return units
 
     def _shifts_of(self, x: Tensor, k: Tensor, rotations: Tensor) -> Tensor:
         """Return the shifts of x (B, 1, n, n, n) from the turned references, (B, 3), x first, in voxels.
@@ -197,10 +209,8 @@ class PoseSearch(nn.Module):
 
     def _score(self, x: Tensor, k: Tensor, rotations: Tensor) -> Tensor:
         """Return <x, T V> / |T V|, (B,)."""
-        turned = resample(self.references[k], rotations).flatten(1)[:, self._inside]
-        turned = turned - turned.mean(dim=1, keepdim=True)
-        product: Tensor = (x.flatten(1)[:, self._inside] * turned).sum(dim=1)
-        return product / turned.norm(dim=1).clamp(min=1e-12)
+        product: Tensor = (x.flatten(1)[:, self._inside] * self._turned(k, rotations)).sum(dim=1)
+        return product
 
 
 def _shifted(x: Tensor, shifts: Tensor) -> Tensor:
