@@ -75,12 +75,12 @@ DATA: dict[str, DataSet] = {
 }
 
 
-def _of(label: str, name: str, preset: str = "paper", **settings: Any) -> Row:
-    return Row(label, {"preset": preset, "method": {"name": name, **settings}})
+def _of(label: str, name: str, settings: Mapping[str, Any] | None = None, preset: str = "paper") -> Row:
+    return Row(label, {"preset": preset, "method": {"name": name, **(settings or {})}})
 
 
-def _plus(label: str, **settings: Any) -> Row:
-    return Row(label, {"preset": "paper", "method": {"name": "dualcontrast_plus", **settings}}, PLUS_RECIPES)
+def _plus(label: str, settings: Mapping[str, Any] | None = None) -> Row:
+    return Row(label, _of(label, "dualcontrast_plus", settings).settings, PLUS_RECIPES)
 
 
 # ---- dualcontrast_plus: its recipe for each data set, and the settings that take one of its parts away
@@ -100,6 +100,8 @@ PLUS_PARTS: dict[str, dict[str, Any]] = {
 
 NO_CONTENT_PAIRS = {"content_positive": 0, "content_negative": 0}
 NO_TRANSFORMATION_PAIRS = {"transformation_positive": 0, "transformation_negative": 0}
+NO_POSITIVE_PAIRS = {"content_positive": 0, "transformation_positive": 0}
+NO_NEGATIVE_PAIRS = {"content_negative": 0, "transformation_negative": 0}
 
 TABLE1: dict[str, Row] = {
     "spatial_vae": _of("SpatialVAE", "spatial_vae"),
@@ -108,10 +110,10 @@ TABLE1: dict[str, Row] = {
     "simclr_generative": _of("SimCLR (generative)", "simclr_generative"),
     "two_latent_vae": _of("VAE, 2 latent spaces", "two_latent_vae"),
     "vitae": _of("VITAE", "vitae"),
-    "without_con_c": _of("DualContrast without L_con(c)", "dualcontrast", **NO_CONTENT_PAIRS),
-    "without_con_z": _of("DualContrast without L_con(z)", "dualcontrast", **NO_TRANSFORMATION_PAIRS),
+    "without_con_c": _of("DualContrast without L_con(c)", "dualcontrast", NO_CONTENT_PAIRS),
+    "without_con_z": _of("DualContrast without L_con(z)", "dualcontrast", NO_TRANSFORMATION_PAIRS),
     "dualcontrast": _of("DualContrast", "dualcontrast"),
-    "authors_code": _of("DualContrast, the authors' code", "dualcontrast", "authors-code"),
+    "authors_code": _of("DualContrast, the authors' code", "dualcontrast", preset="authors-code"),
     "dualcontrast_plus": _plus("DualContrast plus"),
 }
 TABLE2: dict[str, Row] = {
@@ -120,11 +122,11 @@ TABLE2: dict[str, Row] = {
 }
 ABLATION: dict[str, Row] = {
     **{name: TABLE1[name] for name in ("dualcontrast", "without_con_c", "without_con_z")},
-    "only_positive": _of("only positive pairs", "dualcontrast", content_negative=0, transformation_negative=0),
-    "only_negative": _of("only negative pairs", "dualcontrast", content_positive=0, transformation_positive=0),
+    "only_positive": _of("DualContrast, only positive pairs", "dualcontrast", NO_NEGATIVE_PAIRS),
+    "only_negative": _of("DualContrast, only negative pairs", "dualcontrast", NO_POSITIVE_PAIRS),
     "dualcontrast_plus": TABLE1["dualcontrast_plus"],
     **{
-        f"plus_without_{part}": _plus(f"DualContrast plus without {part.replace('_', ' ')}", **settings)
+        f"plus_without_{part}": _plus(f"DualContrast plus without {part.replace('_', ' ')}", settings)
         for part, settings in PLUS_PARTS.items()
     },
 }

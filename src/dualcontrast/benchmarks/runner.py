@@ -44,7 +44,7 @@ def places_of(device: str, jobs: int | None) -> list[str]:
     found = device_named(device)
     if found.type == "cpu":
         return ["cpu"] * (jobs or len(os.sched_getaffinity(0)))
-    if found.type == "cuda" and found.index is None:
+    if str(found) == "cuda":
         return [f"cuda:{number}" for number in range(torch.cuda.device_count())][:jobs]
     return [str(found)]
 

@@ -87,9 +87,9 @@ LEGEND = (
     "D(z|.) within each content class, averaged. SAP is the absolute difference of the two, gap the signed one: a "
     "negative gap means codes the wrong way round. Chance: always the most common class. R2(view|.): share of the "
     "variance of the viewing direction that a linear map of a code tells, within each object, averaged; chance 0. "
-    "kNN(c|z): a 10-nearest-neighbour probe. Hybrids keep c, z: share of images decoded from the codes of two that "
-    "a classifier sees as the first's content, and whose code is nearest to the second's. Mean ± standard deviation "
-    "over seeds; in brackets what the paper printed. Minutes and memory are of the training of one cell."
+    "kNN(c|z): a 10-nearest-neighbour probe. Hybrids keep c, z: share of images decoded from the codes of two "
+    "that a classifier sees as the first's content, and whose code is nearest to the second's. Mean and standard "
+    "deviation over seeds; in brackets what the paper printed. Minutes and memory are of the training of one cell."
 )
 
 

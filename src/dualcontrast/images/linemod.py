@@ -28,7 +28,8 @@ def open_linemod(path: Path) -> ImageSet:
     ----------
     path
         An .npz with `fine_NAME`, (viewpoints, H, W, 3) uint8, and `fine_NAME_quat`, (viewpoints, 4), for each
-        object. The content of its images is NAME; `quat_0` to `quat_3` in the table are the pose.
+        object. The content of its images is NAME; `quat_0` to `quat_3` in the table are the pose: the rotation
+        from object to camera as a quaternion, its real part first.
 
     Raises
     ------
