@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from dualcontrast.benchmarks.cells import Cell, result_of, stored_results
+from dualcontrast.benchmarks.pictures import draw_codes, draw_transfers
 from dualcontrast.benchmarks.plan import Plan, Wanted, plan_of
+from dualcontrast.benchmarks.rows import DATA
 from dualcontrast.benchmarks.runner import places_of, reason_of_failure, run_cells
 from dualcontrast.benchmarks.tables import Line, rows_as_values, write_tables
 from dualcontrast.progress import Progress, silent
+from dualcontrast.runs import RunFolder
 
 
 @dataclass(frozen=True)
@@ -88,7 +91,7 @@ def benchmark(
         cells = [cell for cell in plan.trainable() if result_of(cell, stored) is None]
         failed = run_cells(cells, results, work, places, progress)
     lines = _lines(plan, results, work)
-    files = write_tables(plan, lines, out, {})
+    files = [*write_tables(plan, lines, out), *_draw(plan, results, work, out, progress)]
     names = {cell.name: cell for cell in plan.trainable()}
     reasons = {name: (status, reason_of_failure(work, names[name])) for name, status in failed.items()}
     return Benchmark(rows_as_values(plan, lines), files, reasons)
@@ -104,6 +107,26 @@ def _lines(plan: Plan, results: Path, work: Path) -> list[Line]:
         there = [one for one in found if one is not None]
         lines.append(Line(data, row, plan.table.rows[row].label, there, "; ".join(dict.fromkeys(lacking))))
     return lines
+
+
+def _draw(plan: Plan, results: Path, work: Path, out: Path, progress: Progress) -> list[Path]:
+    """Draw all methods of each data set side by side, from the run folders of the first seed that are there."""
+    stored = stored_results(results, plan.name)
+    drawn = []
+    for data in plan.data:
+        progress("drawing", plan.data.index(data), len(plan.data))
+        runs = {}
+        for row in plan.rows:
+            cell = plan.cells[data, row][0]
+            run, result = RunFolder(work / cell.run_name), result_of(cell, stored)
+            if result is not None and run.weights_path("best").is_file():
+                runs[plan.table.rows[row].label] = run
+        for kind, draw in (("transfer", draw_transfers), ("codes", draw_codes)):
+            path = out / f"{plan.name}-{data}-{kind}.png"
+            if draw(runs, path, DATA[data].label):
+                drawn.append(path)
+    progress("drawing", len(plan.data), len(plan.data))
+    return drawn
 
 
 def _why_lacking(plan: Plan, work: Path, cell: Cell) -> str:

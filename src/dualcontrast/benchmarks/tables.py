@@ -114,9 +114,7 @@ class Line:
     lacking: str
 
 
-def write_tables(
-    plan: Plan, lines: Sequence[Line], out: Path, pictures: Mapping[str, Sequence[Path]]
-) -> list[Path]:
+def write_tables(plan: Plan, lines: Sequence[Line], out: Path) -> list[Path]:
     """Write a table as CSV, Markdown and HTML; the same results make the same bytes.
 
     Parameters
@@ -127,8 +125,6 @@ def write_tables(
         All rows, on all data sets.
     out
         The folder.
-    pictures
-        Of each data set, files in the same folder.
 
     Returns
     -------
@@ -137,12 +133,7 @@ def write_tables(
     """
     paths = [out / f"{plan.name}.{kind}" for kind in ("csv", "md", "html")]
     parts = [
-        (
-            DATA[data].label,
-            *_body([line for line in lines if line.data == data], plan.name),
-            pictures.get(data, ()),
-        )
-        for data in plan.data
+        (DATA[data].label, *_body([line for line in lines if line.data == data], plan.name)) for data in plan.data
     ]
     for path, text in zip(
         paths, (_as_csv(plan, lines), _as_markdown(plan, parts), _as_html(plan, parts)), strict=True
@@ -237,24 +228,23 @@ def _as_csv(plan: Plan, lines: Sequence[Line]) -> str:
     return text.getvalue()
 
 
-Part = tuple[str, list[list[str]], list[str], Sequence[Path]]
+Part = tuple[str, list[list[str]], list[str]]
 
 
 def _as_markdown(plan: Plan, parts: Sequence[Part]) -> str:
     text = [f"# {plan.table.title}", "", LEGEND]
-    for label, (header, *body), notes, pictures in parts:
+    for label, (header, *body), notes in parts:
         text += ["", f"## {label}", ""]
         rows = [header, ["---"] * len(header), *body]
         text += ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
         text += [line for note in notes for line in ("", note)]
-        text += [line for path in pictures for line in ("", f"![{path.stem}]({path.name})")]
     return "\n".join(text) + "\n"
 
 
 STYLE = (
     "body{font:15px/1.4 sans-serif;margin:2em;max-width:110em}table{border-collapse:collapse}"
     "td,th{padding:.25em .6em;border-bottom:1px solid #ccc;text-align:right;white-space:nowrap}"
-    "td:first-child,th:first-child{text-align:left}td.lacking{text-align:left;color:#777}img{max-width:100%}"
+    "td:first-child,th:first-child{text-align:left}td.lacking{text-align:left;color:#777}"
 )
 
 
@@ -266,12 +256,11 @@ def _as_html(plan: Plan, parts: Sequence[Part]) -> str:
         f"<h1>{title}</h1>",
         f"<p>{html.escape(LEGEND)}</p>",
     ]
-    for label, (header, *body), notes, pictures in parts:
+    for label, (header, *body), notes in parts:
         text += [f"<h2>{html.escape(label)}</h2>", "<table>", _html_row(header, "th")]
         text += [_html_row(row, "td") for row in body]
         text.append("</table>")
         text += [f"<p>{html.escape(note)}</p>" for note in notes]
-        text += [f'<p><img src="{html.escape(p.name)}" alt="{html.escape(p.stem)}"></p>' for p in pictures]
     return "\n".join([*text, "</body></html>"]) + "\n"
 
 
