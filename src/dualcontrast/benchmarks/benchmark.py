@@ -13,6 +13,7 @@ from dualcontrast.benchmarks.plan import Plan, Wanted, plan_of
 from dualcontrast.benchmarks.rows import DATA
 from dualcontrast.benchmarks.runner import places_of, reason_of_failure, run_cells
 from dualcontrast.benchmarks.tables import Line, rows_as_values, write_tables
+from dualcontrast.images import open_images
 from dualcontrast.progress import Progress, silent
 from dualcontrast.runs import RunFolder
 
@@ -113,18 +114,18 @@ def _draw(plan: Plan, results: Path, work: Path, out: Path, progress: Progress) 
     """Draw all methods of each data set side by side, from the run folders of the first seed that are there."""
     stored = stored_results(results, plan.name)
     drawn = []
-    for data in plan.data:
-        progress("drawing", plan.data.index(data), len(plan.data))
-        runs = {}
-        for row in plan.rows:
-            cell = plan.cells[data, row][0]
-            run, result = RunFolder(work / cell.run_name), result_of(cell, stored)
-            if result is not None and run.weights_path("best").is_file():
-                runs[plan.table.rows[row].label] = run
-        for kind, draw in (("transfer", draw_transfers), ("codes", draw_codes)):
-            path = out / f"{plan.name}-{data}-{kind}.png"
-            if draw(runs, path, DATA[data].label):
-                drawn.append(path)
+    for place, data in enumerate(plan.data):
+        progress("drawing", place, len(plan.data))
+        runs, cells = {}, [plan.cells[data, row][0] for row in plan.rows]
+        for cell in cells:
+            run = RunFolder(work / cell.run_name)
+            if result_of(cell, stored) is not None and run.weights_path("best").is_file():
+                runs[plan.table.rows[cell.row].label] = run
+        if runs and cells[0].source is not None:
+            images = open_images(cells[0].source, **cells[0].options)
+            label, stem = DATA[data].label, f"{plan.name}-{data}"
+            drawn += draw_transfers(runs, images, out / f"{stem}-transfer.png", label)
+            drawn += draw_codes(runs, out / f"{stem}-codes.png", label)
     progress("drawing", len(plan.data), len(plan.data))
     return drawn
 

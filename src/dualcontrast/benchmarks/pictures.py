@@ -13,7 +13,7 @@ import pandas as pd
 from dualcontrast.analysis.figures import new_figure, save_figure, scatter, show_mosaic, with_sources
 from dualcontrast.analysis.transfer import grid_of, source_images
 from dualcontrast.benchmarks.worker import EMBEDDING
-from dualcontrast.images import open_images
+from dualcontrast.images import ImageSet
 from dualcontrast.methods import method_named
 from dualcontrast.runs import RunFolder
 
@@ -24,7 +24,7 @@ CODES = ("content", "transformation")
 POINT = 3.0
 
 
-def draw_transfers(runs: Mapping[str, RunFolder], path: Path, title: str) -> bool:
+def draw_transfers(runs: Mapping[str, RunFolder], images: ImageSet, path: Path, title: str) -> list[Path]:
     """Draw figure 3 of the paper for several runs, with the same images giving content and transformation.
 
     Parameters
@@ -32,6 +32,8 @@ def draw_transfers(runs: Mapping[str, RunFolder], path: Path, title: str) -> boo
     runs
         Trained runs on the same images, by what they are called in the picture. Those whose method makes no images
         are left out, with a word.
+    images
+        The source of these images, opened.
     path
         The PNG to write.
     title
@@ -39,19 +41,18 @@ def draw_transfers(runs: Mapping[str, RunFolder], path: Path, title: str) -> boo
 
     Returns
     -------
-    bool
-        Whether anything was drawn.
+    list of Path
+        The picture; nothing where there was nothing to draw.
     """
     able = {label: run for label, run in runs.items() if method_named(run.recipe().method.name).has_decoder}
     if not able:
-        return False
-    data = next(iter(able.values())).config()["data"]
-    opened = open_images(data["source"], **data["options"])
-    rows = math.ceil(len(able) / GRIDS_A_ROW)
-    figure = new_figure(GRID_INCHES * GRIDS_A_ROW, (GRID_INCHES + 0.3) * rows + 0.6)
-    panels = figure.subplots(rows, GRIDS_A_ROW, squeeze=False).ravel()
+        return []
+    columns = min(len(able), GRIDS_A_ROW)
+    rows = math.ceil(len(able) / columns)
+    figure = new_figure(max(GRID_INCHES * columns, 7), (GRID_INCHES + 0.3) * rows + 0.6)
+    panels = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes, (label, run) in zip(panels, able.items(), strict=False):
-        run.attach(opened)
+        run.attach(images)
         left, top = source_images(run.images(), COUNT, seed=0)
         show_mosaic(axes, with_sources(*grid_of(run.load_method(), run.images(), left, top)), first_apart=True)
         axes.set_title(label, parse_math=False)
@@ -62,10 +63,10 @@ def draw_transfers(runs: Mapping[str, RunFolder], path: Path, title: str) -> boo
     if silent:
         figure.supxlabel(textwrap.fill(f"Without images, since without a decoder: {', '.join(silent)}", 120))
     save_figure(figure, path)
-    return True
+    return [path]
 
 
-def draw_codes(runs: Mapping[str, RunFolder], path: Path, title: str) -> bool:
+def draw_codes(runs: Mapping[str, RunFolder], path: Path, title: str) -> list[Path]:
     """Draw both codes of several runs in the plane, coloured by content, as figures 5 and 11 of the paper.
 
     Parameters
@@ -79,11 +80,9 @@ def draw_codes(runs: Mapping[str, RunFolder], path: Path, title: str) -> bool:
 
     Returns
     -------
-    bool
-        Whether anything was drawn.
+    list of Path
+        The picture.
     """
-    if not runs:
-        return False
     rows = math.ceil(len(runs) / METHODS_A_ROW)
     figure = new_figure(2 * METHODS_A_ROW * CODE_INCHES, (CODE_INCHES + 0.3) * rows + 0.6)
     panels = figure.subplots(rows, 2 * METHODS_A_ROW, squeeze=False).ravel()
@@ -102,7 +101,7 @@ def draw_codes(runs: Mapping[str, RunFolder], path: Path, title: str) -> bool:
         axes.set_axis_off()
     figure.suptitle(f"{title}: t-SNE of codes, coloured by content")
     save_figure(figure, path)
-    return True
+    return [path]
 
 
 def _embedding(run: RunFolder, code: str) -> pd.DataFrame | None:

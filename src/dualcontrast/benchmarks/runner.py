@@ -141,7 +141,7 @@ class _Children:
                 self.failed[cell.name] = status
             if status < 0:
                 with log.open("a", encoding="utf-8") as file:
-                    file.write(f"ended by signal {-status}; if it was 9, memory may have run out\n")
+                    file.write(f"ended by signal {-status}; if that is 9, memory may have run out\n")
         finally:
             self._free.put(place)
 
