@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 from scipy.spatial.transform import Rotation
 
-from dualcontrast.analysis.viewpoint import POSE, describe_viewpoint, viewing_directions, viewpoint_score
+from dualcontrast.analysis.viewpoint import describe_viewpoint, viewing_directions, viewpoint_score
 from dualcontrast.images import open_images
+from dualcontrast.images.linemod import POSE_COLUMNS
 from dualcontrast.runs import SavedCodes
 
 
@@ -23,7 +24,7 @@ def poses(count: int = 600, seed: int = 0) -> tuple[pd.DataFrame, np.ndarray]:
             "content": np.array(["ape", "cat"])[place % 2],
         }
     )
-    table[list(POSE)] = rotations.as_quat()[:, [3, 0, 1, 2]]  # scipy has the real part last
+    table[list(POSE_COLUMNS)] = rotations.as_quat()[:, [3, 0, 1, 2]]  # scipy has the real part last
     return table, rotations.as_matrix()
 
 
@@ -38,7 +39,7 @@ def saved(content: np.ndarray, transformation: np.ndarray, table: pd.DataFrame) 
 def test_the_direction_is_the_third_row_of_the_rotation_whatever_the_quaternions_length() -> None:
     table, matrices = poses(50)
     np.testing.assert_allclose(viewing_directions(table), matrices[:, 2], atol=1e-12)
-    table[list(POSE)] *= -2.5
+    table[list(POSE_COLUMNS)] *= -2.5
     np.testing.assert_allclose(viewing_directions(table), matrices[:, 2], atol=1e-12)
 
 

@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 
 from dualcontrast.analysis.probes import is_test
+from dualcontrast.images.linemod import POSE_COLUMNS
 from dualcontrast.runs import SavedCodes
 
-POSE = tuple(f"quat_{place}" for place in range(4))
 PENALTIES = np.logspace(-3, 3, 13)
 
 
@@ -38,7 +38,7 @@ def viewpoint_score(codes: SavedCodes) -> dict[str, Any] | None:
         same two and `test_images`. Rounded to 4 digits. None where no poses are known.
     """
     table = codes.table
-    if not {*POSE, "content"} <= set(table):
+    if not {*POSE_COLUMNS, "content"} <= set(table):
         return None
     directions, test = viewing_directions(table), is_test(table)
     known = np.isfinite(directions).all(axis=1) & table["content"].notna().to_numpy()
@@ -68,7 +68,7 @@ def viewing_directions(table: pd.DataFrame) -> np.ndarray:
     It is the third row of the rotation from object to camera, which `quat_0` to `quat_3` give as a quaternion, its
     real part first, of any length.
     """
-    quaternions = table[list(POSE)].to_numpy(np.float64)
+    quaternions = table[list(POSE_COLUMNS)].to_numpy(np.float64)
     w, x, y, z = (quaternions / np.linalg.norm(quaternions, axis=1, keepdims=True)).T
     return np.stack([2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)], axis=1)
 
