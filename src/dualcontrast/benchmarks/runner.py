@@ -148,18 +148,19 @@ class _Children:
     def _start(self, cell: Cell, place: str) -> subprocess.Popen[str] | None:
         """Start a process in a session of its own, which Ctrl-C does not reach, and hand it the cell."""
         words = [*COMMAND, "--results", str(self._results), "--work", str(self._work), "--device", place]
-        with self._lock, log_path(self._work, cell).open("w") as log:
+        with self._lock:
             if self._ending:
                 return None
-            process = subprocess.Popen(
-                words,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.DEVNULL,
-                stderr=log,
-                text=True,
-                env={**os.environ, **SINGLE_THREADED},
-                start_new_session=True,
-            )
+            with log_path(self._work, cell).open("w") as log:
+                process = subprocess.Popen(
+                    words,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.DEVNULL,
+                    stderr=log,
+                    text=True,
+                    env={**os.environ, **SINGLE_THREADED},
+                    start_new_session=True,
+                )
             self._running[cell.name] = process, time.monotonic()
         assert process.stdin is not None
         with suppress(BrokenPipeError):
