@@ -90,7 +90,7 @@ def benchmark(
     if not wanted.tables_only:
         stored = stored_results(results, wanted.table)
         cells = [cell for cell in plan.trainable() if result_of(cell, stored) is None]
-        failed = run_cells(cells, results, work, places, progress)
+        failed = run_cells(cells, results, work, places, progress) if cells else {}
     lines = _lines(plan, results, work)
     files = [*write_tables(plan, lines, out), *_draw(plan, results, work, out, progress)]
     names = {cell.name: cell for cell in plan.trainable()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -22,10 +23,17 @@ Subtomograms = Annotated[
     str | None, typer.Option(metavar="STAR", help="Subtomograms: a STAR file, such as simulate makes.")
 ]
 Bin = Annotated[int, typer.Option("--bin", metavar="N", help="Shrink subtomograms by this factor.", min=1)]
-Methods = Annotated[list[str] | None, typer.Option("--methods", metavar="NAME", help="Rows; all if left out.")]
-Data = Annotated[list[str] | None, typer.Option("--data", metavar="NAME", help="Data sets; all if left out.")]
+Methods = Annotated[
+    list[str] | None,
+    typer.Option("--methods", metavar="NAME", help="A row; give it repeatedly, or leave it out for all."),
+]
+Data = Annotated[
+    list[str] | None,
+    typer.Option("--data", metavar="NAME", help="A data set; give it repeatedly, or leave it out for all."),
+]
 Seeds = Annotated[
-    list[int] | None, typer.Option("--seeds", metavar="N", help="Seeds; 0, 1 and 2 if left out.", min=0)
+    list[int] | None,
+    typer.Option("--seeds", metavar="N", help="A seed; give it repeatedly; 0, 1 and 2 if left out.", min=0),
 ]
 Budget = Annotated[
     float, typer.Option(metavar="MINUTES", help="Of training, of each cell, on one thread or one GPU.", min=1e-9)
@@ -40,30 +48,41 @@ Out = Annotated[Path, typer.Option(metavar="DIR", help="Folder for tables and pi
 TablesOnly = Annotated[bool, typer.Option("--tables-only", help="Train nothing: tables of what is stored.")]
 
 
-@app.command("table1")
-def table1(
-    mnist: Mnist = None,
-    linemod: LineMod = None,
-    subtomograms: Subtomograms = None,
-    bin_: Bin = 1,
-    methods: Methods = None,
-    data: Data = None,
-    seeds: Seeds = None,
-    budget: Budget = 10.0,
-    limit: Limit = None,
-    jobs: Jobs = None,
-    device: Device = "auto",
-    results: Results = Path("results"),
-    work: Work = Path("runs/benchmark"),
-    out: Out = Path("tables"),
-    tables_only: TablesOnly = False,
-    quiet: Quiet = False,
-    as_json: AsJson = False,
-) -> None:
-    """Make the paper's Table 1: every method on MNIST, LineMod and subtomograms, as far as these are given."""
-    sources = {"mnist": mnist, "linemod": linemod, "subtomograms": subtomograms}
-    asked = _asked(methods, data, seeds, budget, limit, tables_only)
-    _make("table1", sources, bin_, asked, jobs, device, results, work, out, Console(quiet, as_json))
+def _on_three_data_sets(table: str) -> Callable[..., None]:
+    """Return the verb of a table of MNIST, LineMod and subtomograms."""
+
+    def verb(
+        mnist: Mnist = None,
+        linemod: LineMod = None,
+        subtomograms: Subtomograms = None,
+        bin_: Bin = 1,
+        methods: Methods = None,
+        data: Data = None,
+        seeds: Seeds = None,
+        budget: Budget = 10.0,
+        limit: Limit = None,
+        jobs: Jobs = None,
+        device: Device = "auto",
+        results: Results = Path("results"),
+        work: Work = Path("runs/benchmark"),
+        out: Out = Path("tables"),
+        tables_only: TablesOnly = False,
+        quiet: Quiet = False,
+        as_json: AsJson = False,
+    ) -> None:
+        sources = {"mnist": mnist, "linemod": linemod, "subtomograms": subtomograms}
+        asked = _asked(methods, data, seeds, budget, limit, tables_only)
+        _make(table, sources, bin_, asked, jobs, device, results, work, out, Console(quiet, as_json))
+
+    return verb
+
+
+app.command(
+    "table1", help="Make the paper's Table 1: every method on MNIST, LineMod and subtomograms, as far as given."
+)(_on_three_data_sets("table1"))
+app.command("ablation", help="Take parts of DualContrast and of dualcontrast_plus away, one at a time.")(
+    _on_three_data_sets("ablation")
+)
 
 
 @app.command("table2")
@@ -85,32 +104,6 @@ def table2(
     """Make the paper's Table 2: DualContrast on LineMod with each of seven views; --methods names views."""
     asked = _asked(methods, None, seeds, budget, limit, tables_only)
     _make("table2", {"linemod": linemod}, 1, asked, jobs, device, results, work, out, Console(quiet, as_json))
-
-
-@app.command("ablation")
-def ablation(
-    mnist: Mnist = None,
-    linemod: LineMod = None,
-    subtomograms: Subtomograms = None,
-    bin_: Bin = 1,
-    methods: Methods = None,
-    data: Data = None,
-    seeds: Seeds = None,
-    budget: Budget = 10.0,
-    limit: Limit = None,
-    jobs: Jobs = None,
-    device: Device = "auto",
-    results: Results = Path("results"),
-    work: Work = Path("runs/benchmark"),
-    out: Out = Path("tables"),
-    tables_only: TablesOnly = False,
-    quiet: Quiet = False,
-    as_json: AsJson = False,
-) -> None:
-    """Take parts of DualContrast and of dualcontrast_plus away, one at a time."""
-    sources = {"mnist": mnist, "linemod": linemod, "subtomograms": subtomograms}
-    asked = _asked(methods, data, seeds, budget, limit, tables_only)
-    _make("ablation", sources, bin_, asked, jobs, device, results, work, out, Console(quiet, as_json))
 
 
 def _asked(
