@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 from tests.runs import DIGITS
 
+from dualcontrast.benchmarks import plan
 from dualcontrast.benchmarks.plan import Source, Wanted, plan_of
 from dualcontrast.errors import DualContrastError, DualContrastWarning, MethodError, RecipeError, SourceError
+from dualcontrast.images import open_images
 from dualcontrast.methods import vitae
 
 
@@ -19,9 +21,9 @@ def wanted(table: str = "table1", path: Path | str = DIGITS, data: str = "mnist"
 
 
 def test_a_cell_for_each_row_data_set_and_seed() -> None:
-    plan = plan_of(wanted(rows=("harmony", "simclr"), seeds=(0, 3), budget=0.5))
-    assert (plan.rows, plan.data) == (("harmony", "simclr"), ("mnist", "linemod", "subtomograms"))
-    cells = plan.trainable()
+    made = plan_of(wanted(rows=("harmony", "simclr"), seeds=(0, 3), budget=0.5))
+    assert (made.rows, made.data) == (("harmony", "simclr"), ("mnist", "linemod", "subtomograms"))
+    cells = made.trainable()
     assert [(cell.row, cell.seed) for cell in cells] == [
         ("harmony", 0),
         ("simclr", 0),
@@ -34,7 +36,7 @@ def test_a_cell_for_each_row_data_set_and_seed() -> None:
         assert (training["minutes"], training["limit"], training["seed"]) == (0.5, 300, cell.seed)
         assert training["workers"] == 0
         assert cell.source == str(DIGITS)
-    assert plan.hindered == {
+    assert made.hindered == {
         (data, row): f"no images given (--{data})"
         for data in ("linemod", "subtomograms")
         for row in ("harmony", "simclr")
@@ -44,6 +46,12 @@ def test_a_cell_for_each_row_data_set_and_seed() -> None:
 def test_seeds_draw_other_images() -> None:
     cells = plan_of(wanted(rows=("simclr",), seeds=(0, 1))).trainable()
     assert cells[0].data_digest != cells[1].data_digest
+
+
+def test_a_source_that_is_a_name_stays_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan, "open_images", lambda path: open_images(DIGITS) if path == "mnist" else None)
+    (cell,) = plan_of(wanted(path="mnist", rows=("simclr",), seeds=(0,))).trainable()
+    assert cell.source == "mnist"
 
 
 def volumes(path: Path, side: int = 16, **labels: np.ndarray) -> Path:
@@ -108,14 +116,22 @@ def test_a_method_that_cannot_do_the_images_is_left_out_or_refused_by_name(
     monkeypatch.setattr(vitae, "LARGEST_VOLUME", 7)
     path = volumes(tmp_path / "volumes.npz", content=np.arange(300) % 3)
     with pytest.warns(DualContrastWarning, match="vitae is left out on Subtomograms: vitae takes volumes of at"):
-        plan = plan_of(wanted(path=path, data="subtomograms", seeds=(0,)))
-    assert "vitae takes volumes of at most 7 voxels" in plan.hindered["subtomograms", "vitae"]
-    assert {cell.row for cell in plan.trainable()} == set(plan.rows) - {"vitae"}
+        made = plan_of(wanted(path=path, data="subtomograms", seeds=(0,)))
+    assert "vitae takes volumes of at most 7 voxels" in made.hindered["subtomograms", "vitae"]
+    assert {cell.row for cell in made.trainable()} == set(made.rows) - {"vitae"}
     with pytest.raises(MethodError, match="vitae takes volumes of at most 7 voxels"):
         plan_of(wanted(path=path, data="subtomograms", rows=("vitae",)))
 
 
+def test_tables_of_what_is_stored_need_no_method_that_works(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vitae, "LARGEST_VOLUME", 7)
+    path = volumes(tmp_path / "volumes.npz", content=np.arange(300) % 3)
+    assert plan_of(wanted(path=path, data="subtomograms", rows=("vitae",), tables_only=True)).trainable()
+
+
 def test_tables_of_what_is_stored_need_no_data() -> None:
-    plan = plan_of(Wanted("table2", {}, tables_only=True))
-    assert plan.trainable() == []
-    assert len(plan.cells) == 7
+    made = plan_of(Wanted("table2", {}, tables_only=True))
+    assert made.trainable() == []
+    assert len(made.cells) == 7

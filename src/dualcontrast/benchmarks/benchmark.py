@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -39,13 +40,23 @@ class Benchmark:
     def describe(self, shortened: Callable[[Path], Path]) -> list[str]:
         """Return the main figures, and where to look."""
         lines = []
-        for row in self.rows:
-            told = f"  {row['data']:<12} {row['label']:<42}"
-            if row["seeds"]:
-                told += f" D(c|c) {row['D_c_c']:.3f}  D(c|z) {row['D_c_z']:.3f}  gap {row['gap_c']:+.3f}"
-                told += f"  ({row['seeds']} seed(s), chance {row['chance_c']:.3f})"
-            lines.append(f"{told} {row['lacking']}".rstrip())
+        for data, rows in groupby(self.rows, key=lambda row: str(row["data"])):
+            of_data = list(rows)
+            reasons = {row["lacking"] for row in of_data}
+            if len(reasons) == 1 and not any(row["seeds"] for row in of_data):
+                lines.append(f"  {data:<12} {reasons.pop()}")
+            else:
+                lines += [_told(row) for row in of_data]
         return [*lines, *(f"Look at: {shortened(path)}" for path in self.files)]
+
+
+def _told(row: Mapping[str, Any]) -> str:
+    """Return a row's main figures, and what it lacks."""
+    told = f"  {row['data']:<12} {row['label']:<42}"
+    if row["seeds"]:
+        told += f" D(c|c) {row['D_c_c']:.3f}  D(c|z) {row['D_c_z']:.3f}  gap {row['gap_c']:+.3f}"
+        told += f"  ({row['seeds']} seed(s), chance {row['chance_c']:.3f})"
+    return f"{told} {row['lacking']}".rstrip()
 
 
 def benchmark(

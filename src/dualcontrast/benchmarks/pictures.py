@@ -94,7 +94,7 @@ def draw_codes(runs: Mapping[str, RunFolder], path: Path, title: str) -> list[Pa
             table = _embedding(run, code)
             axes.set(xticks=[], yticks=[])
             if table is None:
-                axes.text(0.5, 0.5, "codes all equal", ha="center", va="center", transform=axes.transAxes)
+                axes.text(0.5, 0.5, "cannot be laid out", ha="center", va="center", transform=axes.transAxes)
                 continue
             scatter(axes, np.asarray(table[["x", "y"]]), table.get("content"), POINT)
     for axes in places:

@@ -117,8 +117,9 @@ def plan_of(wanted: Wanted) -> Plan:
         images = _Images(name, wanted) if name in wanted.sources else None
         for row in rows:
             recipes = [table.rows[row].recipe_for(name, _changes(wanted, seed)) for seed in wanted.seeds]
-            hindrance = images.hindrance(row, recipes) if images is not None else f"no images given (--{name})"
-            if hindrance:
+            if images is None:
+                hindered[name, row] = f"no images given (--{name})"
+            elif not wanted.tables_only and (hindrance := images.hindrance(row, recipes)):
                 hindered[name, row] = hindrance
             digests = images.digests if images is not None else [None] * len(recipes)
             cells[name, row] = [
@@ -134,13 +135,14 @@ def _changes(wanted: Wanted, seed: int) -> dict[str, Any]:
 
 def _cell(wanted: Wanted, data: str, row: str, recipe: Recipe, digest: str | None) -> Cell:
     source = wanted.sources.get(data)
+    path = None if source is None else source.path
     return Cell(
         table=wanted.table,
         row=row,
         data=data,
         seed=recipe.training.seed,
         recipe=recipe.model_dump(mode="json"),
-        source=None if source is None else str(Path(source.path).resolve()),
+        source=str(Path(path).resolve()) if path is not None and Path(path).exists() else path,
         options={} if source is None else dict(source.options),
         data_digest=digest,
     )

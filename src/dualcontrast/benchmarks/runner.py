@@ -131,7 +131,8 @@ class _Children:
             if process is None:
                 return
             status = process.wait()
-            if process.stdin is not None:
+            with suppress(BrokenPipeError):  # where it ended before it had read its cell
+                assert process.stdin is not None
                 process.stdin.close()
             with self._lock:
                 del self._running[cell.name]

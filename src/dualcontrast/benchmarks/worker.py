@@ -58,7 +58,7 @@ def do_cell(cell: Cell, results: Path, work: Path, device: str = "cpu", progress
         run.transfer(device=device, progress=progress)
         scores = run.read_scores() or scores
     for code in ("content", "transformation"):
-        with suppress(RunError):  # codes that are all equal have no picture, and their scores say so
+        with suppress(RunError):  # codes that are all equal, say, cannot be laid out; their scores show it
             run.embed(code=code, how=EMBEDDING, limit=EMBEDDED, device=device, progress=progress)
     write_result(results, cell, _result(run, cell, scores))
 
@@ -127,4 +127,4 @@ def _peak_memory(device: str) -> int:
 
 
 def _device_name(device: str) -> str:
-    return torch.cuda.get_device_name(device) if device.startswith("cuda") else "cpu"
+    return torch.cuda.get_device_name(device) if device.startswith("cuda") else device
