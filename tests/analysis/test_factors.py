@@ -79,6 +79,23 @@ def test_entangled_codes_have_no_gap(table):
         assert scores[factor]["gap"] == scores[factor]["sap"] == 0.0
 
 
+def test_every_probe_tells_perfect_swapped_and_entangled_codes_apart(table):
+    content, transformation = code_of(table["content"], 1), code_of(table["transformation"], 2)
+    both = np.hstack([content, transformation])
+    perfect, swapped, entangled = (
+        scores_of(saved(c, z, table))["probes"]
+        for c, z in ((content, transformation), (transformation, content), (both, both))
+    )
+    other = {"content": "transformation", "transformation": "content"}
+    for factor, chance in (("content", 1 / 3), ("transformation", 1 / 2)):
+        for name in PROBE_NAMES:
+            assert perfect[factor][name][f"from_{factor}"] == 1.0
+            assert perfect[factor][name][f"from_{other[factor]}"] == pytest.approx(chance, abs=0.2)
+            assert swapped[factor][name][f"from_{other[factor]}"] == 1.0
+            assert swapped[factor][name][f"from_{factor}"] == pytest.approx(chance, abs=0.2)
+            assert entangled[factor][name] == {"from_content": 1.0, "from_transformation": 1.0}
+
+
 def test_random_codes_are_at_chance(table):
     scores = scores_of(saved(noise(480, 1), noise(480, 2), table))
     for factor in ("content", "transformation"):

@@ -52,11 +52,13 @@ def test_evaluate_writes_what_it_returns(tmp_path):
         "probes",
         "trivial_statistics",
         "ideal_observer",
+        "viewpoint",
         "invariance",
         "swap",
         "protocol",
     ]
     assert scores["ideal_observer"] is None  # these images were not simulated
+    assert scores["viewpoint"] is None  # and have no poses
     assert scores["swap"] is None
     assert scores["content"]["chance"] == 0.5
     assert scores["transformation"] is not None
@@ -85,6 +87,15 @@ def test_evaluate_without_labels_still_measures_invariance(tmp_path):
     assert scores["protocol"]["classes"] is None
     assert scores["invariance"]["content"] > scores["invariance"]["content_chance"] - 1
     assert "No content labels" in describe(scores)[0]
+
+
+def test_evaluate_scores_the_viewpoint_where_poses_are_known(tmp_path):
+    quaternions = np.random.default_rng(1).standard_normal((4, 30))
+    images = tiny_images(content=np.arange(30) // 3 % 2, **{f"quat_{k}": quaternions[k] for k in range(4)})
+    scores = evaluate(run_on(images, tmp_path / "run"))
+    assert set(scores["viewpoint"]) == {"from_transformation", "from_content", "chance", "per_object"}
+    assert set(scores["viewpoint"]["per_object"]) == {"0", "1"}
+    assert any("of the viewing direction within an object" in line for line in describe(scores))
 
 
 def test_evaluate_names_the_run_whose_labels_cannot_be_scored(tmp_path):
@@ -193,6 +204,7 @@ def test_scores_in_words():
             "transformation_pooled": 0.9,
             "test_images": 500,
         },
+        "viewpoint": None,
         "invariance": {
             "content": 0.95,
             "content_chance": 0.4,

@@ -70,6 +70,23 @@ class IgnoresContent(Perfect):
         return super().decode(Codes(codes.transformation[:, 2:], codes.transformation[:, :2]))
 
 
+class Swapped(Perfect):
+    """Each code holds what the other should, and the decoder knows."""
+
+    def encode(self, batch: Batch) -> Codes:
+        return Codes(*reversed(super().encode(batch)))
+
+    def decode(self, codes: Codes) -> Tensor:
+        return super().decode(Codes(*reversed(codes)))
+
+
+class Random(Perfect):
+    """Codes have nothing to do with the image."""
+
+    def encode(self, batch: Batch) -> Codes:
+        return Codes(torch.rand(len(batch), 3), torch.randint(PLACES, (len(batch), 2)) + torch.rand(1) / 100)
+
+
 class ConstantTransformation(Perfect):
     """The transformation code says nothing."""
 
@@ -129,6 +146,22 @@ def test_a_decoder_that_ignores_c_shows_the_source_of_z():
     assert score["content_kept"] < 0.05
     assert score["transformation_effect"] == 1.0
     assert score["transformation_kept"] == 1.0
+
+
+def test_swapped_codes_show_the_source_of_z_in_the_place_of_c():
+    score, perfect = (swap_score(method, shapes_in_places()) for method in (Swapped(), Perfect()))
+    assert score["content_of_z_source"] > 0.95
+    assert score["content_kept"] < 0.05
+    assert score["transformation_effect"] < 1  # the place comes from c, unlike where all comes from z
+    assert score["classifier_reconstructed"] == perfect["classifier_reconstructed"]
+
+
+def test_random_codes_score_chance():
+    score = swap_score(Random(), shapes_in_places())
+    # Four standard deviations of a share of 120 images about one in three, and about one in a hundred.
+    assert score["content_kept"] == pytest.approx(1 / 3, abs=4 * np.sqrt(2 / 9 / 120))
+    assert score["classifier_reconstructed"] == pytest.approx(1 / 3, abs=4 * np.sqrt(2 / 9 / 120))
+    assert score["transformation_kept"] < 0.01 + 4 * np.sqrt(0.01 / 120)
 
 
 def test_a_constant_code_scores_chance():

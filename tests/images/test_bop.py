@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -159,3 +160,35 @@ def test_a_damaged_picture_is_named(lm: Path) -> None:
     path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(SourceError, match=r"000001/rgb/000001\.png: missing, damaged"):
         open_images(lm).read(np.array([1]))
+
+
+# ---- poses
+
+
+def write_poses(lm: Path, number: str, rotations: dict[int, np.ndarray]) -> Path:
+    path = lm / "train" / number / "scene_gt.json"
+    path.write_text(
+        json.dumps({str(k): [{"cam_R_m2c": r.ravel().tolist(), "obj_id": 1}] for k, r in rotations.items()})
+    )
+    return path
+
+
+def test_poses_are_quaternions_with_the_real_part_first(lm: Path) -> None:
+    turn = np.array([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]])  # a quarter about z
+    write_poses(lm, "000001", {0: np.eye(3), 3: turn})
+    poses = open_images(lm).table[["quat_0", "quat_1", "quat_2", "quat_3"]].to_numpy()
+    half = np.sqrt(0.5)
+    np.testing.assert_allclose(poses[[0, 3]], [[1, 0, 0, 0], [half, 0, 0, half]], atol=1e-12)
+    assert np.isnan(poses[[1, 2, 4, 5, 6, 7]]).all()  # not in the file; the other object's file is empty
+
+
+def test_without_poses_there_are_no_such_columns(lm: Path) -> None:
+    assert "quat_0" not in open_images(lm).table
+
+
+@pytest.mark.parametrize("text", ["{", '{"0": []}', '{"0": [{"cam_R_m2c": [1, 2]}]}', '{"0": [{}]}'])
+def test_damaged_poses_are_named(lm: Path, text: str) -> None:
+    path = lm / "train/000006/scene_gt.json"
+    path.write_text(text)
+    with pytest.raises(SourceError, match=r"000006/scene_gt\.json: damaged poses; get it anew"):
+        open_images(lm)

@@ -86,6 +86,23 @@ def test_changes_can_choose_the_preset_and_the_method() -> None:
     assert recipe.views[0].per == "batch"
 
 
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_takes_the_recipe_of_subtomograms(name: str) -> None:
+    """Whose preset is dualcontrast's alone."""
+    recipe = read_recipe("subtomograms", {"method": {"name": name}})
+    assert recipe.preset == ("infonce" if name == "dualcontrast" else "paper")
+    assert recipe.method.name == name
+
+
+def test_another_method_keeps_a_preset_that_it_has_as_well(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("preset: authors-code\n")
+    assert read_recipe(file, {"method": {"name": "two_latent_vae"}}).preset == "authors-code"
+    assert read_recipe(file, {"method": {"name": "harmony"}}).preset == "paper"
+    with pytest.raises(RecipeError, match="harmony has no preset authors-code"):
+        read_recipe(file, {"method": {"name": "harmony"}, "preset": "authors-code"})
+
+
 def test_views_are_replaced_as_a_whole() -> None:
     recipe = recipe_of({"preset": "authors-code", "views": ["hue", {"name": "scale", "factor": [0.5, 2]}]})
     assert [view.name for view in recipe.views] == ["hue", "scale"]

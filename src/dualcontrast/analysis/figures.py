@@ -74,7 +74,7 @@ def draw_pairs(pairs: Sequence[Pair], path: str | Path, count: int = 8) -> None:
     width = max(INCHES * columns + 0.7, 5.0)
     figure = new_figure(width, (2 * INCHES + 0.5) * len(pairs))
     for axes, pair in zip(figure.subplots(len(pairs), 1, squeeze=False)[:, 0], pairs, strict=True):
-        height = _show_mosaic(axes, [pair.first[:count], pair.second[:count]])
+        height = show_mosaic(axes, [pair.first[:count], pair.second[:count]])
         axes.set_yticks([height / 4, 3 * height / 4], ["first", "second"])
         axes.set_title(textwrap.fill(pair.name, int(11 * width)), fontsize=11, parse_math=False)
     save_figure(figure, path)
@@ -98,16 +98,21 @@ def draw_transfer_grid(
     title
         Stands above the figure.
     """
-    rows = [[None, *transformation_images]]
-    rows += [[content, *row] for content, row in zip(content_images, grid, strict=True)]
+    rows = with_sources(grid, content_images, transformation_images)
     figure = new_figure(max(INCHES * len(rows[0]) + 0.5, 5.0), max(INCHES * len(rows) + 0.9, 3.6))
     axes = figure.subplots()
-    _show_mosaic(axes, rows, first_apart=True)
+    show_mosaic(axes, rows, first_apart=True)
     axes.set_title(title, parse_math=False)
     axes.xaxis.set_label_position("top")
     axes.set_xlabel("transformation from the top row")
     axes.set_ylabel("content from the left-hand column")
     save_figure(figure, path)
+
+
+def with_sources(grid: Tensor, content_images: Tensor, transformation_images: Tensor) -> list[list[Tensor | None]]:
+    """Return the rows of a mosaic: a grid of transfers, with the images that gave the codes left and above."""
+    rows: list[list[Tensor | None]] = [[None, *transformation_images]]
+    return rows + [[content, *row] for content, row in zip(content_images, grid, strict=True)]
 
 
 def draw_embedding(
@@ -132,21 +137,25 @@ def draw_embedding(
     figure = new_figure(7.0, 5.5)
     axes = figure.subplots()
     axes.set_title(title, parse_math=False)
-    axes.set_aspect("equal", "datalim")
-    axes.set(xticks=[], yticks=[])
+    scatter(axes, points, labels, np.clip(20_000 / max(len(points), 1), 5, 40))
+    if labels is not None:
+        numbers, names = pd.factorize(pd.Series(labels), sort=True)
+        colours = [*colours_of(len(names)), UNKNOWN]
+        _add_legend(axes, [str(name) for name in names], colours, unknown=bool((numbers < 0).any()))
+    save_figure(figure, path)
+
+
+def scatter(
+    axes: Axes, points: np.ndarray, labels: Sequence[Any] | pd.Series | np.ndarray | None, size: float
+) -> None:
+    """Show points in the plane, coloured by label; those without one are grey."""
     numbers, names = pd.factorize(pd.Series(np.zeros(len(points)) if labels is None else labels), sort=True)
     colours = [*colours_of(len(names)), UNKNOWN]
     order = np.random.default_rng(0).permutation(len(points))  # else the last class would lie on top
-    axes.scatter(
-        points[order, 0],
-        points[order, 1],
-        s=np.clip(20_000 / max(len(points), 1), 5, 40),
-        c=[colours[number] for number in numbers[order]],
-        linewidths=0,
-    )
-    if labels is not None:
-        _add_legend(axes, [str(name) for name in names], colours, unknown=bool((numbers < 0).any()))
-    save_figure(figure, path)
+    chosen = [colours[number] for number in numbers[order]]
+    axes.scatter(points[order, 0], points[order, 1], s=size, c=chosen, linewidths=0)
+    axes.set_aspect("equal", "datalim")
+    axes.set(xticks=[], yticks=[])
 
 
 def colours_of(classes: int) -> list[Any]:
@@ -175,7 +184,7 @@ def _add_legend(axes: Axes, names: list[str], colours: list[Any], unknown: bool)
         text.set_parse_math(False)
 
 
-def _show_mosaic(axes: Axes, rows: Sequence[Sequence[Tensor | None] | Tensor], first_apart: bool = False) -> int:
+def show_mosaic(axes: Axes, rows: Sequence[Sequence[Tensor | None] | Tensor], first_apart: bool = False) -> int:
     """Show images side by side on white, None as a blank, and return the mosaic's height in pixels.
 
     With `first_apart` there is a wider gap after the first row and the first column.

@@ -14,6 +14,7 @@ from dualcontrast.analysis.invariance import images_to_judge, invariance
 from dualcontrast.analysis.probes import tasks_of
 from dualcontrast.analysis.simulated import ideal_observer
 from dualcontrast.analysis.swap import describe_swap
+from dualcontrast.analysis.viewpoint import describe_viewpoint, viewpoint_score
 from dualcontrast.cryoet.simulation import simulation_of
 from dualcontrast.errors import RunError
 from dualcontrast.progress import Progress, silent
@@ -46,7 +47,8 @@ def evaluate(
         `content`, `transformation`, `transformation_pooled` and `probes` as `score_codes` gives them;
         `trivial_statistics`: of the same three, the accuracy of a standardised linear probe on trivial
         statistics of the images, or None; `ideal_observer`: the accuracies of `simulated.ideal_observer`, or
-        None for images that were not simulated; `invariance` as `invariance.invariance` does; `swap`, which
+        None for images that were not simulated; `viewpoint` as `viewpoint.viewpoint_score` gives it, None where
+        no poses are known; `invariance` as `invariance.invariance` does; `swap`, which
         transfer adds to the same file and which is kept while the weights are; `protocol`.
 
     Raises
@@ -72,6 +74,7 @@ def evaluate(
         if not all(result.converged for result in results)
     ]
     scores["ideal_observer"] = _observed(run, codes.table, progress)
+    scores["viewpoint"] = viewpoint_score(codes)
     judged = images_to_judge(images)
     scores["invariance"] = invariance(method, judged, batch_size=batch_size, device=device)
     scores["swap"] = _kept_swap(run, weights)
@@ -101,6 +104,7 @@ def describe(scores: dict[str, Any]) -> list[str]:
         lines += _describe_pooled(scores["transformation_pooled"], protocol["transformation_pooled"])
     lines += _describe_statistics(scores["trivial_statistics"])
     lines += _describe_observer(scores["ideal_observer"])
+    lines += describe_viewpoint(scores["viewpoint"]) if scores["viewpoint"] else []
     lines.append(
         f"The content codes of an image and its view have a mean cosine of {steady['content']:.2f} (random "
         f"pairs {steady['content_chance']:.2f}): nearer to 1 is better, if random pairs are well below."

@@ -122,9 +122,7 @@ def transfer(
     require_decoder(method)
     images = run.images()
     left, top = source_images(images, count, seed)
-    content_images, transformation_images = images.read(left), images.read(top)
-    with inference(method, device, seed):
-        grid = transfer_grid(method, content_images.to(device), transformation_images.to(device)).cpu()
+    grid, content_images, transformation_images = grid_of(method, images, left, top, seed=seed, device=device)
     figure = run.figure_path("transfer", weights)
     title = f"Transfer by {run.recipe().method.name}"
     draw_transfer_grid(grid, content_images, transformation_images, figure, title)
@@ -134,6 +132,36 @@ def transfer(
         _add_to_scores(run, weights, swap)
     rows = images.table["row"]
     return Transfer(grid, tuple(rows.iloc[left].tolist()), tuple(rows.iloc[top].tolist()), figure, swap)
+
+
+def grid_of(
+    method: Method,
+    images: ImageSet,
+    left: np.ndarray,
+    top: np.ndarray,
+    *,
+    seed: int = 0,
+    device: str | torch.device = "cpu",
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return a grid of transfers of a set's images, with those that give content and transformation.
+
+    Parameters
+    ----------
+    method
+        A trained method with a decoder; it is left on `device`, in the mode it came in.
+    images
+        The set.
+    left, top
+        Places in it of the images that give content (n) and transformation (m).
+    seed
+        Of draws within the method, if there are any.
+    device
+        Where to compute.
+    """
+    content_images, transformation_images = images.read(left), images.read(top)
+    with inference(method, device, seed):
+        grid = transfer_grid(method, content_images.to(device), transformation_images.to(device)).cpu()
+    return grid, content_images, transformation_images
 
 
 def source_images(images: ImageSet, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from dualcontrast import __version__
+from dualcontrast.cli.benchmark import app as benchmark
 from dualcontrast.cli.console import Console, from_here
+from dualcontrast.cli.options import AsJson, Device, Quiet
 from dualcontrast.errors import RunError
 
 app = typer.Typer(
@@ -22,9 +23,6 @@ app = typer.Typer(
 )
 
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, made by train.")]
-Quiet = Annotated[bool, typer.Option("--quiet", help="Print no progress and no words.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
 Weights = Annotated[
     str, typer.Option(help="best (lowest validation loss), last, or epoch-N where training kept them.")
 ]
@@ -341,35 +339,7 @@ def show(
     console.result(told, [done.description, f"Figure: {from_here(done.figure)}"])
 
 
-benchmark = typer.Typer(
-    help="Measure: what this machine and these methods do.", no_args_is_help=True, rich_markup_mode=None
-)
 app.add_typer(benchmark, name="benchmark")
-
-
-@benchmark.command("throughput")
-def throughput(
-    rounds: Annotated[int, typer.Option(help="Rounds to take the medians of.", min=1)] = 5,
-    steps: Annotated[int, typer.Option(help="Batches of 100 images a round.", min=1)] = 100,
-    quiet: Quiet = False,
-    as_json: AsJson = False,
-) -> None:
-    """Time training on MNIST-like images beside the authors' own sequence of passes."""
-    from dualcontrast.benchmarks import throughput as benchmarks
-
-    console = Console(quiet, as_json)
-    with console.progress() as progress:
-        measured = benchmarks.throughput(rounds, steps, progress)
-    console.result(
-        asdict(measured),
-        [
-            f"Images a second of training, batch 100, {measured.threads} thread(s), median of {rounds} rounds:",
-            *(
-                f"  {name:<32} {rate:8,.0f}   x {measured.ratios[name]:.2f}"
-                for name, rate in measured.rates.items()
-            ),
-        ],
-    )
 
 
 @app.command()

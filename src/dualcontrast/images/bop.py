@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from PIL import Image
+from scipy.spatial.transform import Rotation
 
 from dualcontrast.errors import SourceError
 from dualcontrast.images.folder import load_picture
 from dualcontrast.images.imageset import ImageSet
-from dualcontrast.images.linemod import fixed_split
+from dualcontrast.images.linemod import POSE_COLUMNS, fixed_split
 
 # The paper, appendix A.4.2.
 PADDING = 8
@@ -74,12 +76,13 @@ def open_bop(folder: Path) -> ImageSet:
     ----------
     folder
         Holds 000001/rgb/*.png and 000001/mask/*_000000.png (or mask_visib) for each object, itself or in its
-        subfolder `train`.
+        subfolder `train`. Where 000001/scene_gt.json has the poses, `quat_0` to `quat_3` in the table are the
+        rotation from object to camera as a quaternion, its real part first.
 
     Raises
     ------
     SourceError
-        A picture has no mask, or a mask no picture.
+        A picture has no mask, or a mask no picture; or the poses are damaged.
     """
     tables = [_object_table(folder, place) for place in _object_folders(folder)]
     table: pd.DataFrame = pd.concat(tables, ignore_index=True)
@@ -145,4 +148,23 @@ def _object_table(folder: Path, place: Path) -> pd.DataFrame:
             ],
         }
     )
+    quaternions = _poses(place / "scene_gt.json", numbers)
+    if np.isfinite(quaternions).any():
+        table[list(POSE_COLUMNS)] = quaternions
     return table
+
+
+def _poses(path: Path, numbers: list[str]) -> np.ndarray:
+    """Return the pose of each picture as a quaternion, its real part first, (N, 4); NaN where it is not known."""
+    quaternions = np.full((len(numbers), 4), np.nan)
+    if not path.is_file():
+        return quaternions
+    try:
+        stated = json.loads(path.read_text(encoding="utf-8"))
+        for place, number in enumerate(numbers):
+            if str(int(number)) in stated:
+                rotation = np.reshape(stated[str(int(number))][0]["cam_R_m2c"], (3, 3))
+                quaternions[place] = Rotation.from_matrix(rotation).as_quat()[[3, 0, 1, 2]]
+    except (ValueError, TypeError, KeyError, IndexError):
+        raise SourceError(f"{path}: damaged poses; get it anew, or take it away") from None
+    return quaternions

@@ -12,6 +12,7 @@ from dualcontrast.images.arrays import images_in_memory, npz_names, read_npz
 from dualcontrast.images.imageset import ImageSet
 
 PREFIX, POSE = "fine_", "_quat"
+POSE_COLUMNS = tuple(f"quat_{place}" for place in range(4))  # in the tables of all readers that know poses
 TRAIN_SHARE = Fraction(771, 1011)
 SPLIT_SEED = 26  # of every split of LineMod, for ever: scores of one year compare with those of another
 
@@ -28,7 +29,8 @@ def open_linemod(path: Path) -> ImageSet:
     ----------
     path
         An .npz with `fine_NAME`, (viewpoints, H, W, 3) uint8, and `fine_NAME_quat`, (viewpoints, 4), for each
-        object. The content of its images is NAME; `quat_0` to `quat_3` in the table are the pose.
+        object. The content of its images is NAME; `quat_0` to `quat_3` in the table are the pose: the rotation
+        from object to camera as a quaternion, its real part first.
 
     Raises
     ------
@@ -52,8 +54,8 @@ def open_linemod(path: Path) -> ImageSet:
     splits = [fixed_split(name, count, TRAIN_SHARE) for name, count in zip(objects, counts, strict=True)]
     labels = {"split": np.concatenate(splits), "content": np.repeat(objects, counts)}
     images = images_in_memory(np.concatenate(renders), path, labels)
-    for place, column in enumerate(np.concatenate(poses).T):
-        images.table[f"quat_{place}"] = column
+    for name, column in zip(POSE_COLUMNS, np.concatenate(poses).T, strict=True):
+        images.table[name] = column
     return images
 
 

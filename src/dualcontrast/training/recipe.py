@@ -10,7 +10,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError, field_validator
 
 from dualcontrast.errors import RecipeError, nearest
-from dualcontrast.methods import Method, MethodSettings, method_named
+from dualcontrast.methods import METHODS, Method, MethodSettings, method_named
 from dualcontrast.networks import DecoderSettings, EncoderSettings
 from dualcontrast.settings import mapping_of, merged, read_yaml, sentence
 from dualcontrast.transforms import VIEWS, View, view_of
@@ -97,6 +97,9 @@ class Recipe(BaseModel):
 def read_recipe(name_or_file: str | Path = "images", changes: Mapping[str, Any] | None = None) -> Recipe:
     """Read a recipe that is packaged or in a file, and apply changes to it.
 
+    A preset belongs to a method. Where the changes name a method that has no preset of the recipe's name, and name
+    no other preset, that method's `paper` is taken.
+
     Parameters
     ----------
     name_or_file
@@ -109,8 +112,12 @@ def read_recipe(name_or_file: str | Path = "images", changes: Mapping[str, Any] 
     RecipeError
         There is no such recipe, or it or the changes hold an unknown key or a wrong value.
     """
-    stated = merged(read_yaml(name_or_file, packaged_recipes()), changes or {})
-    return recipe_of(stated, where=f"recipe {name_or_file}")
+    changes, where = changes or {}, f"recipe {name_or_file}"
+    stated = merged(read_yaml(name_or_file, packaged_recipes()), changes)
+    method = str(mapping_of(changes.get("method", {}), f"{where}: method").get("name"))
+    if method in METHODS and "preset" not in changes and stated.get("preset") not in METHODS[method].presets:
+        stated["preset"] = "paper"
+    return recipe_of(stated, where=where)
 
 
 def recipe_of(stated: Mapping[str, Any], where: str = "recipe") -> Recipe:

@@ -1,0 +1,110 @@
+"""Pictures of all methods of a data set side by side: grids of transfers, and codes in the plane."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from dualcontrast.analysis.figures import new_figure, save_figure, scatter, show_mosaic, with_sources
+from dualcontrast.analysis.transfer import grid_of, source_images
+from dualcontrast.benchmarks.worker import EMBEDDING
+from dualcontrast.images import ImageSet
+from dualcontrast.methods import method_named
+from dualcontrast.runs import RunFolder
+
+COUNT = 8  # images along each side of a grid
+GRIDS_A_ROW, GRID_INCHES = 3, 4.2
+METHODS_A_ROW, CODE_INCHES = 2, 2.8
+CODES = ("content", "transformation")
+POINT = 3.0
+
+
+def draw_transfers(runs: Mapping[str, RunFolder], images: ImageSet, path: Path, title: str) -> list[Path]:
+    """Draw figure 3 of the paper for several runs, with the same images giving content and transformation.
+
+    Parameters
+    ----------
+    runs
+        Trained runs on the same images, by what they are called in the picture. Those whose method makes no images
+        are left out, with a word.
+    images
+        The source of these images, opened.
+    path
+        The PNG to write.
+    title
+        Stands above all.
+
+    Returns
+    -------
+    list of Path
+        The picture; nothing where there was nothing to draw.
+    """
+    able = {label: run for label, run in runs.items() if method_named(run.recipe().method.name).has_decoder}
+    if not able:
+        return []
+    columns = min(len(able), GRIDS_A_ROW)
+    rows = math.ceil(len(able) / columns)
+    figure = new_figure(max(GRID_INCHES * columns, 7), (GRID_INCHES + 0.3) * rows + 0.6)
+    panels = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axes, (label, run) in zip(panels, able.items(), strict=False):
+        run.attach(images)
+        left, top = source_images(run.images(), COUNT, seed=0)
+        show_mosaic(axes, with_sources(*grid_of(run.load_method(), run.images(), left, top)), first_apart=True)
+        axes.set_title(label, parse_math=False)
+    for axes in panels[len(able) :]:
+        axes.set_axis_off()
+    figure.suptitle(f"{title}: content from the left-hand columns, transformation from the top rows")
+    silent = [label for label in runs if label not in able]
+    if silent:
+        figure.supxlabel(textwrap.fill(f"Without images, since without a decoder: {', '.join(silent)}", 120))
+    save_figure(figure, path)
+    return [path]
+
+
+def draw_codes(runs: Mapping[str, RunFolder], path: Path, title: str) -> list[Path]:
+    """Draw both codes of several runs in the plane, coloured by content, as figures 5 and 11 of the paper.
+
+    Parameters
+    ----------
+    runs
+        Trained runs on the same images, with embeddings of their codes, by what they are called in the picture.
+    path
+        The PNG to write.
+    title
+        Stands above all.
+
+    Returns
+    -------
+    list of Path
+        The picture.
+    """
+    rows = math.ceil(len(runs) / METHODS_A_ROW)
+    figure = new_figure(2 * METHODS_A_ROW * CODE_INCHES, (CODE_INCHES + 0.3) * rows + 0.6)
+    panels = figure.subplots(rows, 2 * METHODS_A_ROW, squeeze=False).ravel()
+    places = iter(panels)
+    for label, run in runs.items():
+        for code in CODES:
+            axes = next(places)
+            axes.set_title(textwrap.fill(f"{label}: {code}", 34), fontsize=10, parse_math=False)
+            table = _embedding(run, code)
+            axes.set(xticks=[], yticks=[])
+            if table is None:
+                axes.text(0.5, 0.5, "cannot be laid out", ha="center", va="center", transform=axes.transAxes)
+                continue
+            scatter(axes, np.asarray(table[["x", "y"]]), table.get("content"), POINT)
+    for axes in places:
+        axes.set_axis_off()
+    figure.suptitle(f"{title}: t-SNE of codes, coloured by content")
+    save_figure(figure, path)
+    return [path]
+
+
+def _embedding(run: RunFolder, code: str) -> pd.DataFrame | None:
+    """Return the points that the run's embedding was drawn with; None where its codes could not be laid out."""
+    path = run.figure_path(f"embedding_{code}_{EMBEDDING}").with_suffix(".csv")
+    return pd.read_csv(path, keep_default_na=False, na_values=[""]) if path.is_file() else None

@@ -1,0 +1,162 @@
+"""What the tables compare: their data sets, and their rows with the settings of each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from dualcontrast.errors import RecipeError, nearest
+from dualcontrast.settings import merged
+from dualcontrast.training.recipe import Recipe, read_recipe
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """A data set of the paper.
+
+    Attributes
+    ----------
+    label : str
+        Its name in a table.
+    recipe : str
+        The packaged recipe that every method is trained by.
+    settings : mapping
+        Changes to it.
+    """
+
+    label: str
+    recipe: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of a table: a method with its settings.
+
+    Attributes
+    ----------
+    label : str
+        Its name in a table.
+    settings : mapping
+        Changes to the recipe; `method.name` among them.
+    recipes : mapping
+        By data set, a recipe of the method's own, in place of the data set's and its settings.
+    """
+
+    label: str
+    settings: Mapping[str, Any]
+    recipes: Mapping[str, str] = field(default_factory=dict)
+
+    def recipe_for(self, data: str, changes: Mapping[str, Any]) -> Recipe:
+        """Return the whole configuration for a data set, with `changes` over everything else.
+
+        Raises
+        ------
+        RecipeError
+            The row's settings do not fit the recipe.
+        """
+        if data in self.recipes:
+            return read_recipe(self.recipes[data], merged(self.settings, changes))
+        own = DATA[data]
+        return read_recipe(own.recipe, merged(merged(own.settings, self.settings), changes))
+
+
+# Subtomograms: the paper's objective and its size of codes, on the small network of the packaged recipe, whose own
+# preset belongs to one method alone.
+DATA: dict[str, DataSet] = {
+    "mnist": DataSet("MNIST", "mnist"),
+    "linemod": DataSet("LineMod", "linemod"),
+    "subtomograms": DataSet(
+        "Subtomograms",
+        "subtomograms",
+        {"preset": "paper", "method": {"content_size": 50, "transformation_size": 50}},
+    ),
+}
+
+
+def _of(label: str, name: str, settings: Mapping[str, Any] | None = None, preset: str = "paper") -> Row:
+    return Row(label, {"preset": preset, "method": {"name": name, **(settings or {})}})
+
+
+def _plus(label: str, settings: Mapping[str, Any] | None = None) -> Row:
+    return Row(label, _of(label, "dualcontrast_plus", settings).settings, PLUS_RECIPES)
+
+
+# ---- dualcontrast_plus: its recipe for each data set, and the settings that take one of its parts away
+
+PLUS_RECIPES = {"mnist": "mnist-plus", "linemod": "linemod", "subtomograms": "subtomograms"}
+PLUS_PARTS: dict[str, dict[str, Any]] = {
+    "contrast": {"contrast": 0},
+    "clustering": {"clustering": 0},
+    "centring": {"centred": False},
+    "second_moments": {"second_moments": 0},
+    "random_features": {"random_features": 0},
+    "adversary": {"adversary": 0},
+    "hybrids": {"hybrid_content": 0, "hybrid_transformation": 0},
+}
+
+# ---- the rows of each table
+
+NO_CONTENT_PAIRS = {"content_positive": 0, "content_negative": 0}
+NO_TRANSFORMATION_PAIRS = {"transformation_positive": 0, "transformation_negative": 0}
+NO_POSITIVE_PAIRS = {"content_positive": 0, "transformation_positive": 0}
+NO_NEGATIVE_PAIRS = {"content_negative": 0, "transformation_negative": 0}
+
+TABLE1: dict[str, Row] = {
+    "spatial_vae": _of("SpatialVAE", "spatial_vae"),
+    "harmony": _of("Harmony", "harmony"),
+    "simclr": _of("SimCLR (discriminative)", "simclr"),
+    "simclr_generative": _of("SimCLR (generative)", "simclr_generative"),
+    "two_latent_vae": _of("VAE, 2 latent spaces", "two_latent_vae"),
+    "vitae": _of("VITAE", "vitae"),
+    "without_con_c": _of("DualContrast without L_con(c)", "dualcontrast", NO_CONTENT_PAIRS),
+    "without_con_z": _of("DualContrast without L_con(z)", "dualcontrast", NO_TRANSFORMATION_PAIRS),
+    "dualcontrast": _of("DualContrast", "dualcontrast"),
+    "authors_code": _of("DualContrast, the authors' code", "dualcontrast", preset="authors-code"),
+    "dualcontrast_plus": _plus("DualContrast plus"),
+}
+TABLE2: dict[str, Row] = {
+    view: Row(view.capitalize(), {"method": {"name": "dualcontrast"}, "views": [{"name": view}]})
+    for view in ("rotation", "translation", "scale", "contrast", "saturation", "hue", "blur")
+}
+ABLATION: dict[str, Row] = {
+    **{name: TABLE1[name] for name in ("dualcontrast", "without_con_c", "without_con_z")},
+    "only_positive": _of("DualContrast, only positive pairs", "dualcontrast", NO_NEGATIVE_PAIRS),
+    "only_negative": _of("DualContrast, only negative pairs", "dualcontrast", NO_POSITIVE_PAIRS),
+    "dualcontrast_plus": TABLE1["dualcontrast_plus"],
+    **{
+        f"plus_without_{part}": _plus(f"DualContrast plus without {part.replace('_', ' ')}", settings)
+        for part, settings in PLUS_PARTS.items()
+    },
+}
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table: its title, its rows, and the data sets that it is of."""
+
+    title: str
+    rows: Mapping[str, Row]
+    data: tuple[str, ...]
+
+
+TABLES: dict[str, Table] = {
+    "table1": Table("Table 1: methods", TABLE1, ("mnist", "linemod", "subtomograms")),
+    "table2": Table("Table 2: views of the contrastive pair", TABLE2, ("linemod",)),
+    "ablation": Table("Ablation", ABLATION, ("mnist", "linemod", "subtomograms")),
+}
+
+
+def chosen(wanted: tuple[str, ...], known: Mapping[str, Any] | tuple[str, ...], what: str) -> tuple[str, ...]:
+    """Return the names that were asked for, in the order of those known; all where none were.
+
+    Raises
+    ------
+    RecipeError
+        A name is not known; `what` says what was to be named.
+    """
+    for name in wanted:
+        if name not in known:
+            raise RecipeError(f"no {what} is called {name}; {nearest(name, known)}")
+    return tuple(name for name in known if not wanted or name in wanted)

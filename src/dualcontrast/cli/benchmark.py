@@ -1,0 +1,200 @@
+"""The verbs `dualcontrast benchmark ...`: what this machine and these methods do."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from dualcontrast.cli.console import Console, from_here
+from dualcontrast.cli.options import AsJson, Device, Quiet
+
+app = typer.Typer(
+    help="Measure: what this machine and these methods do.", no_args_is_help=True, rich_markup_mode=None
+)
+
+Mnist = Annotated[str | None, typer.Option(metavar="PATH", help="MNIST: the folder of its IDX files.")]
+LineMod = Annotated[str | None, typer.Option(metavar="PATH", help="LineMod: the renders, or a BOP folder.")]
+Subtomograms = Annotated[
+    str | None, typer.Option(metavar="STAR", help="Subtomograms: a STAR file, such as simulate makes.")
+]
+Bin = Annotated[int, typer.Option("--bin", metavar="N", help="Shrink subtomograms by this factor.", min=1)]
+Methods = Annotated[
+    list[str] | None,
+    typer.Option("--methods", metavar="NAME", help="A row; give it repeatedly, or leave it out for all."),
+]
+Data = Annotated[
+    list[str] | None,
+    typer.Option("--data", metavar="NAME", help="A data set; give it repeatedly, or leave it out for all."),
+]
+Seeds = Annotated[
+    list[int] | None,
+    typer.Option("--seeds", metavar="N", help="A seed; give it repeatedly; 0, 1 and 2 if left out.", min=0),
+]
+Budget = Annotated[
+    float, typer.Option(metavar="MINUTES", help="Of training, of each cell, on one thread or one GPU.", min=1e-9)
+]
+Limit = Annotated[int | None, typer.Option(help="Use so many images of each data set, drawn at random.", min=2)]
+Jobs = Annotated[
+    int | None, typer.Option(help="Cells at a time; as many as there are cores, or GPUs, if left out.", min=1)
+]
+Results = Annotated[Path, typer.Option(metavar="DIR", help="Folder of stored results.")]
+Work = Annotated[Path, typer.Option(metavar="DIR", help="Folder of the cells' run folders.")]
+Out = Annotated[Path, typer.Option(metavar="DIR", help="Folder for tables and pictures.")]
+TablesOnly = Annotated[bool, typer.Option("--tables-only", help="Train nothing: tables of what is stored.")]
+
+
+def _on_three_data_sets(table: str) -> Callable[..., None]:
+    """Return the verb of a table of MNIST, LineMod and subtomograms."""
+
+    def verb(
+        mnist: Mnist = None,
+        linemod: LineMod = None,
+        subtomograms: Subtomograms = None,
+        bin_: Bin = 1,
+        methods: Methods = None,
+        data: Data = None,
+        seeds: Seeds = None,
+        budget: Budget = 10.0,
+        limit: Limit = None,
+        jobs: Jobs = None,
+        device: Device = "auto",
+        results: Results = Path("results"),
+        work: Work = Path("runs/benchmark"),
+        out: Out = Path("tables"),
+        tables_only: TablesOnly = False,
+        quiet: Quiet = False,
+        as_json: AsJson = False,
+    ) -> None:
+        sources = {"mnist": mnist, "linemod": linemod, "subtomograms": subtomograms}
+        asked = _asked(methods, data, seeds, budget, limit, tables_only)
+        _make(table, sources, bin_, asked, jobs, device, results, work, out, Console(quiet, as_json))
+
+    return verb
+
+
+app.command(
+    "table1", help="Make the paper's Table 1: every method on MNIST, LineMod and subtomograms, as far as given."
+)(_on_three_data_sets("table1"))
+app.command("ablation", help="Take parts of DualContrast and of dualcontrast_plus away, one at a time.")(
+    _on_three_data_sets("ablation")
+)
+
+
+@app.command("table2")
+def table2(
+    linemod: LineMod = None,
+    methods: Methods = None,
+    seeds: Seeds = None,
+    budget: Budget = 10.0,
+    limit: Limit = None,
+    jobs: Jobs = None,
+    device: Device = "auto",
+    results: Results = Path("results"),
+    work: Work = Path("runs/benchmark"),
+    out: Out = Path("tables"),
+    tables_only: TablesOnly = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make the paper's Table 2: DualContrast on LineMod with each of seven views; --methods names views."""
+    asked = _asked(methods, None, seeds, budget, limit, tables_only)
+    _make("table2", {"linemod": linemod}, 1, asked, jobs, device, results, work, out, Console(quiet, as_json))
+
+
+def _asked(
+    methods: list[str] | None,
+    data: list[str] | None,
+    seeds: list[int] | None,
+    budget: float,
+    limit: int | None,
+    tables_only: bool,
+) -> dict[str, Any]:
+    """Return what of a table was asked for, as `Wanted` takes it."""
+    return {
+        "rows": tuple(methods or ()),
+        "data": tuple(data or ()),
+        "seeds": tuple(dict.fromkeys(seeds)) if seeds else (0, 1, 2),
+        "budget": budget,
+        "limit": limit,
+        "tables_only": tables_only,
+    }
+
+
+def _make(
+    table: str,
+    paths: dict[str, str | None],
+    bin_: int,
+    asked: dict[str, Any],
+    jobs: int | None,
+    device: str,
+    results: Path,
+    work: Path,
+    out: Path,
+    console: Console,
+) -> None:
+    from dualcontrast.benchmarks.benchmark import benchmark
+    from dualcontrast.benchmarks.plan import Source, Wanted
+
+    options = {"subtomograms": {"bin": bin_}}
+    sources = {name: Source(path, options.get(name, {})) for name, path in paths.items() if path is not None}
+    with console.progress() as progress:
+        done = benchmark(
+            Wanted(table, sources, **asked),
+            results=results,
+            work=work,
+            out=out,
+            jobs=jobs,
+            device=device,
+            progress=progress,
+        )
+    told = {"rows": done.rows, "files": [str(path) for path in done.files], "failed": done.failed}
+    console.result(told, done.describe(from_here))
+    for name, (_, reason) in done.failed.items():
+        print(f"dualcontrast: {name} failed: {reason}", file=sys.stderr)
+    if done.failed:
+        raise typer.Exit(2 if all(status == 2 for status, _ in done.failed.values()) else 1)
+
+
+@app.command("cell", hidden=True)
+def cell(
+    results: Results,
+    work: Work,
+    device: Device = "cpu",
+) -> None:
+    """Do one cell of a table, told on the standard input; the tables start it in processes of its own."""
+    from dualcontrast.benchmarks.cells import Cell
+    from dualcontrast.benchmarks.worker import do_cell, end_with
+
+    wanted = Cell.from_json(sys.stdin.readline())
+    end_with(sys.stdin.fileno())
+    do_cell(wanted, results, work, device)
+
+
+@app.command("throughput")
+def throughput(
+    rounds: Annotated[int, typer.Option(help="Rounds to take the medians of.", min=1)] = 5,
+    steps: Annotated[int, typer.Option(help="Batches of 100 images a round.", min=1)] = 100,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Time training on MNIST-like images beside the authors' own sequence of passes."""
+    from dualcontrast.benchmarks import throughput as benchmarks
+
+    console = Console(quiet, as_json)
+    with console.progress() as progress:
+        measured = benchmarks.throughput(rounds, steps, progress)
+    console.result(
+        asdict(measured),
+        [
+            f"Images a second of training, batch 100, {measured.threads} thread(s), median of {rounds} rounds:",
+            *(
+                f"  {name:<32} {rate:8,.0f}   x {measured.ratios[name]:.2f}"
+                for name, rate in measured.rates.items()
+            ),
+        ],
+    )
