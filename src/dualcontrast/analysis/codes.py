@@ -57,8 +57,8 @@ def encode(
     with inference(method, device, seed):
         for index, pixels in images.batches(batch_size):
             batch = Batch(pixels, torch.from_numpy(index)).to(torch.device(device))
-            codes = (*method.encode(batch), *method.sample(batch))
-            parts.append([code.cpu().numpy() for code in codes])
+            codes, draw = method.encode_and_sample(batch)
+            parts.append([code.cpu().numpy() for code in (*codes, *draw)])
             progress("encoding", int(index[-1]) + 1, len(images))
     content, transformation, content_latent, transformation_latent = (
         np.concatenate(batches) for batches in zip(*parts, strict=True)

@@ -85,11 +85,12 @@ def _plus(label: str, settings: Mapping[str, Any] | None = None) -> Row:
 
 # ---- dualcontrast_plus: its recipe for each data set, and the settings that take one of its parts away
 
-PLUS_RECIPES = {"mnist": "mnist-plus", "linemod": "linemod", "subtomograms": "subtomograms"}
+PLUS_RECIPES = {"mnist": "mnist-plus", "linemod": "linemod-plus", "subtomograms": "subtomograms-plus"}
 PLUS_PARTS: dict[str, dict[str, Any]] = {
     "contrast": {"contrast": 0},
     "clustering": {"clustering": 0},
     "centring": {"centred": False},
+    "whitening": {"whitened": False},
     "second_moments": {"second_moments": 0},
     "random_features": {"random_features": 0},
     "adversary": {"adversary": 0},

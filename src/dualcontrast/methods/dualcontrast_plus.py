@@ -84,8 +84,8 @@ class DualContrastPlus(Method):
           + 0.3 CE(p_i, p(f(dec(p_i, z_j)))) + 0.2 |z(dec(p_i, z_j)) - z_j|^2 / d                       (hybrids)
 
     where P and H hold a batch's p and means of h: no linear map of p is left in z. Where codes are read, z is
-    whitened in each cluster, S_k^-1/2 (h - m_k), and so its mean and covariance are the same in all of them; the
-    decoder undoes that (`WithinClusters`).
+    whitened in each cluster, S_k^-1/2 (h - m_k), and so its moments are the same in all of them; the decoder
+    undoes that (`WithinClusters`).
 
     X(u, v) = 2 <M_past, M> / K, with M the cross-correlation of a batch and M_past its running mean, through which
     no gradient flows: its expectation is the squared correlation, where that of a batch's own square would have a
@@ -141,7 +141,8 @@ class DualContrastPlus(Method):
         self.assignment = nn.Parameter(torch.randn(clusters, settings.embedding_size))
         self.prototypes = Prototypes(settings.embedding_size, clusters)
         self.search = PoseSearch(shape, clusters) if settings.pose == "search" else None
-        trunk, features = trunk_of(shape, encoder)
+        # without batch normalisation: the moments of h must be the same in training and after it
+        trunk, features = trunk_of(shape, encoder.model_copy(update={"norm": "none"}))
         self.transformation = nn.Sequential(trunk, nn.Linear(features, 2 * size))
         self.within = WithinClusters(clusters, size, settings.whitened)
         self.decoder = Decoder(shape, clusters, size, decoder)
@@ -167,20 +168,25 @@ class DualContrastPlus(Method):
 
     def encode(self, batch: Batch) -> Codes:
         """Return p and the mean of z, with the pose where it is searched for."""
-        return self._codes(batch, sampled=False)
+        return self.encode_and_sample(batch)[0]
 
     def sample(self, batch: Batch) -> Codes:
         """Return p, which is not random, and a draw of z."""
-        return self._codes(batch, sampled=True)
+        return self.encode_and_sample(batch)[1]
 
-    def _codes(self, batch: Batch, sampled: bool) -> Codes:
+    def encode_and_sample(self, batch: Batch) -> tuple[Codes, Codes]:
+        """See Method."""
         if not self.prototypes.found:
             raise MethodError("training ended before any clusters were found; go on with --resume")
         p = self.prototypes(self._embedding(batch.images))
         canonical, poses = self._canonical(batch.images, p)
         posterior = self._posterior(canonical, p)
-        z = self.within.whiten(p, posterior.sample() if sampled else posterior.mean)
-        return Codes(p, z if poses is None else torch.cat([z, poses.as_code()], dim=1))
+        pose = p[:, :0] if poses is None else poses.as_code()
+        mean, draw = (
+            Codes(p, torch.cat([self.within.whiten(p, z), pose], dim=1))
+            for z in (posterior.mean, posterior.sample())
+        )
+        return mean, draw
 
     def decode(self, codes: Codes) -> Tensor:
         """Return dec(p, z), in its pose where that is part of the code."""
@@ -212,8 +218,11 @@ class DualContrastPlus(Method):
 
     def _posterior(self, canonical: Tensor, p: Tensor) -> Gaussian:
         """Return q(z|x): q(h|x) less what p tells of its mean."""
-        mean, log_variance = self.transformation(canonical).chunk(2, dim=1)
-        return Gaussian(self.within.residual(p, mean) if self.settings.centred else mean, log_variance)
+        posterior = Gaussian(*self.transformation(canonical).chunk(2, dim=1))
+        if not self.settings.centred:
+            return posterior
+        mean = self.within.residual(p, posterior.mean, posterior.log_variance.exp())
+        return Gaussian(mean, posterior.log_variance)
 
     def _decoded(self, p: Tensor, z: Tensor) -> Tensor:
         images: Tensor = self.decoder(SHARPNESS * p, z)

@@ -175,6 +175,10 @@ class Method(nn.Module):
         """Return one draw of the latents of a batch; the codes themselves where nothing is random."""
         return self.encode(batch)
 
+    def encode_and_sample(self, batch: Batch) -> tuple[Codes, Codes]:
+        """Return the codes of a batch and one draw of its latents, which may share most of their work."""
+        return self.encode(batch), self.sample(batch)
+
     def decode(self, codes: Codes) -> Tensor:
         """Return images (B, C, spatial...) in the range of the data.
 
