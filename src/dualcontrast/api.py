@@ -23,6 +23,8 @@ from dualcontrast.settings import merged
 from dualcontrast.training.recipe import Recipe, read_recipe, recipe_of
 
 if TYPE_CHECKING:
+    from dualcontrast.analysis.clusters import Clusters
+    from dualcontrast.analysis.export import Export
     from dualcontrast.analysis.show import Shown
     from dualcontrast.analysis.transfer import Transfer
     from dualcontrast.cryoet.simulation import Simulation
@@ -106,6 +108,18 @@ class Run(RunFolder):
         from dualcontrast.analysis.embedding import embed
 
         return embed(self, device=device_named(device), **options)
+
+    def cluster(self, *, device: str = "auto", **options: Any) -> Clusters:
+        """Sort images into clusters of content, then of transformation; see `analysis.clusters.cluster`."""
+        from dualcontrast.analysis.clusters import cluster
+
+        return cluster(self, device=device_named(device), **options)
+
+    def export(self, *, device: str = "auto", **options: Any) -> Export:
+        """Write the source's rows with codes and clusters; see `analysis.export.export`."""
+        from dualcontrast.analysis.export import export
+
+        return export(self, device=device_named(device), **options)
 
 
 def load(path: str | Path) -> Run:
