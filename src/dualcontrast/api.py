@@ -23,6 +23,7 @@ from dualcontrast.settings import merged
 from dualcontrast.training.recipe import Recipe, read_recipe, recipe_of
 
 if TYPE_CHECKING:
+    from dualcontrast.analysis.averages import Averages
     from dualcontrast.analysis.clusters import Clusters
     from dualcontrast.analysis.export import Export
     from dualcontrast.analysis.show import Shown
@@ -114,6 +115,12 @@ class Run(RunFolder):
         from dualcontrast.analysis.clusters import cluster
 
         return cluster(self, device=device_named(device), **options)
+
+    def average(self, *, device: str = "auto", **options: Any) -> Averages:
+        """Average the subtomograms of every cluster; see `analysis.averages.average`."""
+        from dualcontrast.analysis.averages import average
+
+        return average(self, device=device_named(device), **options)
 
     def export(self, *, device: str = "auto", **options: Any) -> Export:
         """Write the source's rows with codes and clusters; see `analysis.export.export`."""

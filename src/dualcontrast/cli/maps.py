@@ -71,6 +71,55 @@ def cluster(
 
 
 @app.command()
+def average(
+    run: RunArgument,
+    clusters: Clustering = "main",
+    with_: Annotated[
+        str,
+        typer.Option("--with", metavar="auto|relion|builtin", help="What averages; auto: RELION where it can."),
+    ] = "auto",
+    align: Annotated[bool, typer.Option("--align", help="Find poses even where the STAR states them.")] = False,
+    iterations: Annotated[int, typer.Option(help="Iterations in which poses are found.", min=1)] = 6,
+    degrees: Annotated[
+        float, typer.Option(help="Between the rotations that are tried first, in degrees.", min=1, max=90)
+    ] = 15.0,
+    datadir: Moved = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace averages made otherwise.")] = False,
+    seed: Annotated[int, typer.Option(help="Seed of halves and first references.", min=0)] = 0,
+    device: Device = "auto",
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Average the subtomograms of every cluster, with half-maps, resolutions, and the truth beside them if known.
+
+    A call that was stopped goes on where it was.
+    """
+    from dualcontrast import api
+    from dualcontrast.cryoet.refinement import Search
+
+    console = Console(quiet, as_json)
+    with console.progress() as progress:
+        done = api.load(run).average(
+            clusters=clusters,
+            by=with_,
+            align=align,
+            search=Search(iterations, degrees, seed),
+            datadir=datadir,
+            overwrite=overwrite,
+            device=device,
+            progress=progress,
+        )
+    console.result(
+        {"averages": str(done.folder), "figure": str(done.figure), "clusters": done.units},
+        [
+            f"{len(done.units)} averages: {from_here(done.folder)}",
+            *done.describe(),
+            f"Look at: {from_here(done.figure)}",
+        ],
+    )
+
+
+@app.command()
 def export(
     run: RunArgument,
     clusters: Clustering = "main",

@@ -144,7 +144,8 @@ def _within(size: int, cutoff: float) -> Tensor:
     """Return 1 for frequencies up to a cutoff but zero itself, else 0, as rfftn has them."""
     k, half = torch.fft.fftfreq(size) * size, torch.arange(size // 2 + 1)
     radius = (k[:, None, None] ** 2 + k[None, :, None] ** 2 + half**2).sqrt()
-    return ((radius <= cutoff) & (radius < size / 2) & (radius > 0)).float()
+    inside: Tensor = (radius <= cutoff) & (radius < size / 2) & (radius > 0)
+    return inside.float()
 
 
 def _best(
@@ -164,10 +165,14 @@ def _best(
     for start in range(0, len(rotations), at_once):
         some = rotations[start : start + at_once]
         spectra = torch.fft.rfftn(turning.turned(some, torch.zeros(len(some), 3)), dim=SPATIAL)
-        norms = ((weight * twice).flatten(1) @ spectra.abs().square().flatten(1).T).clamp_min(1e-20).sqrt()  # (B, R)
+        norms = (
+            ((weight * twice).flatten(1) @ spectra.abs().square().flatten(1).T).clamp_min(1e-20).sqrt()
+        )  # (B, R)
         product = data[:, None] * spectra.conj()
         correlation = torch.fft.irfftn(product, s=(size,) * 3, dim=SPATIAL) / norms[..., None, None, None]
-        near = torch.roll(correlation, (span,) * 3, dims=SPATIAL)[..., : 2 * span + 1, : 2 * span + 1, : 2 * span + 1]
+        near = torch.roll(correlation, (span,) * 3, dims=SPATIAL)[
+            ..., : 2 * span + 1, : 2 * span + 1, : 2 * span + 1
+        ]
         score, peak = near.flatten(2).max(dim=2)
         value, rotation = score.max(dim=1)
         better = torch.nonzero(value > best)[:, 0]
@@ -177,7 +182,7 @@ def _best(
 
 
 def _peaks(correlation: Tensor, peak: Tensor) -> Tensor:
-    """Return the places of peaks (x, y, z) in (B, n, n, n), (B, 3): between voxels, on a parabola along each axis."""
+    """Return the places of peaks in (B, n, n, n), (B, 3), x first, between voxels by a parabola along each axis."""
     count, size = len(correlation), correlation.shape[-1]
     place = torch.stack([peak // size**2, peak // size % size, peak % size], dim=1)
     result = place.float()

@@ -175,7 +175,8 @@ def resized(volumes: Tensor, size: int) -> Tensor:
 def shells_of(box: int) -> np.ndarray:
     """Return each frequency's distance from zero, rounded, in cycles a box, (N, N, N), zero at N // 2."""
     k = np.arange(box) - box // 2
-    return np.rint(np.sqrt(k[:, None, None] ** 2 + k[None, :, None] ** 2 + k**2)).astype(np.int64)
+    radius = np.sqrt(k[:, None, None] ** 2 + k[None, :, None] ** 2 + k**2)
+    return np.asarray(np.rint(radius), np.int64)
 
 
 def shell_correlation(one: np.ndarray, other: np.ndarray) -> np.ndarray:
@@ -192,7 +193,8 @@ def shell_correlation(one: np.ndarray, other: np.ndarray) -> np.ndarray:
         return np.bincount(shells, values)[: box // 2 + 1]
 
     power = np.sqrt(summed(np.abs(f) ** 2) * summed(np.abs(g) ** 2))
-    return np.divide(summed((f * g.conj()).real), power, out=np.zeros_like(power), where=power > 0)
+    shared = summed((f * g.conj()).real)
+    return np.asarray(np.divide(shared, power, out=np.zeros_like(power), where=power > 0))
 
 
 def resolution(fsc: np.ndarray, box: int, voxel_size: float, threshold: float = THRESHOLD) -> float:

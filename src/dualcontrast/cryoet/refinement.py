@@ -126,7 +126,7 @@ def refine(
 
 
 def joined(poses: Poses, halves: np.ndarray, maps: list[np.ndarray], cutoff: float) -> Poses:
-    """Bring the poses of the second half, in place, into the frame of the first; return the turn between the maps."""
+    """Bring the poses of the second half, in place, into the frame of the first; return the pose of its map."""
     turn = pose_of_map(*maps, cutoff=cutoff)
     second = torch.from_numpy(halves == 1)
     poses.matrices[second], poses.shifts[second] = poses.select(second).composed(turn)
