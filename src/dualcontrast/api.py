@@ -116,11 +116,11 @@ class Run(RunFolder):
 
         return cluster(self, device=device_named(device), **options)
 
-    def average(self, *, device: str = "auto", **options: Any) -> Averages:
+    def average(self, **options: Any) -> Averages:
         """Average the subtomograms of every cluster; see `analysis.averages.average`."""
         from dualcontrast.analysis.averages import average
 
-        return average(self, device=device_named(device), **options)
+        return average(self, **options)
 
     def export(self, *, device: str = "auto", **options: Any) -> Export:
         """Write the source's rows with codes and clusters; see `analysis.export.export`."""

@@ -100,7 +100,7 @@ class Subset:
         matrices = refined.matrices()
         assert matrices is not None
         names = pd.Series(np.arange(len(self)), index=self.particles.image_names[self.rows])
-        places = names[refined.image_names].to_numpy()
+        places = torch.from_numpy(names[refined.image_names].to_numpy().copy())
         poses.matrices[places] = torch.from_numpy(matrices).float()
         poses.shifts[places] = torch.from_numpy(refined.shifts() / self.voxel_size).float()
 

@@ -86,7 +86,6 @@ def average(
     datadir: Moved = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace averages made otherwise.")] = False,
     seed: Annotated[int, typer.Option(help="Seed of halves and first references.", min=0)] = 0,
-    device: Device = "auto",
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
@@ -106,7 +105,6 @@ def average(
             search=Search(iterations, degrees, seed),
             datadir=datadir,
             overwrite=overwrite,
-            device=device,
             progress=progress,
         )
     console.result(

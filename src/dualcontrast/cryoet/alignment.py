@@ -110,7 +110,7 @@ def refined(
     return find_poses(reference, observed, poses.matrices[:, None] @ near, cutoff=cutoff, reach=reach)
 
 
-def pose_of_map(reference: np.ndarray, volume: np.ndarray, *, cutoff: float, finest: float = 1.0) -> Poses:
+def pose_of_map(reference: np.ndarray, volume: np.ndarray, *, cutoff: float, finest: float = 1.5) -> Poses:
     """Find the pose of a map with respect to another, (1, ...): over all of SO(3), then ever finer.
 
     Parameters
@@ -124,7 +124,7 @@ def pose_of_map(reference: np.ndarray, volume: np.ndarray, *, cutoff: float, fin
     """
     target = torch.from_numpy(reference).float()
     observed = Observed.of(torch.from_numpy(volume).float()[None], None)
-    reach, degrees = len(reference) / 4, 15.0
+    reach, degrees = len(reference) / 4, 20.0
     poses = find_poses(
         target, observed, torch.from_numpy(rotation_grid(degrees)).float(), cutoff=cutoff, reach=reach
     )
@@ -182,7 +182,7 @@ def _best(
 
 
 def _peaks(correlation: Tensor, peak: Tensor) -> Tensor:
-    """Return the places of peaks in (B, n, n, n), (B, 3), x first, between voxels by a parabola along each axis."""
+    """Return the places of peaks in (B, n, n, n), (B, 3), x first, between voxels by parabolas along the axes."""
     count, size = len(correlation), correlation.shape[-1]
     place = torch.stack([peak // size**2, peak // size % size, peak % size], dim=1)
     result = place.float()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -64,10 +64,29 @@ def initial_cutoff(box: int, voxel_size: float) -> float:
     return min(max(box * voxel_size / INITIAL_RESOLUTION, 3.0), box / 2)
 
 
+def first_reference(
+    read: Read, count: int, mask: Tensor, voxel_size: float, search: Search, progress: Progress = silent
+) -> np.ndarray:
+    """Return 60 A of the average of at most 50 subtomograms, after three iterations of `refine`.
+
+    For programs that would leave a reference without features as it is.
+    """
+    rng = np.random.default_rng(search.seed)
+    chosen = np.sort(rng.permutation(count)[:RANDOM_SUBSET])
+    halves = rng.permutation(len(chosen)) % 2
+
+    def read_chosen(places: np.ndarray) -> Observed:
+        return read(chosen[places])
+
+    short = replace(search, iterations=3)
+    poses = refine(read_chosen, halves, mask, voxel_size, short, progress)
+    one, other = averaged(read_chosen, halves, poses)
+    return coarse((one + other).volume(), voxel_size)
+
+
 def refine(
     read: Read,
     halves: np.ndarray,
-    reference: np.ndarray,
     mask: Tensor,
     voxel_size: float,
     search: Search,
@@ -75,9 +94,10 @@ def refine(
 ) -> Poses:
     """Find the poses of all subtomograms, those of each half from that half alone.
 
-    Each half is matched to its own reference, the average of its subtomograms in the iteration before, up to the
-    resolution at which the two halves agree. They share their first reference, which holds nothing beyond 60 A.
-    After each iteration the second half's average is turned onto the first's, so that they can be compared.
+    Each half is matched to its own reference, the average of its subtomograms in the iteration before: up to 60 A
+    where all rotations are tried, and near the best of them up to the resolution at which the two halves agree.
+    They share their first reference, the average of some subtomograms turned at random, which holds nothing beyond
+    60 A. After each iteration the second half's average is turned onto the first's, so that they can be compared.
 
     Parameters
     ----------
@@ -85,8 +105,6 @@ def refine(
         What reads the subtomograms at given places.
     halves
         0 or 1 for each subtomogram, (B,).
-    reference
-        The first, (N, N, N).
     mask
         What is kept of a reference, (N, N, N).
     voxel_size
@@ -96,12 +114,13 @@ def refine(
     progress
         Told of iterations.
     """
-    box = len(reference)
+    box = len(mask)
+    reference = random_reference(read, len(halves), voxel_size, search.seed)
     lowest = cutoff = initial_cutoff(box, voxel_size)
     reach = box / 8
     grid = torch.from_numpy(rotation_grid(search.degrees)).float()
     everywhere = math.ceil(search.iterations / 2)
-    references = [torch.from_numpy(reference).float() * mask] * 2
+    references = [torch.from_numpy(reference) * mask] * 2
     poses = Poses(torch.eye(3).repeat(len(halves), 1, 1), torch.zeros(len(halves), 3))
     for iteration in range(search.iterations):
         sums = [Sums(box), Sums(box)]
@@ -110,7 +129,7 @@ def refine(
             observed, start = read(places), poses.select(torch.from_numpy(places))
             target = references[half]
             if iteration < everywhere:
-                start = find_poses(target, observed, grid, cutoff=cutoff, reach=reach)
+                start = find_poses(target, observed, grid, cutoff=lowest, reach=reach)
             found = refined(target, observed, start, step, cutoff=cutoff, reach=reach)
             poses.matrices[places], poses.shifts[places] = found
             sums[half].add(observed, *found)
