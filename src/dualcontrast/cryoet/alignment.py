@@ -65,6 +65,7 @@ def find_poses(
     *,
     cutoff: float,
     reach: float,
+    shifts: Tensor | None = None,
 ) -> Poses:
     """Find the best of given rotations for each subtomogram, with the shift that goes with it.
 
@@ -80,6 +81,9 @@ def find_poses(
         In cycles a box: higher frequencies have no part in it.
     reach
         The largest shift along each axis, in voxels.
+    shifts
+        Where the particles are thought to be, (B, 3); in the middle where not given. Scores are compared at whole
+        voxels from there.
     """
     box = reference.shape[-1]
     size = _size(box, cutoff)
@@ -91,23 +95,28 @@ def find_poses(
     weight = torch.fft.ifftshift(observed.weight[:, middle, middle, middle], dim=SPATIAL)[..., : size // 2 + 1]
     weight = weight * limit
     scale = size / box
+    if shifts is None:
+        shifts = torch.zeros(len(observed), 3)
+    data = data * limit * _shifting(size, -shifts * scale)
     if rotations.ndim == 3:
-        places, shifts = _best(turning, data * limit, weight, rotations, reach * scale)
-        return Poses(rotations[places], shifts / scale)
+        places, found_shifts = _best(turning, data, weight, rotations, reach * scale)
+        return Poses(rotations[places], shifts + found_shifts / scale)
     found = [
-        _best(turning, data[i : i + 1] * limit, weight[i : i + 1], rotations[i], reach * scale)
+        _best(turning, data[i : i + 1], weight[i : i + 1], rotations[i], reach * scale)
         for i in range(len(observed))
     ]
     matrices = torch.stack([rotations[i, int(place)] for i, (place, _) in enumerate(found)])
-    return Poses(matrices, torch.cat([shift for _, shift in found]) / scale)
+    return Poses(matrices, shifts + torch.cat([shift for _, shift in found]) / scale)
 
 
 def refined(
     reference: Tensor, observed: Observed, poses: Poses, degrees: float, *, cutoff: float, reach: float
 ) -> Poses:
-    """Look for better poses within twice so many degrees of those that are known."""
+    """Look for better poses within twice so many degrees, and two voxels, of those that are known."""
     near = torch.from_numpy(rotations_near(degrees)).float()
-    return find_poses(reference, observed, poses.matrices[:, None] @ near, cutoff=cutoff, reach=reach)
+    rotations = poses.matrices[:, None] @ near
+    found = find_poses(reference, observed, rotations, cutoff=cutoff, reach=2.0, shifts=poses.shifts)
+    return Poses(found.matrices, found.shifts.clamp(-reach, reach))
 
 
 def pose_of_map(reference: np.ndarray, volume: np.ndarray, *, cutoff: float, finest: float = 1.5) -> Poses:
@@ -146,6 +155,13 @@ def _within(size: int, cutoff: float) -> Tensor:
     radius = (k[:, None, None] ** 2 + k[None, :, None] ** 2 + half**2).sqrt()
     inside: Tensor = (radius <= cutoff) & (radius < size / 2) & (radius > 0)
     return inside.float()
+
+
+def _shifting(size: int, shifts: Tensor) -> Tensor:
+    """Return what moves a spectrum of rfftn by shifts (B, 3), x first, (B, size, size, size // 2 + 1)."""
+    k, half = torch.fft.fftfreq(size), torch.arange(size // 2 + 1) / size
+    x, y, z = shifts.T[:, :, None, None, None]
+    return torch.exp(-2j * math.pi * (k[:, None, None] * z + k[None, :, None] * y + half * x))
 
 
 def _best(

@@ -83,11 +83,11 @@ def refine_command(
     diameter = round((box - 2) * voxel_size)
     options = {
         "--i": star, "--o": out, "--ref": reference, "--ini_high": 60, "--K": 1, "--iter": iterations,
-        "--tau2_fudge": 4, "--particle_diameter": diameter, "--healpix_order": order, "--oversampling": 1,
-        "--offset_range": max(2, box // 8), "--offset_step": 2, "--pad": 1, "--j": threads, "--random_seed": seed,
+        "--tau2_fudge": 1, "--particle_diameter": diameter, "--healpix_order": order, "--oversampling": 1,
+        "--offset_range": max(2, box // 8), "--offset_step": 1, "--pad": 1, "--j": threads, "--random_seed": seed,
     }  # fmt: skip
     words = [REFINE, *(str(word) for option in options.items() for word in option)]
-    return [*words, "--firstiter_cc", "--flatten_solvent", "--norm", *_ctf_options(REFINE, ctf)]
+    return [*words, "--firstiter_cc", "--flatten_solvent", "--zero_mask", *_ctf_options(REFINE, ctf)]
 
 
 def run_relion(words: list[str], project: Path) -> None:
