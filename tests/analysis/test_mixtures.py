@@ -55,6 +55,7 @@ def test_the_seed_decides() -> None:
 def test_codes_that_are_equal_or_probabilities_do_no_harm() -> None:
     assert mixture_of(np.ones((30, 4), np.float32), "auto").count == 1
     assert mixture_of(np.ones((30, 4), np.float32), 3).count == 1
+    assert mixture_of(np.ones((1, 4), np.float32), "auto").labels.tolist() == [0]
     labels = np.arange(60) % 3
     certain = mixture_of(np.eye(3, dtype=np.float32)[labels], "auto")
     assert same_groups(certain.labels, labels)

@@ -65,10 +65,13 @@ def mixture_of(codes: np.ndarray, count: int | Literal["auto"], seed: int = 0) -
     different = len(np.unique(np.round(points / SAME), axis=0))
     tried: list[dict[str, Any]] = []
     if count == "auto":
-        most = max(1, min(LARGEST, different, len(points) // IMAGES_A_CLUSTER))
+        most = min(LARGEST, different, len(points) // IMAGES_A_CLUSTER)
         tried = [_tried(points, number, seed) for number in range(1, most + 1)]
         count = chosen_number(tried)
-    model = _fitted(points, min(count, different), seed)
+    number = min(count, different)
+    if number == 1:
+        return Mixture(np.zeros(len(points), int), np.ones(len(points)), tried)
+    model = _fitted(points, number, seed)
     posterior = model.predict_proba(points)
     labels = posterior.argmax(axis=1)
     return Mixture(by_size(labels), posterior.max(axis=1), tried)
