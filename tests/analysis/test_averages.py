@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -187,7 +188,9 @@ def test_a_cluster_of_one_is_left_out(tmp_path: Path) -> None:
     with pytest.warns(DualContrastWarning, match="content2_transformation1 has a single image, which is no"):
         done = average(run, by="builtin")
     assert [unit["particles"] for unit in done.units] == [6]
-    cluster(run, content=7, transformation=1, name="ones")
+    path = run.clusters_path("main")
+    pd.read_csv(path).assign(content_cluster=range(1, 8)).to_csv(run.clusters_path("ones"), index=False)
+    shutil.copy(path.with_suffix(".json"), path.with_name("ones.json"))
     with pytest.warns(DualContrastWarning), pytest.raises(RunError, match="no cluster of ones has two images"):
         average(run, clusters="ones")
 

@@ -129,8 +129,8 @@ def cluster(
     chosen = np.arange(len(codes.table))
     if parent is not None:
         chosen = _images_within(run, codes, parent, weights)
-    progress("sorting content codes", 0, None)
     mixture = _sorted(run, codes.content[chosen], content, "content", f"{len(chosen)} images", seed)
+    progress("sorting content codes", 1, 1)
     parts = []
     for number in range(mixture.count):
         own = chosen[mixture.labels == number]
