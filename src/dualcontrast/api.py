@@ -242,7 +242,7 @@ def simulate(
     out
         The folder to make: particles.star, subtomograms/, templates/, ctf.mrc, figures/.
     recipe
-        The name of a packaged simulation (protein18, protein-local, protein-local-hard), or a YAML file.
+        The name of a packaged simulation (demo, protein18, protein-local, protein-local-hard), or a YAML file.
     structures
         In place of a recipe: files or identifiers, or IDENTITY=STRUCTURE; see
         `cryoet.simulate.simulation_settings`.

@@ -133,7 +133,7 @@ def pose_of_map(reference: np.ndarray, volume: np.ndarray, *, cutoff: float, fin
     """
     target = torch.from_numpy(reference).float()
     observed = Observed.of(torch.from_numpy(volume).float()[None], None)
-    reach, degrees = len(reference) / 4, 20.0
+    reach, degrees = len(reference) / 6, 20.0
     poses = find_poses(
         target, observed, torch.from_numpy(rotation_grid(degrees)).float(), cutoff=cutoff, reach=reach
     )

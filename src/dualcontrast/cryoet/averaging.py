@@ -23,7 +23,9 @@ from dualcontrast.transforms.fourier import SPATIAL
 from dualcontrast.transforms.geometry import resample
 
 THRESHOLD = 0.143  # of the Fourier shell correlation of halves (P. Rosenthal and R. Henderson, J. Mol. Biol. 2003)
-FLOOR = 0.01  # tau where nothing is known of the signal, as a share of a shell's mean denominator
+# The least tau, as a share of a shell's mean denominator. Interpolation carries a little of the numerator into
+# places that no particle measured, and a smaller tau would raise it above all else: seen with six particles.
+FLOOR = 0.1
 FINER = 2  # volumes are interpolated on a grid so many times finer
 
 
@@ -111,8 +113,8 @@ class Sums:
         ----------
         fsc
             Of the halves of these sums, (N // 2 + 1,): tau is then, in each shell, the mean denominator by the
-            signal-to-noise ratio 2 FSC / (1 - FSC), so that what cannot be trusted fades. Without it, tau is a
-            hundredth of the mean denominator.
+            signal-to-noise ratio 2 FSC / (1 - FSC), so that what cannot be trusted fades. Without it, and at
+            least, tau is a tenth of the mean denominator.
         """
         box = len(self.data)
         shells = torch.from_numpy(shells_of(box))
@@ -122,7 +124,7 @@ class Sums:
         tau = FLOOR * mean
         if fsc is not None:
             trusted = torch.from_numpy(np.clip(fsc, 1e-3, 1 - 1e-3)).float()
-            tau = torch.maximum(mean * (1 - trusted) / (2 * trusted), 1e-3 * mean)
+            tau = torch.maximum(mean * (1 - trusted) / (2 * trusted), tau)
         denominator = self.weight + tau[shells.clamp(max=box // 2)]
         response = torch.where(inside & (denominator > 0), 1 / denominator, 0.0)
         return filtered(self.data, response).numpy()

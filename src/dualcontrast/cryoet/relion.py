@@ -83,7 +83,7 @@ def refine_command(
     diameter = round((box - 2) * voxel_size)
     options = {
         "--i": star, "--o": out, "--ref": reference, "--ini_high": 60, "--K": 1, "--iter": iterations,
-        "--tau2_fudge": 1, "--particle_diameter": diameter, "--healpix_order": order, "--oversampling": 1,
+        "--tau2_fudge": 4, "--particle_diameter": diameter, "--healpix_order": order, "--oversampling": 1,
         "--offset_range": max(2, box // 8), "--offset_step": 1, "--pad": 1, "--j": threads, "--random_seed": seed,
     }  # fmt: skip
     words = [REFINE, *(str(word) for option in options.items() for word in option)]
@@ -104,7 +104,8 @@ def run_relion(words: list[str], project: Path) -> None:
         done = subprocess.run(words, cwd=project, capture_output=True, text=True, check=False)
     if done.returncode:
         said = [line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()]
-        reason = next((line for line in said if "error" in line.lower()), said[-1] if said else "nothing was said")
+        reasons = [line for line in said if "error" in line.lower() and len(line) > len("ERROR:")]
+        reason = (reasons or said or ["nothing was said"])[0]
         raise RunError(
             f"{words[0]} failed ({reason[:300]}); call it again in {project} to see all: {' '.join(words)}; or "
             "average without RELION, by --with builtin"
