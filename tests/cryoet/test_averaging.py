@@ -75,11 +75,12 @@ def test_the_average_is_the_quotient_of_the_sums() -> None:
     radius = np.sqrt(k[:, None, None] ** 2 + k[None, :, None] ** 2 + k**2)
     shells = np.rint(radius).astype(int)
     spectrum = np.fft.fftshift(np.fft.fftn(volumes.sum(axis=0))) * ctf
-    denominator = np.zeros_like(spectrum, float)
+    expected = np.zeros_like(spectrum)
     for shell in range(BOX // 2 + 1):
         inside = shells == shell
-        denominator[inside] = 4 * ctf[inside] ** 2 + 0.1 * np.mean(4 * ctf[inside] ** 2)
-    expected = np.divide(spectrum, denominator, out=np.zeros_like(spectrum), where=denominator > 0)
+        weight = 4 * ctf[inside] ** 2
+        wiener = spectrum[inside] / (weight + 0.01 * weight.mean())
+        expected[inside] = wiener * weight / (weight + 0.1 * weight.mean())
     # The outermost shell is left out of the comparison: the grid cuts it off on one side.
     inner = shells < BOX // 2
     found = np.fft.fftshift(np.fft.fftn(sums.volume()))

@@ -5,8 +5,8 @@ the wedge that was measured. With equal, white noise, V is where the summed squa
 
     V = sum of R^-1 (C X) / (sum of R^-1 (C^2) + tau)
 
-The numerator is summed in real space, where an undone rotation needs no more than an interpolation, and the
-denominator in Fourier space.
+and nothing where nothing was measured. The numerator is summed in real space, where an undone rotation needs no more
+than an interpolation, and the denominator in Fourier space.
 """
 
 from __future__ import annotations
@@ -23,9 +23,10 @@ from dualcontrast.transforms.fourier import SPATIAL
 from dualcontrast.transforms.geometry import resample
 
 THRESHOLD = 0.143  # of the Fourier shell correlation of halves (P. Rosenthal and R. Henderson, J. Mol. Biol. 2003)
-# The least tau, as a share of a shell's mean denominator. Interpolation carries a little of the numerator into
-# places that no particle measured, and a smaller tau would raise it above all else: seen with six particles.
-FLOOR = 0.1
+FLOOR = 0.01  # the least tau, as a share of a shell's mean denominator
+# Undone rotations carry a little of the numerator into places that no particle measured, where nothing holds it
+# down: below this share of a shell's mean denominator, a place fades.
+MEASURED = 0.1
 FINER = 2  # volumes are interpolated on a grid so many times finer
 
 
@@ -114,7 +115,7 @@ class Sums:
         fsc
             Of the halves of these sums, (N // 2 + 1,): tau is then, in each shell, the mean denominator by the
             signal-to-noise ratio 2 FSC / (1 - FSC), so that what cannot be trusted fades. Without it, and at
-            least, tau is a tenth of the mean denominator.
+            least, tau is a hundredth of the mean denominator.
         """
         box = len(self.data)
         shells = torch.from_numpy(shells_of(box))
@@ -125,8 +126,10 @@ class Sums:
         if fsc is not None:
             trusted = torch.from_numpy(np.clip(fsc, 1e-3, 1 - 1e-3)).float()
             tau = torch.maximum(mean * (1 - trusted) / (2 * trusted), tau)
-        denominator = self.weight + tau[shells.clamp(max=box // 2)]
-        response = torch.where(inside & (denominator > 0), 1 / denominator, 0.0)
+        shells = shells.clamp(max=box // 2)
+        wiener = 1 / (self.weight + tau[shells])
+        measured = self.weight / (self.weight + (MEASURED * mean)[shells])
+        response = torch.where(inside & (self.weight > 0), wiener * measured, 0.0)
         return filtered(self.data, response).numpy()
 
 
