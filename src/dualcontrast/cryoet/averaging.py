@@ -5,8 +5,8 @@ the wedge that was measured. With equal, white noise, V is where the summed squa
 
     V = sum of R^-1 (C X) / (sum of R^-1 (C^2) + tau)
 
-and nothing where nothing was measured. The numerator is summed in real space, where an undone rotation needs no more
-than an interpolation, and the denominator in Fourier space.
+and nothing where nothing was measured. The numerator is summed in real space, where an undone rotation needs no
+more than an interpolation, and the denominator in Fourier space.
 """
 
 from __future__ import annotations
