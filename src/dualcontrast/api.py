@@ -23,6 +23,9 @@ from dualcontrast.settings import merged
 from dualcontrast.training.recipe import Recipe, read_recipe, recipe_of
 
 if TYPE_CHECKING:
+    from dualcontrast.analysis.averages import Averages
+    from dualcontrast.analysis.clusters import Clusters
+    from dualcontrast.analysis.export import Export
     from dualcontrast.analysis.show import Shown
     from dualcontrast.analysis.transfer import Transfer
     from dualcontrast.cryoet.simulation import Simulation
@@ -106,6 +109,24 @@ class Run(RunFolder):
         from dualcontrast.analysis.embedding import embed
 
         return embed(self, device=device_named(device), **options)
+
+    def cluster(self, *, device: str = "auto", **options: Any) -> Clusters:
+        """Sort images into clusters of content, then of transformation; see `analysis.clusters.cluster`."""
+        from dualcontrast.analysis.clusters import cluster
+
+        return cluster(self, device=device_named(device), **options)
+
+    def average(self, **options: Any) -> Averages:
+        """Average the subtomograms of every cluster; see `analysis.averages.average`."""
+        from dualcontrast.analysis.averages import average
+
+        return average(self, **options)
+
+    def export(self, *, device: str = "auto", **options: Any) -> Export:
+        """Write the source's rows with codes and clusters; see `analysis.export.export`."""
+        from dualcontrast.analysis.export import export
+
+        return export(self, device=device_named(device), **options)
 
 
 def load(path: str | Path) -> Run:
@@ -221,7 +242,7 @@ def simulate(
     out
         The folder to make: particles.star, subtomograms/, templates/, ctf.mrc, figures/.
     recipe
-        The name of a packaged simulation (protein18, protein-local, protein-local-hard), or a YAML file.
+        The name of a packaged simulation (demo, protein18, protein-local, protein-local-hard), or a YAML file.
     structures
         In place of a recipe: files or identifiers, or IDENTITY=STRUCTURE; see
         `cryoet.simulate.simulation_settings`.

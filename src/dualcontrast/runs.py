@@ -250,6 +250,18 @@ class RunFolder:
         """Return where the figure of that name is written, drawn with the named weights."""
         return self.path / "figures" / (f"{name}.png" if weights == "best" else f"{name}-{weights}.png")
 
+    def clusters_path(self, name: str) -> Path:
+        """Return the file of the clusters of that name."""
+        return self.path / "clusters" / f"{name}.csv"
+
+    def export_folder(self, name: str) -> Path:
+        """Return the folder of what is exported by the clusters of that name."""
+        return self.path / "export" / name
+
+    def averages_folder(self, name: str) -> Path:
+        """Return the folder of the averages of the clusters of that name."""
+        return self.path / "averages" / name
+
     # ---- log
 
     @property

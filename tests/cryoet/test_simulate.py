@@ -197,7 +197,7 @@ def test_what_is_no_simulation_is_not_opened(tmp_path: Path) -> None:
 
 
 def test_packaged_simulations_are_the_papers_and_the_local_ones() -> None:
-    assert set(packaged_simulations()) == {"protein18", "protein-local", "protein-local-hard"}
+    assert set(packaged_simulations()) == {"demo", "protein18", "protein-local", "protein-local-hard"}
     paper = simulation_settings("protein18")
     assert sum(paper.counts) == 18_000
     assert (paper.box, paper.voxel_size, paper.snr, paper.tilt_range) == (32, 10.0, 0.1, None)

@@ -303,7 +303,7 @@ def test_what_is_written_is_read_again(text: str, tmp_path: Path) -> None:
     table = particles.table.assign(dualcontrastCode=[1e-9, 1234567.8901, -1 / 3][: len(particles)])
     general: Any = particles.others.get("general")
     assert particles.optics is not None
-    write_particles(tmp_path / "out" / "q.star", table, particles.optics, general)
+    write_particles(tmp_path / "out" / "q.star", table, particles.optics, particles.others)
     again = read_particles(tmp_path / "out" / "q.star")
     assert_frame_equal(again.table, table, rtol=1e-11, check_dtype=False)
     assert again.optics is not None

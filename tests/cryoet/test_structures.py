@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from dualcontrast.cryoet.simulation import simulation_settings
 from dualcontrast.cryoet.structures import download_structure, structure_path, template_of
 from dualcontrast.errors import SourceError
 
@@ -220,3 +221,26 @@ def test_what_is_not_the_entry_is_not_kept(cache: Path, served: tuple[Path, str]
         with pytest.raises(SourceError, match=reason):
             download_structure(entry, address)
     assert not list(cache.glob("*"))
+
+
+# ---- packaged coarse models
+
+
+@pytest.mark.parametrize("name", ["nucleosome/2pyo", "spike/6vxx", "spike/6vyb", "spike/6xra"])
+def test_coarse_models_look_as_their_structures_do(name: str, shared_data: Path) -> None:
+    packaged = structure_path(f"models/{name.split('/')[1]}.pdb.gz")
+    assert packaged.stat().st_size < 20_000
+    whole, coarse = (
+        template_of(path, 24, 14.0, 28.0) for path in (shared_data / "proteins" / f"{name}.pdb.gz", packaged)
+    )
+    assert np.corrcoef(whole.ravel(), coarse.ravel())[0, 1] > 0.98
+
+
+def test_the_packaged_demo_needs_no_files() -> None:
+    settings = simulation_settings("demo")
+    assert {state.identity for state in settings.states} == {"nucleosome", "spike"}
+    for state in settings.states:
+        template = template_of(
+            structure_path(state.structure), settings.box, settings.voxel_size, settings.resolution
+        )
+        assert template.max() > 0

@@ -158,6 +158,39 @@ def scatter(
     axes.set(xticks=[], yticks=[])
 
 
+def draw_counts(
+    counts: np.ndarray, rows: Sequence[str], columns: Sequence[str], path: str | Path, title: str
+) -> None:
+    """Draw counts as a table: the fuller a cell of its row's images, the darker.
+
+    Parameters
+    ----------
+    counts
+        (n, m).
+    rows, columns
+        What they are called.
+    path
+        The PNG to write.
+    title
+        Stands above the figure.
+    """
+    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    names = [textwrap.shorten(name, 24, placeholder="...") for name in columns]
+    width = max(0.5 * len(columns) + 1.5, 5.0)
+    figure = new_figure(width, 0.3 * len(rows) + 0.07 * max(map(len, names)) + 1.0)
+    axes = figure.subplots()
+    axes.imshow(share, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    axes.set_title(textwrap.fill(title, int(11 * width)), parse_math=False)
+    axes.set_xticks(range(len(columns)), names, rotation=90, parse_math=False)
+    axes.set_yticks(range(len(rows)), rows)
+    axes.set_ylabel("cluster")
+    for (row, column), count in np.ndenumerate(counts):
+        if count:
+            colour = "white" if share[row, column] > 0.5 else "black"
+            axes.text(column, row, f"{count:,}", ha="center", va="center", fontsize=8, color=colour)
+    save_figure(figure, path)
+
+
 def colours_of(classes: int) -> list[Any]:
     """Return a colour for each class: ten to be told apart by anybody, or else steps of a continuous map."""
     from matplotlib import colormaps

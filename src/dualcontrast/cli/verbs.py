@@ -240,7 +240,9 @@ def simulate(
     out: Annotated[Path, typer.Option(metavar="DIR", help="The folder to make.")],
     recipe: Annotated[
         str | None,
-        typer.Option(help="A packaged simulation (protein18, protein-local, protein-local-hard), or a file."),
+        typer.Option(
+            help="A packaged simulation (demo, protein18, protein-local, protein-local-hard), or a file."
+        ),
     ] = None,
     structures: Annotated[
         list[str] | None,

@@ -6,6 +6,8 @@ particle: particle(p) = reference(A^-1 p). Conventions were checked against RELI
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 from scipy.spatial.transform import Rotation
 
@@ -28,4 +30,6 @@ def matrices_of_angles(angles: np.ndarray) -> np.ndarray:
 
 def angles_of_matrices(matrices: np.ndarray) -> np.ndarray:
     """Return RELION's angles rot, tilt and psi, (N, 3) in degrees, of poses (N, 3, 3)."""
-    return np.asarray(Rotation.from_matrix(matrices).inv().as_euler("ZYZ", degrees=True))
+    with warnings.catch_warnings():  # at a tilt of 0 rot and psi are one turn, and the choice that is made will do
+        warnings.filterwarnings("ignore", message="Gimbal lock")
+        return np.asarray(Rotation.from_matrix(matrices).inv().as_euler("ZYZ", degrees=True))

@@ -120,17 +120,9 @@ def read_particles(path: str | Path) -> Particles:
         are counted from 1 in the block of particles.
     """
     path = Path(path)
-    blocks = _read_blocks(path)
-    name = next((name for name in BLOCKS if name in blocks), None)
-    if name is None:
-        there = ", ".join(f"data_{name}" for name in blocks)
-        raise SourceError(f"{path}: has no block data_particles; it has {there or 'no data at all'}")
-    table = _as_table(blocks[name])
-    if not len(table):
-        raise SourceError(f"{path}: its block data_{name} has no particles; give a STAR file that lists some")
+    table, others = read_blocks(path)
     rows = _numbered(table)
-    optics = _as_table(blocks["optics"]) if "optics" in blocks else None
-    others = {other: block for other, block in blocks.items() if other not in (name, "optics")}
+    optics = _as_table(others.pop("optics")) if "optics" in others else None
     used = rows if optics is None else _optics_in_use(rows, optics, path)
     _refuse_2d_stacks(used, others, path)
     pixel_size = _pixel_size(used, path)
@@ -146,6 +138,52 @@ def read_particles(path: str | Path) -> Particles:
         _origins(rows, pixel_size, path),
         _premultiplied(used, path),
     )
+
+
+def read_blocks(path: str | Path) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Read the particles of a STAR file of any kind, 2D stacks too, and its other blocks by name.
+
+    Raises
+    ------
+    SourceError
+        The file is missing or no STAR file, or has no particles.
+    """
+    path = Path(path)
+    blocks = _read_blocks(path)
+    name = next((name for name in BLOCKS if name in blocks), None)
+    if name is None:
+        there = ", ".join(f"data_{name}" for name in blocks)
+        raise SourceError(f"{path}: has no block data_particles; it has {there or 'no data at all'}")
+    table = _as_table(blocks.pop(name))
+    if not len(table):
+        raise SourceError(f"{path}: its block data_{name} has no particles; give a STAR file that lists some")
+    return table, blocks
+
+
+def modernised(particles: Particles, box: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the particles and the optics as RELION 3.1 has them; those of older dialects gain what they lack.
+
+    Every column stays. An older dialect's optics are those that its rows state, or else 300 kV, 2.7 mm and 0.1,
+    which have no part in averages of subtomograms; its origins in pixels are stated in Angstrom as well.
+
+    Parameters
+    ----------
+    box
+        Voxels a side of the volumes.
+    """
+    table = particles.table.copy()
+    if particles.optics is not None:
+        return table, particles.optics
+    usual = {"rlnVoltage": 300.0, "rlnSphericalAberration": 2.7, "rlnAmplitudeContrast": 0.1}
+    stated = pd.DataFrame({name: table.get(name, value) for name, value in usual.items()}, index=table.index)
+    groups = stated.groupby(list(usual), sort=False).ngroup() + 1
+    optics = stated.assign(rlnOpticsGroup=groups).drop_duplicates("rlnOpticsGroup").reset_index(drop=True)
+    optics.insert(0, "rlnOpticsGroupName", [f"opticsGroup{number}" for number in optics["rlnOpticsGroup"]])
+    optics = optics.assign(rlnImagePixelSize=particles.pixel_size, rlnImageSize=box, rlnImageDimensionality=3)
+    table["rlnOpticsGroup"] = groups
+    if not _has_any(table, ORIGINS):
+        table[list(ORIGINS)] = particles.origins
+    return table, optics
 
 
 def split_name(name: str) -> tuple[int | None, str]:
@@ -173,7 +211,7 @@ def split_name(name: str) -> tuple[int | None, str]:
 
 
 def write_particles(
-    path: str | Path, table: pd.DataFrame, optics: pd.DataFrame, general: Mapping[str, Any] | None = None
+    path: str | Path, table: pd.DataFrame, optics: pd.DataFrame | None, others: Mapping[str, Any] | None = None
 ) -> None:
     """Write a STAR file as RELION 3.1 and later read it, whole or not at all.
 
@@ -183,15 +221,17 @@ def write_particles(
         The file.
     table, optics
         The blocks data_particles and data_optics.
-    general
-        The block data_general of RELION 5.
+    others
+        Further blocks, which go first, such as data_general of RELION 5.
     """
     import starfile
 
-    blocks: dict[str, Any] = {} if general is None else {"general": dict(general)}
+    blocks: dict[str, Any] = dict(others or {})
+    if optics is not None:
+        blocks["optics"] = optics
     with written_whole(path) as temporary:
         # Twelve digits, since six decimals would make nothing of a small number.
-        starfile.write({**blocks, "optics": optics, "particles": table}, temporary, float_format="%.12g")
+        starfile.write({**blocks, "particles": table}, temporary, float_format="%.12g")
 
 
 def _read_blocks(path: Path) -> dict[str, Any]:

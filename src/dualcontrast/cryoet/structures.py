@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from dualcontrast.errors import SourceError
 from dualcontrast.files import cache_folder
 
 STRUCTURES_URL = "https://files.rcsb.org/download/"
+PACKAGED = Path(str(resources.files("dualcontrast"))) / "data"  # models/6vxx.pdb.gz and others, coarse
 MAPS = (".mrc", ".map", ".mrc.gz", ".map.gz")
 FINER = 4  # density is made on a grid so many times finer than the template's, then cropped in Fourier space
 LARGEST_OUTSIDE = 0.01
@@ -27,8 +29,8 @@ def structure_path(name: str, data: Path | None = None) -> Path:
     Parameters
     ----------
     name
-        The path of a file that gemmi reads (PDB, mmCIF, either gzipped) or of an MRC map, or an entry's
-        identifier such as 6vxx.
+        The path of a file that gemmi reads (PDB, mmCIF, either gzipped) or of an MRC map; a packaged coarse
+        model such as models/6vxx.pdb.gz; or an entry's identifier such as 6vxx.
     data
         Folder in which files are looked for after the current one.
 
@@ -37,7 +39,7 @@ def structure_path(name: str, data: Path | None = None) -> Path:
     SourceError
         There is no such file, and the name is no identifier, or its entry cannot be downloaded.
     """
-    for path in [Path(name), *([data / name] if data else [])]:
+    for path in [Path(name), *([data / name] if data else []), PACKAGED / name]:
         if path.is_file():
             return path
     if re.fullmatch(r"[0-9][A-Za-z0-9]{3}|pdb_[0-9a-z]{8}", name):

@@ -1,0 +1,53 @@
+"""The picture of averages: central slices of each beside its Fourier shell correlations."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dualcontrast.analysis.figures import PALETTE, save_figure
+from dualcontrast.analysis.volumes import titled
+from dualcontrast.cryoet.averaging import THRESHOLD
+from dualcontrast.cryoet.mrc import read_map
+
+SIDE = 1.5  # inches of a slice
+
+
+def draw_averages(folder: Path, units: list[dict[str, Any]], path: Path, title: str) -> None:
+    """Draw of each average its central slices along z, y and x, and its curves.
+
+    Parameters
+    ----------
+    folder
+        Where CLUSTER.mrc lie.
+    units
+        What CLUSTER.json holds, of each.
+    path
+        The PNG to write.
+    title
+        Stands above the figure.
+    """
+    figure = titled(title, 3 * SIDE + 3.6, (SIDE + 0.35) * len(units))
+    rows = figure.subplots(len(units), 4, squeeze=False, gridspec_kw={"width_ratios": [1, 1, 1, 2]})
+    for axes, unit in zip(rows, units, strict=True):
+        density = read_map(folder / f"{unit['cluster']}.mrc")[0]
+        low, high = np.percentile(density, (0.1, 99.9))
+        for axis, panel in enumerate(axes[:3]):
+            panel.imshow(np.take(density, len(density) // 2, axis=axis), cmap="gray", vmin=low, vmax=high)
+            panel.set(xticks=[], yticks=[])
+        name = f"{unit['cluster'].replace('_', ', ')}: {unit['particles']:,} particles"
+        axes[0].set_title(name, fontsize=9, loc="left", parse_math=False)
+        frequency = np.arange(len(unit["fsc"])) / (unit["box"] * unit["voxel_size"])
+        axes[3].plot(frequency, unit["fsc"], color=PALETTE[0], label=f"halves, {unit['resolution']:.0f} Å")
+        if unit["truth"]:
+            best = max(unit["truth"], key=lambda state: state["correlation"])
+            label = f"{best['identity']} {best['conformation']}, {best['resolution']:.0f} Å"
+            axes[3].plot(frequency, best["fsc"], color=PALETTE[2], label=label)
+        axes[3].axhline(THRESHOLD, color="black", linewidth=0.5, linestyle=":")
+        axes[3].set(ylim=(-0.1, 1.05), xlim=(0, frequency[-1]))
+        axes[3].tick_params(labelsize=7)
+        axes[3].legend(fontsize=7, frameon=False, loc="upper right")
+    rows[-1][3].set_xlabel("1 / Å", fontsize=8)
+    save_figure(figure, path)

@@ -1,0 +1,227 @@
+"""The average of one cluster: its poses, its halves, by RELION or built in."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shlex
+import warnings
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from dualcontrast.analysis.clusters import Clusters
+from dualcontrast.analysis.likeness import likeness_to_truth
+from dualcontrast.analysis.sources import Source
+from dualcontrast.analysis.subtomograms import Subset, subset_of
+from dualcontrast.cryoet import relion
+from dualcontrast.cryoet.alignment import Poses
+from dualcontrast.cryoet.averaging import resolution, shell_correlation
+from dualcontrast.cryoet.mrc import read_map, write_volume
+from dualcontrast.cryoet.refinement import Search, averaged, first_reference, initial_cutoff, joined, refine
+from dualcontrast.cryoet.simulation import Simulation, simulation_of
+from dualcontrast.errors import DualContrastWarning, RunError
+from dualcontrast.files import write_json, written_whole
+from dualcontrast.images import open_images
+from dualcontrast.images.preparation import soft_sphere
+from dualcontrast.progress import Progress
+from dualcontrast.runs import RunFolder
+
+With = Literal["auto", "relion", "builtin"]
+REFINED_BY_RELION_AT_MOST = 100  # particles; it takes some two seconds for each, an iteration
+FEWEST = 2
+
+
+class Averager:
+    """Averages the clusters of a run one by one, and writes each whole.
+
+    Parameters
+    ----------
+    run, clusters, source
+        Whose subtomograms they are, and where these lie now.
+    by, align, search
+        As in `averages.average`.
+    """
+
+    def __init__(
+        self,
+        run: RunFolder,
+        clusters: Clusters,
+        source: Source,
+        by: With,
+        align: bool,
+        search: Search,
+    ) -> None:
+        self.run, self.clusters, self.source = run, clusters, source
+        self.by, self.align, self.search = by, align, search
+        self.folder = run.averages_folder(clusters.name)
+        kept = {name: value for name, value in source.options.items() if name not in ("bin", "poses", "mask")}
+        self.images = open_images(source.path, **kept)
+        if len(set(self.images.shape[1:])) > 1 or self.images.shape[0] > 1:
+            raise RunError(f"{source.path}: its volumes are no cubes of one channel, and only such are averaged")
+        self.simulation: Simulation | None = simulation_of(source.path)
+        self.labels = run.images().table.set_index("row")
+
+    def path(self, unit: tuple[int, int], kind: str = "") -> Path:
+        """Return a file of a cluster."""
+        return self.folder / f"{_name(unit)}{kind}"
+
+    def workplace(self, unit: tuple[int, int]) -> Path:
+        """Return the folder of what RELION reads and writes for a cluster."""
+        place = self.path(unit, "_relion").resolve()
+        place.mkdir(parents=True, exist_ok=True)
+        return place
+
+    def is_large_enough(self, unit: tuple[int, int]) -> bool:
+        """Return whether a cluster can be halved; warn where it cannot."""
+        enough = len(self.clusters.rows_of(*unit)) >= FEWEST
+        if not enough:
+            warnings.warn(
+                f"{self.run.path}: {_name(unit)} has a single image, which is no average; it is left out",
+                DualContrastWarning,
+                stacklevel=3,
+            )
+        return enough
+
+    def made_from(self, unit: tuple[int, int]) -> dict[str, Any]:
+        """Return what an average depends on."""
+        rows = np.sort(self.clusters.rows_of(*unit)).astype(np.int64)
+        return {
+            "rows": hashlib.sha256(rows.tobytes()).hexdigest()[:16],
+            "with": self.by,
+            "align": self.align,
+            "search": asdict(self.search),
+        }
+
+    def read(self, unit: tuple[int, int]) -> dict[str, Any] | None:
+        """Return what was written of a cluster's average; None where it is not there."""
+        path = self.path(unit, ".json")
+        if not path.is_file():
+            return None
+        try:
+            return dict(json.loads(path.read_text(encoding="utf-8")))
+        except ValueError:
+            raise RunError(f"{path}: damaged; remove it, and average again") from None
+
+    def check_free(self, units: list[tuple[int, int]]) -> None:
+        """Make sure that averages which are there were made in the same way."""
+        for unit in units:
+            there = self.read(unit)
+            if there is not None and there.get("made_from") != self.made_from(unit):
+                raise RunError(
+                    f"{self.path(unit, '.json')}: was made of other images or in another way; replace all "
+                    "averages with --overwrite, or give the clusters another name"
+                )
+
+    def make(self, unit: tuple[int, int], progress: Progress) -> dict[str, Any]:
+        """Average a cluster, and write all of it, the JSON last."""
+        rows = np.sort(self.clusters.rows_of(*unit))
+        subset = subset_of(self.images, rows, self.search.seed)
+        commands: list[list[str]] = []
+        poses, found_by = self._poses(unit, subset, commands, progress)
+        maps, averaged_by = self._maps(unit, subset, poses, commands)
+        mask = soft_sphere(subset.box).numpy()
+        fsc = shell_correlation(maps[1] * mask, maps[2] * mask)
+        for kind, volume in zip(("", "_half1", "_half2"), maps, strict=True):
+            with written_whole(self.path(unit, f"{kind}.mrc")) as temporary:
+                write_volume(temporary, volume, subset.voxel_size)
+        how = averaged_by if found_by is None else f"poses by {found_by}, average by {averaged_by}"
+        described = {
+            "cluster": _name(unit),
+            "particles": len(rows),
+            "voxel_size": subset.voxel_size,
+            "box": subset.box,
+            "poses": found_by or "stated",
+            "averaged_by": averaged_by,
+            "how": how,
+            "resolution": round(resolution(fsc, subset.box, subset.voxel_size), 3),
+            "fsc": np.round(fsc, 5).tolist(),
+            "truth": likeness_to_truth(maps[0], self.simulation, self.labels.loc[rows]) if self.simulation else [],
+            "commands": [shlex.join(words) for words in commands],
+            "made_from": self.made_from(unit),
+        }
+        write_json(self.path(unit, ".json"), described)
+        return described
+
+    def _by_relion(self, subset: Subset, finding: bool) -> bool:
+        """Return whether RELION is to do it; say why not where that was asked for."""
+        can = subset.particles is not None and not self.source.options.get("invert", False)
+        if self.by == "relion" and not can:
+            raise RunError(
+                f"{self.source.path}: RELION takes the particles of a STAR file whose protein is white; leave "
+                "out --with"
+            )
+        if self.by != "auto":
+            return self.by == "relion"
+        few = len(subset) <= REFINED_BY_RELION_AT_MOST or not finding
+        return can and few and relion.installed() and not subset.premultiplied
+
+    def _poses(
+        self, unit: tuple[int, int], subset: Subset, commands: list[list[str]], progress: Progress
+    ) -> tuple[Poses, str | None]:
+        """Return the poses of a cluster's particles, and what found them: None where they are stated."""
+        if subset.poses is not None and not self.align:
+            return subset.poses, None
+        mask = soft_sphere(subset.box)
+        if not self._by_relion(subset, finding=True):
+            found = refine(subset.read, subset.halves, mask, subset.voxel_size, self.search, progress)
+            return found, "builtin"
+        place = self.workplace(unit)
+        reference = first_reference(subset.read, len(subset), mask, subset.voxel_size, self.search, progress)
+        write_volume(place / "reference.mrc", reference, subset.voxel_size)
+        unknown = Poses(torch.eye(3).repeat(len(subset), 1, 1), torch.zeros(len(subset), 3))
+        poses = Poses(unknown.matrices.clone(), unknown.shifts.clone())
+        for half in (0, 1):
+            star = subset.write_star(place / f"half{half + 1}.star", unknown, only=subset.halves == half)
+            words = relion.refine_command(
+                star,
+                place / f"half{half + 1}",
+                place / "reference.mrc",
+                ctf=subset.has_ctf,
+                box=subset.box,
+                voxel_size=subset.voxel_size,
+                iterations=self.search.iterations,
+                degrees=self.search.degrees,
+                threads=relion.threads_here(),
+                seed=self.search.seed,
+            )
+            self._call(words, commands)
+            progress("aligning by RELION", half + 1, 2)
+            subset.take_poses(poses, place / f"half{half + 1}_it{self.search.iterations:03d}_data.star")
+        maps = [half.volume() for half in averaged(subset.read, subset.halves, poses)]
+        joined(poses, subset.halves, maps, initial_cutoff(subset.box, subset.voxel_size))
+        return poses, relion.REFINE
+
+    def _maps(
+        self, unit: tuple[int, int], subset: Subset, poses: Poses, commands: list[list[str]]
+    ) -> tuple[list[np.ndarray], str]:
+        """Return the average and those of its halves, and what made them; write the particles with their poses."""
+        if subset.particles is None:
+            subset.write_table(self.path(unit, ".csv"), poses)
+        else:
+            subset.write_star(self.path(unit, ".star"), poses)
+        if not self._by_relion(subset, finding=False):
+            sums = averaged(subset.read, subset.halves, poses)
+            halves = [half.volume() for half in sums]
+            mask = soft_sphere(subset.box).numpy()
+            fsc = shell_correlation(*[half * mask for half in halves])
+            return [(sums[0] + sums[1]).volume(fsc), *halves], "builtin"
+        maps, place = [], self.workplace(unit)
+        star = self.path(unit, ".star").resolve()
+        for half in (None, 1, 2):
+            out = place / f"average{half or ''}.mrc"
+            self._call(relion.reconstruct_command(star, out, ctf=subset.has_ctf, half=half), commands)
+            maps.append(read_map(out)[0])
+        return maps, relion.RECONSTRUCT
+
+    def _call(self, words: list[str], commands: list[list[str]]) -> None:
+        """Call RELION where the paths of the STAR file start, and keep the words."""
+        relion.run_relion(words, Path(self.source.options["datadir"]))
+        commands.append(words)
+
+
+def _name(unit: tuple[int, int]) -> str:
+    return f"content{unit[0]}_transformation{unit[1]}"

@@ -1,0 +1,149 @@
+"""RELION's programs: their arguments, and how they are called. Checked with RELION 3.1.3."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from types import FrameType
+
+from dualcontrast.errors import RunError
+
+RECONSTRUCT, REFINE = "relion_reconstruct", "relion_refine"
+HEALPIX_DEGREES = 60.0  # from one rotation to the next at order 0; halved with each order
+
+
+def installed() -> bool:
+    """Return whether both programs are on the path."""
+    return shutil.which(RECONSTRUCT) is not None and shutil.which(REFINE) is not None
+
+
+def reconstruct_command(star: Path, out: Path, *, ctf: bool, half: int | None = None) -> list[str]:
+    """Return the arguments that average the subtomograms of a STAR file by the poses in it.
+
+    Parameters
+    ----------
+    star
+        Its paths start from the folder that the program is called in.
+    out
+        The MRC to write.
+    ctf
+        Whether rlnCtfImage is to be corrected for.
+    half
+        1 or 2: of rlnRandomSubset.
+    """
+    words = [RECONSTRUCT, "--i", str(star), "--o", str(out), "--3d_rot"]
+    words += ["--subset", str(half)] if half is not None else []
+    return words + _ctf_options(RECONSTRUCT, ctf)
+
+
+def refine_command(
+    star: Path,
+    out: Path,
+    reference: Path,
+    *,
+    ctf: bool,
+    box: int,
+    voxel_size: float,
+    iterations: int,
+    degrees: float,
+    threads: int = 1,
+    seed: int = 0,
+) -> list[str]:
+    """Return the arguments that align the subtomograms of a STAR file to a reference, from all orientations.
+
+    Parameters
+    ----------
+    star, ctf
+        As in `reconstruct_command`.
+    out
+        The root of the names of files to write.
+    reference
+        An MRC; no more of it than 60 A is used.
+    box, voxel_size
+        Of the subtomograms.
+    iterations
+        Of expectation and maximisation.
+    degrees
+        From one rotation to the next; RELION takes the next of 60, 30, 15 and so on, and refines it once.
+    threads
+        How many.
+    seed
+        Of its random numbers.
+    """
+    order = 0
+    while HEALPIX_DEGREES / 2**order > degrees and order < 8:
+        order += 1
+    diameter = round((box - 2) * voxel_size)
+    options = {
+        "--i": star, "--o": out, "--ref": reference, "--ini_high": 60, "--K": 1, "--iter": iterations,
+        "--tau2_fudge": 4, "--particle_diameter": diameter, "--healpix_order": order, "--oversampling": 1,
+        "--offset_range": max(2, box // 8), "--offset_step": 1, "--pad": 1, "--j": threads, "--random_seed": seed,
+    }  # fmt: skip
+    words = [REFINE, *(str(word) for option in options.items() for word in option)]
+    return [*words, "--firstiter_cc", "--flatten_solvent", "--zero_mask", *_ctf_options(REFINE, ctf)]
+
+
+def run_relion(words: list[str], project: Path) -> None:
+    """Call a program in a folder, from which the paths in its STAR file start.
+
+    It ends with this process: after Ctrl-C, and after SIGTERM.
+
+    Raises
+    ------
+    RunError
+        The program failed; the message holds what it said last.
+    """
+    with _ended_by_sigterm():
+        done = subprocess.run(words, cwd=project, capture_output=True, text=True, check=False)
+    if done.returncode:
+        said = [line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()]
+        reasons = [line for line in said if "error" in line.lower() and len(line) > len("ERROR:")]
+        reason = (reasons or said or ["nothing was said"])[0]
+        raise RunError(
+            f"{words[0]} failed ({reason[:300]}); call it again in {project} to see all: {' '.join(words)}; or "
+            "average without RELION, by --with builtin"
+        )
+
+
+@lru_cache(maxsize=4)
+def _help_of(program: str) -> str:
+    shown = subprocess.run([program, "--help"], capture_output=True, text=True, check=False)
+    return shown.stdout + shown.stderr
+
+
+def _ctf_options(program: str, ctf: bool) -> list[str]:
+    """Return the options that correct the CTF; since RELION 4 takes CTF volumes for squared ones, it is told."""
+    if not ctf:
+        return []
+    not_squared = "--ctf3d_not_squared"
+    return ["--ctf", *([not_squared] if not_squared in _help_of(program) else [])]
+
+
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """Turn SIGTERM into an exception, so that a program called within is ended with this one."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(number: int, frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def threads_here() -> int:
+    """Return how many threads a program is given: OMP_NUM_THREADS, or the number of processors."""
+    stated = os.environ.get("OMP_NUM_THREADS", "")
+    return int(stated) if stated.isdigit() else (os.cpu_count() or 1)

@@ -1,0 +1,189 @@
+"""From codes to maps by the command line, and the way back into RELION, whose programs take what is exported."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import starfile
+from PIL import Image
+from tests.command import assert_refused, call, command
+from tests.maps import simulated_run
+
+from dualcontrast.cryoet import relion
+from dualcontrast.cryoet.mrc import read_map, write_volume
+from dualcontrast.cryoet.simulation import Simulation
+from dualcontrast.cryoet.star import CONFORMATION, IDENTITY
+
+UNITS = ["content1_transformation1", "content1_transformation2", "content2_transformation1"]
+RELION_OPTIONS = (
+    "--ini_high 60 --firstiter_cc --ctf --K 1 --iter 1 --flatten_solvent --zero_mask --healpix_order 1 "
+    "--offset_range 2 --offset_step 2 --particle_diameter 290 --pad 1 --j 1 --random_seed 1"
+)
+
+
+@pytest.fixture(scope="module")
+def run(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made, _ = simulated_run(tmp_path_factory.mktemp("maps"), shared_data / "proteins")
+    return made.path
+
+
+@pytest.fixture(scope="module")
+def clustered(run: Path) -> Path:
+    ended = call("cluster", run, "--json", "--quiet")
+    assert ended.status == 0, ended.err
+    told = json.loads(ended.out)
+    assert told["sizes"] == {"1": [12, 12], "2": [12]}
+    assert told["agreement"]["content"]["ari"] == 1
+    return run
+
+
+@pytest.fixture(scope="module")
+def exported(clustered: Path) -> Path:
+    ended = call("export", clustered, "--per-class", "--overwrite", "--json", "--quiet")
+    assert ended.status == 0, ended.err
+    return clustered / "export" / "main"
+
+
+needs_relion = pytest.mark.skipif(
+    not relion.installed() and os.environ.get("CI") != "true", reason="RELION is not installed"
+)
+
+
+def likeness(average: Path, simulation: Simulation, state: int) -> float:
+    return float(np.corrcoef(read_map(average)[0].ravel(), simulation.templates()[state].ravel())[0, 1])
+
+
+def test_the_words_tell_what_was_made_and_what_comes_next(clustered: Path) -> None:
+    words = call("cluster", clustered, "--name", "again", "--content", 2).out
+    assert words.startswith("36 images in 2 content clusters:\n  1: 24, in 2 transformation clusters of 12 + 12\n")
+    assert "With the content labels they agree by an adjusted Rand index of 1.000" in words
+    assert "Next: dualcontrast average" in words
+    further = call("cluster", clustered, "--within", 1, "--content", 1, "--transformation", 2, "--json", "--quiet")
+    assert json.loads(further.out)["sizes"] == {"1": [12, 12]}
+    with Image.open(clustered / "figures" / "clusters_main-1.png") as picture:
+        assert min(picture.size) > 100
+
+
+def test_export_tells_where_paths_start(clustered: Path) -> None:
+    words = call("export", clustered, "--overwrite", "--per-class").out
+    assert words.startswith("36 rows with their codes and clusters: ")
+    assert f"Paths in it start from {clustered.parent / 'sim'}, as before: call RELION there." in words
+    assert_refused(call("export", clustered), "already holds class001.star; replace it with --overwrite")
+    assert_refused(call("export", clustered, "--clusters", "none", "--overwrite"), "has no clusters called none")
+
+
+@needs_relion
+def test_reconstruct_takes_an_exported_class(exported: Path) -> None:
+    """The whole file by its class, and the class's own file, give the same map: that of the class's protein."""
+    simulation = Simulation.open(exported.parents[2] / "sim")
+    by_class, own = exported / "by_class.mrc", exported / "own.mrc"
+    words = relion.reconstruct_command(exported / "particles.star", by_class, ctf=True)
+    relion.run_relion([*words, "--class", "2"], simulation.path)
+    relion.run_relion(relion.reconstruct_command(exported / "class002.star", own, ctf=True), simulation.path)
+    np.testing.assert_allclose(read_map(own)[0], read_map(by_class)[0], atol=1e-5)
+    assert read_map(own)[1] == pytest.approx(21)
+    assert likeness(own, simulation, 0) > 0.95
+    assert likeness(own, simulation, 1) < 0.9
+
+
+@needs_relion
+def test_refine_takes_an_exported_class_and_keeps_its_rows(exported: Path, tmp_path: Path) -> None:
+    simulation = Simulation.open(exported.parents[2] / "sim")
+    write_volume(tmp_path / "reference.mrc", simulation.templates()[1], 21)
+    star = exported / "class001_transformation1.star"
+    words = f"relion_refine --i {star} --o {tmp_path}/run --ref {tmp_path}/reference.mrc {RELION_OPTIONS}"
+    relion.run_relion(words.split(), simulation.path)
+    given = starfile.read(star)["particles"].set_index("rlnImageName")
+    refined = starfile.read(tmp_path / "run_it001_data.star")["particles"].set_index("rlnImageName")
+    assert sorted(refined.index) == sorted(given.index)
+    refined = refined.loc[given.index]
+    ours = [name for name in given if name.startswith("dualcontrast")]
+    assert len(ours) == 2 + 4 + 3 + 4 + 1
+    for name in ours:
+        if name in (IDENTITY, CONFORMATION):
+            assert refined[name].tolist() == given[name].tolist()
+        else:
+            np.testing.assert_allclose(refined[name].astype(float), given[name], rtol=1e-5, atol=1e-5)
+
+
+@needs_relion
+def test_relion_and_the_built_in_averager_agree(clustered: Path) -> None:
+    simulation = Simulation.open(clustered.parent / "sim")
+    folder = clustered / "averages" / "main"
+    ended = call("average", clustered, "--with", "relion")
+    assert ended.status == 0, ended.err
+    assert "content1_transformation1: 12 particles, 42.0 A (relion_reconstruct); most like spike 6vxx" in ended.out
+    by_relion = [read_map(folder / f"{unit}.mrc")[0] for unit in UNITS]
+    commands = (folder / "commands.txt").read_text()
+    assert commands.count("relion_reconstruct --i ") == 9
+    assert commands.count("--subset 2") == 3
+    refused = call("average", clustered, "--with", "builtin")
+    assert_refused(refused, "in another way; replace all averages with --overwrite")
+    assert call("average", clustered, "--with", "builtin", "--overwrite", "--quiet").status == 0
+    for unit, volume, state in zip(UNITS, by_relion, (1, 2, 0), strict=True):
+        built_in = read_map(folder / f"{unit}.mrc")[0]
+        assert np.corrcoef(volume.ravel(), built_in.ravel())[0, 1] > 0.97
+        assert likeness(folder / f"{unit}.mrc", simulation, state) > 0.95
+
+
+@needs_relion
+def test_relion_finds_poses_of_halves_apart(clustered: Path) -> None:
+    words = ("--within", 1, "--content", 1, "--transformation", 1, "--name", "spike", "--quiet")
+    assert call("cluster", clustered, *words).status == 0
+    options = ("--clusters", "spike", "--with", "relion", "--align", "--degrees", 30, "--iterations", 2)
+    ended = call("average", clustered, *options, "--json", "--quiet")
+    assert ended.status == 0, ended.err
+    (unit,) = json.loads(ended.out)["clusters"]
+    assert unit["how"] == "poses by relion_refine, average by relion_reconstruct"
+    refined = [words for words in unit["commands"] if words.startswith("relion_refine")]
+    assert ["half1.star" in words for words in refined] == [True, False]
+    folder = clustered / "averages" / "spike"
+    place = folder / "content1_transformation1_relion"
+    halves = [set(starfile.read(place / f"half{half}.star")["particles"]["rlnImageName"]) for half in (1, 2)]
+    assert len(halves[0] | halves[1]) == 24
+    assert not halves[0] & halves[1]
+    reference = read_map(place / "reference.mrc")[0]
+    k = np.arange(16) - 8
+    frequency = np.sqrt(k[:, None, None] ** 2 + k[None, :, None] ** 2 + k**2) / (16 * 21)
+    power = np.abs(np.fft.fftshift(np.fft.fftn(reference))) ** 2
+    assert power[frequency > 1 / 60].max() < 1e-6 * power.max()
+    assert max(unit["truth"], key=lambda state: state["correlation"])["identity"] == "spike"
+
+
+def test_a_killed_average_goes_on(clustered: Path) -> None:
+    shutil.copy(clustered / "clusters" / "main.csv", clustered / "clusters" / "killed.csv")
+    shutil.copy(clustered / "clusters" / "main.json", clustered / "clusters" / "killed.json")
+    words = ("average", clustered, "--clusters", "killed", "--with", "builtin", "--quiet")
+    folder = clustered / "averages" / "killed"
+    process = subprocess.Popen(command(*words))
+    for _ in range(2400):
+        if (folder / f"{UNITS[0]}.json").is_file():
+            break
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (folder / "fsc.csv").exists()
+    kept = (folder / f"{UNITS[0]}.mrc").stat().st_mtime_ns
+    ended = call(*words)
+    assert ended.status == 0, ended.err
+    assert (folder / f"{UNITS[0]}.mrc").stat().st_mtime_ns == kept
+    assert set(pd.read_csv(folder / "fsc.csv")["cluster"]) == set(UNITS)
+
+
+def test_bad_words_are_one_sentence(clustered: Path, tmp_path: Path) -> None:
+    assert_refused(call("cluster", clustered, "--content", 37), "37 content clusters are too many for 36 images")
+    assert_refused(call("cluster", clustered, "--content", "some"), "some is no number of content clusters")
+    assert_refused(call("average", clustered, "--with", "eman"), "nothing called eman averages")
+    assert_refused(call("average", clustered, "--clusters", "none"), "has no clusters called none")
+    assert_refused(
+        call("export", clustered, "--join", tmp_path / "no.star", "--overwrite"), "no.star: no such STAR file"
+    )
