@@ -228,13 +228,16 @@ def _model(name: str, images: int, seed: int) -> Any:
 
 
 def _drawn(task: Task, limit: int | None, seed: int) -> np.ndarray:
-    """Return the places of at most `limit` training images, drawn so that each class keeps its share."""
-    if limit is None or len(task.train) <= limit:
-        return task.train
+    """Return the places of at most `limit` training images, drawn so that each class keeps its share.
+
+    Their order is random: of codes equally near, the first are taken to be the nearest, whatever their class.
+    """
     shuffled = np.random.default_rng(seed).permutation(task.train)
+    if limit is None or len(task.train) <= limit:
+        return shuffled
     by_class = shuffled[np.argsort(task.labels[shuffled], kind="stable")]
     evenly = np.linspace(0, len(by_class) - 1, limit).astype(int)
-    return np.asarray(by_class[evenly])
+    return np.random.default_rng(seed).permutation(by_class[evenly])
 
 
 def _task(labels: np.ndarray, table: pd.DataFrame, chosen: np.ndarray, within: str = "") -> Task:

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from dualcontrast.cli.console import Console, from_here
-from dualcontrast.cli.verbs import AsJson, Device, Quiet, RunArgument, Weights, app
+from dualcontrast.cli.options import AsJson, Device, Quiet
+from dualcontrast.cli.verbs import RunArgument, Weights, app
 
 Clustering = Annotated[
     str, typer.Option("--clusters", metavar="NAME", help="Which clusters: a name given to cluster.")

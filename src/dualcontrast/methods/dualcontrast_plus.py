@@ -50,13 +50,13 @@ class DualContrastPlusSettings(MethodSettings):
     )
     centred: bool = Field(True, description="take the clusters' centres from z")
     whitened: bool = Field(True, description="give z the same covariance in every cluster")
-    reconstruction: float = Field(40.0, ge=0, description="weight of the mean squared error over pixels")
-    gamma_z: float = Field(0.15, ge=0, description="weight of KL(q(z|x) || N(0, I)) within the reconstruction")
-    second_moments: float = Field(0.3, ge=0, description="weight of X(p, z z')")
-    random_features: float = Field(1.0, ge=0, description="weight of X(p, cos(R z + b))")
-    adversary: float = Field(0.1, ge=0, description="weight of what an adversary reads of p in z")
-    hybrid_content: float = Field(0.3, ge=0, description="weight of CE(p_i, p(f(dec(p_i, z_j))))")
-    hybrid_transformation: float = Field(0.2, ge=0, description="weight of |z(dec(p_i, z_j)) - z_j|^2 / d")
+    reconstruction: float = Field(80.0, ge=0, description="weight of the mean squared error over pixels")
+    gamma_z: float = Field(0.04, ge=0, description="weight of KL(q(z|x) || N(0, I)) within the reconstruction")
+    second_moments: float = Field(0.6, ge=0, description="weight of X(p, z z')")
+    random_features: float = Field(2.0, ge=0, description="weight of X(p, cos(R z + b))")
+    adversary: float = Field(0.2, ge=0, description="weight of what an adversary reads of p in z")
+    hybrid_content: float = Field(0.3, ge=0, description="weight of CE(p_i, a(f(dec(p_i, z_j))))")
+    hybrid_transformation: float = Field(1.0, ge=0, description="weight of |z(dec(p_i, z_j)) - z_j|^2 / d")
 
     @model_validator(mode="after")
     def _contrast_or_clustering(self) -> DualContrastPlusSettings:
@@ -78,10 +78,10 @@ class DualContrastPlus(Method):
     what varies within a cluster,
 
         z = h - p mu,   mu = (P'P / B + 1e-3 I)^-1 P'H / B                                             (centring)
-        L = 40 [ |dec(p, z) - x|^2 + 0.15 KL(q(z|x) || N(0, I)) ] / pixels                       (reconstruction)
-          + 0.3 X(p, z_a z_b) + 1.0 X(p, cos(R z + b))                                             (independence)
-          + 0.1 relu(H(mean p) - CE(adversary(z), p))                                                 (adversary)
-          + 0.3 CE(p_i, p(f(dec(p_i, z_j)))) + 0.2 |z(dec(p_i, z_j)) - z_j|^2 / d                       (hybrids)
+        L = 80 [ |dec(p, z) - x|^2 + 0.04 KL(q(z|x) || N(0, I)) ] / pixels                       (reconstruction)
+          + 0.6 X(p, z_a z_b) + 2.0 X(p, cos(R z + b))                                             (independence)
+          + 0.2 relu(H(mean p) - CE(adversary(z), p))                                                 (adversary)
+          + 0.3 CE(p_i, a(f(dec(p_i, z_j)))) + 1.0 |z(dec(p_i, z_j)) - z_j|^2 / d                       (hybrids)
 
     where P and H hold a batch's p and means of h: no linear map of p is left in z. Where codes are read, z is
     whitened in each cluster, S_k^-1/2 (h - m_k), and so its moments are the same in all of them; the decoder
@@ -142,7 +142,7 @@ class DualContrastPlus(Method):
         self.prototypes = Prototypes(settings.embedding_size, clusters)
         self.search = PoseSearch(shape, clusters) if settings.pose == "search" else None
         # without batch normalisation: the moments of h must be the same in training and after it
-        trunk, features = trunk_of(shape, encoder.model_copy(update={"norm": "none"}))
+        trunk, features = trunk_of(shape, encoder.model_copy(update={"norm": "instance"}))
         self.transformation = nn.Sequential(trunk, nn.Linear(features, 2 * size))
         self.within = WithinClusters(clusters, size, settings.whitened)
         self.decoder = Decoder(shape, clusters, size, decoder)
@@ -269,8 +269,11 @@ class DualContrastPlus(Method):
 
     def _assigned(self, c: Tensor) -> Tensor:
         """Return a, the assignments that the mutual information is taken of, (B, K)."""
-        cosines = F.normalize(c, dim=1) @ F.normalize(self.assignment, dim=1).T
-        return (cosines / ASSIGNMENT_TEMPERATURE).softmax(dim=1)
+        return self._cosines(c, F.normalize(self.assignment, dim=1)).softmax(dim=1)
+
+    def _cosines(self, c: Tensor, directions: Tensor) -> Tensor:
+        """Return cos(c, W) / 0.1, (B, K)."""
+        return F.normalize(c, dim=1) @ directions.T / ASSIGNMENT_TEMPERATURE
 
     def _transformation_objective(self, batch: Batch) -> Losses:
         settings, x, losses = self.settings, batch.images, Losses()
@@ -327,7 +330,7 @@ class DualContrastPlus(Method):
             if settings.hybrid_content:
                 c = _with_constant_weights(self.content, hybrids)
                 used = self.prototypes.used
-                error = F.cross_entropy(self.prototypes.logits(c)[:, used], p[:, used])
+                error = F.cross_entropy(self._cosines(c, self.prototypes.directions[used]), p[:, used])
                 losses.add("hybrid_content", error, settings.hybrid_content)
             if settings.hybrid_transformation:
                 error = (self._posterior(hybrids, p).mean - z_other.detach()).square().mean()
