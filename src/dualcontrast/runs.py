@@ -8,7 +8,7 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +55,8 @@ class SavedCodes:
         One draw from each posterior, of the same shapes.
     table : pandas.DataFrame
         One row an image: row of the source, split, and labels where they are known.
+    parts : dict of str to int
+        The parts of the transformation code by name, in order, with the length of each; empty where it is one.
     """
 
     content: np.ndarray
@@ -62,6 +64,12 @@ class SavedCodes:
     content_latent: np.ndarray
     transformation_latent: np.ndarray
     table: pd.DataFrame
+    parts: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def state(self) -> np.ndarray:
+        """The first part of the transformation code, (N, d): what an image is in, without where it stands."""
+        return self.transformation[:, : next(iter(self.parts.values()), None)]
 
 
 class RunFolder:
@@ -219,7 +227,8 @@ class RunFolder:
         try:
             method.load_state_dict(load_file(path))
         except Exception as error:  # safetensors raises an error type of its own for damaged files
-            raise RunError(f"{path}: damaged, or not the weights of this run ({error})") from None
+            reason = str(error).splitlines()[0].rstrip(":")
+            raise RunError(f"{path}: damaged, or not the weights of this run ({reason})") from None
         return method.eval()
 
     # ---- codes, scores, figures
@@ -344,6 +353,7 @@ def write_codes(folder: Path, codes: SavedCodes) -> None:
     for name in ("content", "transformation", "content_latent", "transformation_latent"):
         with written_whole(folder / f"{name}.npy") as temporary:
             np.save(temporary, getattr(codes, name))
+    write_json(folder / "parts.json", codes.parts)
     write_text(folder / "table.csv", codes.table.to_csv(index=False))
 
 
@@ -362,7 +372,8 @@ def read_codes(folder: Path) -> SavedCodes:
             name: np.load(folder / f"{name}.npy")
             for name in ("content", "transformation", "content_latent", "transformation_latent")
         }
-        codes = SavedCodes(**arrays, table=_read_table(folder / "table.csv"))
+        parts = json.loads((folder / "parts.json").read_text(encoding="utf-8"))
+        codes = SavedCodes(**arrays, table=_read_table(folder / "table.csv"), parts=parts)
     except (OSError, ValueError, EOFError) as error:
         raise RunError(f"{folder}: damaged codes ({error}); make them again with dualcontrast encode") from None
     if {len(array) for array in arrays.values()} != {len(codes.table)}:

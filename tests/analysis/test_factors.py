@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from dualcontrast.analysis import factors
-from dualcontrast.analysis.factors import probe_statistics, score_codes, score_factor
+from dualcontrast.analysis.factors import probe_statistics, score_codes, score_factor, score_parts
 from dualcontrast.analysis.probes import content_tasks, tasks_of, transformation_tasks
 from dualcontrast.images.arrays import ArrayImages
 from dualcontrast.runs import SavedCodes
@@ -312,3 +312,14 @@ def test_without_labels_no_image_is_measured(table, monkeypatch):
     images = ArrayImages(np.zeros((480, 1, 4, 4), np.float32), "pixels", table)
     told = accuracies(images, table[["row", "split"]])
     assert told == {"content": [], "transformation": [], "transformation_pooled": []}
+
+
+def test_parts_of_a_code_are_scored_each_alone(table):
+    code = np.hstack([code_of(table["transformation"], 2), code_of(table["content"], 1)])
+    parts = score_parts(code, {"conformation": 4, "pose": 4}, tasks_of(table))
+    assert list(parts) == ["conformation", "pose"]
+    for kind in ("linear", "knn"):
+        assert parts["conformation"]["transformation"][kind] == parts["pose"]["content"][kind] == 1.0
+        assert parts["conformation"]["content"][kind] < 0.5
+        assert parts["pose"]["transformation"][kind] < 0.7
+    assert score_parts(code, {}, tasks_of(table)) is None

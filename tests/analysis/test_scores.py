@@ -53,6 +53,7 @@ def test_evaluate_writes_what_it_returns(tmp_path):
         "trivial_statistics",
         "ideal_observer",
         "viewpoint",
+        "transformation_parts",
         "invariance",
         "swap",
         "protocol",

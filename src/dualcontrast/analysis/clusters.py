@@ -135,7 +135,7 @@ def cluster(
     for number in range(mixture.count):
         own = chosen[mixture.labels == number]
         holds = f"content cluster {number + 1}, of {len(own)} images"
-        parts.append(_sorted(run, codes.transformation[own], transformation, "transformation", holds, seed))
+        parts.append(_sorted(run, codes.state[own], transformation, "transformation", holds, seed))
         progress("sorting transformation codes", number + 1, mixture.count)
     table = _table(codes.table.iloc[chosen], mixture, parts)
     labels = codes.table.iloc[chosen].reset_index(drop=True)

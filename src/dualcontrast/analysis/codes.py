@@ -64,7 +64,9 @@ def encode(
         np.concatenate(batches) for batches in zip(*parts, strict=True)
     )
     table = images.table.reset_index(drop=True)
-    saved = SavedCodes(content, transformation, content_latent, transformation_latent, table)
+    saved = SavedCodes(
+        content, transformation, content_latent, transformation_latent, table, method.transformation_parts
+    )
     _refuse_broken(saved, images.source)
     return saved
 

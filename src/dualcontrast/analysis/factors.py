@@ -34,6 +34,7 @@ QUESTIONS: dict[str, Factor] = {
     "transformation_pooled": "transformation",
 }
 SEED = 0  # of draws in scoring; the same whatever a run's own seed, so that runs are scored alike
+PART_PROBES = ("linear", "knn")
 PROTOCOL = (
     "fitted on the training split, tested on the test split; transformation: within each content class, averaged "
     "over classes; transformation_pooled: content and transformation as one label, over all images; "
@@ -185,6 +186,41 @@ def score_factor(
     return FactorScore(
         factor, tasks, probe_each(kind, content, tasks, seed), probe_each(kind, transformation, tasks, seed)
     )
+
+
+def score_parts(
+    transformation: np.ndarray, parts: Mapping[str, int], tasks: Mapping[str, Sequence[Task]], *, seed: int = SEED
+) -> dict[str, dict[str, dict[str, float]]] | None:
+    """Score the parts of a transformation code, each alone.
+
+    Parameters
+    ----------
+    transformation
+        (N, d_z).
+    parts
+        The length of each part, in order.
+    tasks
+        As `probes.tasks_of` makes them.
+    seed
+        Of the probes.
+
+    Returns
+    -------
+    dict or None
+        By part and question, the mean accuracy of the probes of `PART_PROBES`; None where there is one part.
+    """
+    if len(parts) < 2:
+        return None
+    ends = np.cumsum(list(parts.values()))
+    codes = dict(zip(parts, np.split(transformation, ends[:-1], axis=1), strict=True))
+    return {
+        part: {
+            question: {kind: round(mean_accuracy(probe_each(kind, code, asked, seed)), 4) for kind in PART_PROBES}
+            for question, asked in tasks.items()
+            if asked
+        }
+        for part, code in codes.items()
+    }
 
 
 def probe_statistics(

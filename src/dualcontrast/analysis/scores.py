@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -9,7 +10,7 @@ import torch
 
 from dualcontrast import __version__
 from dualcontrast.analysis.codes import codes_of, made_with_weights
-from dualcontrast.analysis.factors import Factor, mean_accuracy, probe_statistics, score_codes
+from dualcontrast.analysis.factors import Factor, mean_accuracy, probe_statistics, score_codes, score_parts
 from dualcontrast.analysis.invariance import images_to_judge, invariance
 from dualcontrast.analysis.probes import tasks_of
 from dualcontrast.analysis.simulated import ideal_observer
@@ -48,8 +49,9 @@ def evaluate(
         `trivial_statistics`: of the same three, the accuracy of a standardised linear probe on trivial
         statistics of the images, or None; `ideal_observer`: the accuracies of `simulated.ideal_observer`, or
         None for images that were not simulated; `viewpoint` as `viewpoint.viewpoint_score` gives it, None where
-        no poses are known; `invariance` as `invariance.invariance` does; `swap`, which
-        transfer adds to the same file and which is kept while the weights are; `protocol`.
+        no poses are known; `transformation_parts` as `factors.score_parts` does; `invariance` as
+        `invariance.invariance` does; `swap`, which transfer adds to the same file and which is kept while the
+        weights are; `protocol`.
 
     Raises
     ------
@@ -75,6 +77,7 @@ def evaluate(
     ]
     scores["ideal_observer"] = _observed(run, codes.table, progress)
     scores["viewpoint"] = viewpoint_score(codes)
+    scores["transformation_parts"] = score_parts(codes.transformation, codes.parts, tasks)
     judged = images_to_judge(images)
     scores["invariance"] = invariance(method, judged, batch_size=batch_size, device=device)
     scores["swap"] = _kept_swap(run, weights)
@@ -105,6 +108,7 @@ def describe(scores: dict[str, Any]) -> list[str]:
     lines += _describe_statistics(scores["trivial_statistics"])
     lines += _describe_observer(scores["ideal_observer"])
     lines += describe_viewpoint(scores["viewpoint"]) if scores["viewpoint"] else []
+    lines += _describe_parts(scores.get("transformation_parts") or {})
     lines.append(
         f"The content codes of an image and its view have a mean cosine of {steady['content']:.2f} (random "
         f"pairs {steady['content_chance']:.2f}): nearer to 1 is better, if random pairs are well below."
@@ -114,6 +118,21 @@ def describe(scores: dict[str, Any]) -> list[str]:
         f"{steady['transformation_chance']:.2f}): lower is better, since a view changes the transformation."
     )
     return lines + (describe_swap(scores["swap"]) if scores.get("swap") else [])
+
+
+def _describe_parts(parts: Mapping[str, Mapping[str, Mapping[str, float]]]) -> list[str]:
+    """Say what each part of the transformation code tells alone."""
+    return [
+        f"Of the transformation code, the {part} alone names the "
+        + " and the ".join(
+            f"{question} right in {_percent(scores['linear'])}"
+            for question, scores in questions.items()
+            if question in ("content", "transformation")
+        )
+        + "."
+        for part, questions in parts.items()
+        if questions
+    ]
 
 
 def _describe_factor(factor: Factor, score: dict[str, float], where: str) -> list[str]:

@@ -162,7 +162,7 @@ class DualContrastPlus(Method):
     def transformation_parts(self) -> dict[str, int]:
         """See Method."""
         size = self.settings.transformation_size
-        return {"transformation": size} if self.search is None else {"conformation": size, "pose": POSE_SIZE}
+        return {} if self.search is None else {"conformation": size, "pose": POSE_SIZE}
 
     # ---- codes
 

@@ -139,8 +139,8 @@ class Method(nn.Module):
 
     @property
     def transformation_parts(self) -> dict[str, int]:
-        """The parts of the transformation code by name, in order, with the length of each."""
-        return {"transformation": self.settings.transformation_size}
+        """The parts of the transformation code by name, in order, and their lengths; empty where it is one."""
+        return {}
 
     def begin_stage(self, batches: Callable[[], Iterator[Batch]], epoch: int) -> dict[str, Any]:
         """Do what must be done before the second stage, and before every later one.
