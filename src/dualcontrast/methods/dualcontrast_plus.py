@@ -142,7 +142,7 @@ class DualContrastPlus(Method):
         self.prototypes = Prototypes(settings.embedding_size, clusters)
         self.search = PoseSearch(shape, clusters) if settings.pose == "search" else None
         # without batch normalisation: the moments of h must be the same in training and after it
-        trunk, features = trunk_of(shape, encoder.model_copy(update={"norm": "instance"}))
+        trunk, features = trunk_of(shape, encoder.model_copy(update={"norm": "layer"}))
         self.transformation = nn.Sequential(trunk, nn.Linear(features, 2 * size))
         self.within = WithinClusters(clusters, size, settings.whitened)
         self.decoder = Decoder(shape, clusters, size, decoder)
@@ -221,8 +221,7 @@ class DualContrastPlus(Method):
         posterior = Gaussian(*self.transformation(canonical).chunk(2, dim=1))
         if not self.settings.centred:
             return posterior
-        mean = self.within.residual(p, posterior.mean, posterior.log_variance.exp())
-        return Gaussian(mean, posterior.log_variance)
+        return Gaussian(self.within.residual(p, posterior.mean), posterior.log_variance)
 
     def _decoded(self, p: Tensor, z: Tensor) -> Tensor:
         images: Tensor = self.decoder(SHARPNESS * p, z)

@@ -18,12 +18,11 @@ class WithinClusters(nn.Module):
         z = h - p mu,   mu = (P'P / B + 1e-3 I)^-1 P'H / B                                             (centring)
 
     with P and H a batch's p and h: no linear map of p is left in z. Afterwards, where codes are read, the moments
-    of the latent in each cluster are those of the images lately trained on, m_k and S_k, and
+    of h in each cluster are those of the images lately trained on, m_k and S_k, and
 
         z = S_k^-1/2 (h - m_k),   k = argmax p                                                        (whitening)
 
-    has the same mean in every cluster, and the latent the same covariance. Without whitening S_k is 1. S_k is that
-    of draws, not of means: what the means hold of a collapsed number is no more than an error, and is kept small.
+    has the same mean and covariance in every cluster. Without whitening S_k is 1.
 
     Parameters
     ----------
@@ -46,21 +45,13 @@ class WithinClusters(nn.Module):
         self.register_buffer("second", torch.zeros(clusters, size, size))
         self.register_buffer("batches", torch.zeros(()))
 
-    def residual(self, p: Tensor, h: Tensor, variance: Tensor) -> Tensor:
-        """Return h (B, d) less what p (B, K) tells of its mean; in training, its moments are remembered.
-
-        Parameters
-        ----------
-        p, h
-            Of a batch.
-        variance
-            Of the posterior about h, (B, d).
-        """
+    def residual(self, p: Tensor, h: Tensor) -> Tensor:
+        """Return h (B, d) less what p (B, K) tells of its mean; in training, its moments are remembered."""
         with torch.autocast(p.device.type, enabled=False):  # a linear system wants all its digits
             p, h = p.to(self.first.dtype), h.to(self.first.dtype)
             if not self.training:
                 return h - self._means()[p.argmax(dim=1)]
-            self._remember(p.detach(), h.detach(), variance.detach().to(h.dtype))
+            self._remember(p.detach(), h.detach())
             gram, moment = p.T @ p / len(p), p.T @ h / len(p)
             shrunk = gram + SHRINKAGE * torch.eye(len(gram), device=gram.device, dtype=gram.dtype)
             centred: Tensor = h - p @ torch.linalg.solve(shrunk, moment)
@@ -94,10 +85,9 @@ class WithinClusters(nn.Module):
         means = self._means()
         return self.second / self.weight.clamp(min=1e-12)[:, None, None] - means[:, :, None] * means[:, None]
 
-    def _remember(self, p: Tensor, h: Tensor, variance: Tensor) -> None:
+    def _remember(self, p: Tensor, h: Tensor) -> None:
         self.batches += 1
         share = (1 / self.batches).clamp(min=1 - MEMORY)  # all of the past at first, then the lately seen
         self.weight.lerp_(p.mean(dim=0), share)
         self.first.lerp_(p.T @ h / len(p), share)
-        second = torch.einsum("bk,bi,bj->kij", p, h, h) + torch.diag_embed(p.T @ variance)
-        self.second.lerp_(second / len(p), share)
+        self.second.lerp_(torch.einsum("bk,bi,bj->kij", p, h, h) / len(p), share)

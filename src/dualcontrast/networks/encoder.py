@@ -30,8 +30,10 @@ class EncoderSettings(BaseModel):
     kernel: int = Field(5, description="side of the kernels", ge=1)
     stride: int = Field(2, ge=1)
     padding: int = Field(1, ge=0)
-    norm: Literal["instance", "batch", "none"] = Field(
-        "instance", description="after each convolution: instance (not affine) or batch normalisation, or none"
+    norm: Literal["instance", "batch", "layer", "none"] = Field(
+        "instance",
+        description="after each convolution: instance normalisation (not affine), batch or layer "
+        "normalisation, or none; batch and layer after fully connected layers as well",
     )
     hidden: tuple[PositiveInt, ...] = Field(
         (),
@@ -86,6 +88,8 @@ def trunk_of(shape: Sequence[int], settings: EncoderSettings) -> tuple[nn.Sequen
             blocks.append(nn.GroupNorm(outputs, outputs, affine=False))
         elif settings.norm == "batch":
             blocks.append(BATCH_NORMS[dimensions](outputs))
+        elif settings.norm == "layer":
+            blocks.append(nn.GroupNorm(1, outputs))
         blocks.append(activation(settings.activation))
     blocks.append(nn.Flatten())
     features = widths[-1] * math.prod(sides[len(widths) - 1])
@@ -93,6 +97,8 @@ def trunk_of(shape: Sequence[int], settings: EncoderSettings) -> tuple[nn.Sequen
         blocks.append(nn.Linear(features, width))
         if settings.norm == "batch":
             blocks.append(nn.BatchNorm1d(width))
+        elif settings.norm == "layer":
+            blocks.append(nn.LayerNorm(width))
         blocks.append(activation(settings.activation))
         features = width
     return nn.Sequential(*blocks), features
