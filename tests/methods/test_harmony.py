@@ -98,7 +98,7 @@ def test_the_objective_is_that_of_each_pair_of_views(
             expected["reconstruction"] += ((decoded - aligned[-1]) ** 2).sum().item() / COUNT
         expected["alignment"] += ((aligned[0] - aligned[1]) ** 2).sum().item() / COUNT
         expected["kl_views"] += kl_divergence(*posteriors).sum().item() / COUNT
-    assert {name: part.item() for name, part in losses.parts.items()} == pytest.approx(expected, rel=1e-4)
+    assert {name: part.item() for name, part in losses.parts.items()} == pytest.approx(expected, rel=1e-3)
     assert losses.weights == {"reconstruction": 3.0, "alignment": 3.0, "kl_views": 1 / SIZE}
 
 

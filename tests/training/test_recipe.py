@@ -19,7 +19,7 @@ from dualcontrast.training.recipe import (
     recipe_of,
 )
 
-SHAPES = {"mnist": (1, 28, 28), "linemod": (3, 64, 64)}
+SHAPES = {"mnist": (1, 28, 28), "linemod": (3, 64, 64), "linemod-plus": (3, 64, 64)}
 PRESETS = [(name, preset) for name, method in METHODS.items() for preset in method.presets]
 
 
@@ -287,7 +287,7 @@ def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "clause"),
-    [("mnits", "did you mean mnist?"), ("nowhere/x.yaml", "known are .*images, linemod, mnist")],
+    [("mnits", "did you mean mnist?"), ("nowhere/x.yaml", "known are .*images, linemod, linemod-plus, mnist")],
 )
 def test_a_missing_recipe_is_answered_with_known_ones(name: str, clause: str) -> None:
     with pytest.raises(RecipeError, match=f"no recipe is called {name} and no such file exists; {clause}"):

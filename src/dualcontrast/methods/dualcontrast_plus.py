@@ -45,6 +45,9 @@ class DualContrastPlusSettings(MethodSettings):
     temperature: float = Field(0.2, gt=0, description="of InfoNCE")
     clustering: float = Field(1.0, ge=0, description="weight of the mutual information of two views' assignments")
     encoding_views: int = Field(8, ge=1, description="views that c is the mean of where codes are read")
+    transformation_norm: Literal["instance", "layer"] = Field(
+        "instance", description="normalisation in the encoder of z, in place of the encoder's own"
+    )
     pose: Literal["none", "search"] = Field(
         "none", description="search: volumes are brought to a common pose, which joins the transformation code"
     )
@@ -142,7 +145,7 @@ class DualContrastPlus(Method):
         self.prototypes = Prototypes(settings.embedding_size, clusters)
         self.search = PoseSearch(shape, clusters) if settings.pose == "search" else None
         # without batch normalisation: the moments of h must be the same in training and after it
-        trunk, features = trunk_of(shape, encoder.model_copy(update={"norm": "layer"}))
+        trunk, features = trunk_of(shape, encoder.model_copy(update={"norm": settings.transformation_norm}))
         self.transformation = nn.Sequential(trunk, nn.Linear(features, 2 * size))
         self.within = WithinClusters(clusters, size, settings.whitened)
         self.decoder = Decoder(shape, clusters, size, decoder)
