@@ -79,8 +79,7 @@ class Subset:
         assert self.particles is not None
         table, optics = modernised(self.particles, self.box)
         table = table.iloc[self.rows].reset_index(drop=True)
-        table[list(ANGLES)] = angles_of_matrices(poses.matrices.numpy())
-        table[list(ORIGINS)] = -poses.shifts.numpy() * self.voxel_size
+        self._state(poses, table)
         table[HALF] = self.halves + 1
         table["rlnClassNumber"] = 1
         write_particles(path, table if only is None else table[only], optics)
@@ -89,9 +88,13 @@ class Subset:
     def write_table(self, path: Path, poses: Poses) -> None:
         """Write rows, halves and poses as CSV, with RELION's angles and origins."""
         table = pd.DataFrame({"row": self.rows, "half": self.halves + 1})
+        self._state(poses, table)
+        write_text(path, table.to_csv(index=False))
+
+    def _state(self, poses: Poses, table: pd.DataFrame) -> None:
+        """Write poses into the rows of a table, in place, as RELION states them."""
         table[list(ANGLES)] = angles_of_matrices(poses.matrices.numpy())
         table[list(ORIGINS)] = -poses.shifts.numpy() * self.voxel_size
-        write_text(path, table.to_csv(index=False))
 
     def take_poses(self, poses: Poses, star: Path) -> None:
         """Take the poses that RELION wrote for some of these, in place; it may have changed their order."""

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from dualcontrast.cryoet.averaging import Observed, resized
 from dualcontrast.cryoet.simulate import Oversampled
+from dualcontrast.transforms import geometry
 from dualcontrast.transforms.fourier import SPATIAL
 
 VOXELS_AT_ONCE = 1 << 23
@@ -41,14 +42,10 @@ class Poses(NamedTuple):
 def rotation_grid(degrees: float) -> np.ndarray:
     """Return rotations spread evenly over SO(3), about so many degrees from each to the next, (R, 3, 3).
 
-    A super-Fibonacci spiral of quaternions (M. Alexa, CVPR 2022); R is the volume of SO(3) by that of a step.
+    Those of `geometry.rotation_grid`; R is the volume of SO(3) by that of a step.
     """
     count = max(1, math.ceil(8 * math.pi**2 / math.radians(degrees) ** 3))
-    s = np.arange(count) + 0.5
-    inner, outer = np.sqrt(s / count), np.sqrt(1 - s / count)
-    alpha, beta = 2 * math.pi * s / math.sqrt(2), 2 * math.pi * s / 1.533751168755204288118041
-    quaternions = [inner * np.sin(alpha), inner * np.cos(alpha), outer * np.sin(beta), outer * np.cos(beta)]
-    return np.asarray(Rotation.from_quat(np.stack(quaternions, axis=1)).as_matrix())
+    return np.asarray(geometry.rotation_grid(count))
 
 
 def rotations_near(degrees: float) -> np.ndarray:

@@ -119,11 +119,11 @@ class PoseSearch(nn.Module):
         rotations = torch.eye(3, device=x.device).repeat(len(x), 1, 1)
         shifts = torch.zeros(len(x), 3, device=x.device)
         for count in ROTATIONS:
-            centred = _shifted(x, -shifts)
+            grid, centred = rotation_grid(count).to(x.device), _shifted(x, -shifts)
             for cluster in k.unique().tolist():
                 own = k == cluster
                 scores = centred[own].flatten(1)[:, self._inside] @ self._template(cluster, count).T
-                rotations[own] = rotation_grid(count).to(x.device)[scores.argmax(dim=1)]
+                rotations[own] = grid[scores.argmax(dim=1)]
             shifts = self._shifts_of(x, k, rotations)
         for degrees in REFINED_WITHIN:
             rotations = self._refined(_shifted(x, -shifts), k, rotations, degrees)

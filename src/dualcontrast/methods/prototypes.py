@@ -87,14 +87,10 @@ class Prototypes(nn.Module):
         self.concentration.fill_(resultant * (size - resultant**2) / (1 - resultant**2))
         return tried
 
-    def logits(self, codes: Tensor) -> Tensor:
-        """Return kappa cos(c, m_k) of codes (B, d), (B, K); minus infinity beyond the clusters found."""
-        cosines = F.normalize(codes, dim=1) @ self.directions.T
-        return (self.concentration * cosines).masked_fill(~self.used, float("-inf"))
-
     def forward(self, codes: Tensor) -> Tensor:
-        """Return p, (B, K)."""
-        return self.logits(codes).softmax(dim=1)
+        """Return p of codes (B, d), (B, K); 0 beyond the clusters found."""
+        cosines = F.normalize(codes, dim=1) @ self.directions.T
+        return (self.concentration * cosines).masked_fill(~self.used, float("-inf")).softmax(dim=1)
 
 
 def stable_number(points: np.ndarray, largest: int, seed: int = 0) -> tuple[int, list[Stability]]:
