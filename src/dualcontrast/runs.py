@@ -202,6 +202,11 @@ class RunFolder:
             return self.path / "weights.safetensors"
         return self.path / "checkpoints" / f"{name}.safetensors"
 
+    def kept_weights(self) -> list[str]:
+        """Return the names of all weights that are there."""
+        kept = [path.stem for path in (self.path / "checkpoints").glob("*.safetensors")]
+        return sorted([*kept, *(["best"] if self.weights_path("best").is_file() else [])])
+
     def save_weights(self, method: Method, name: str) -> None:
         """Write a method's weights under a name."""
         with written_whole(self.weights_path(name)) as temporary:
@@ -219,17 +224,27 @@ class RunFolder:
         """
         path = self.weights_path(weights)
         if not path.is_file():
-            kept = sorted(p.stem for p in (self.path / "checkpoints").glob("*.safetensors"))
-            kept += ["best"] if self.weights_path("best").is_file() else []
-            there = f"it has {', '.join(sorted(kept))}" if kept else "train it first"
+            kept = self.kept_weights()
+            there = f"it has {', '.join(kept)}" if kept else "train it first"
             raise RunError(f"{self.path}: has no weights {weights!r}; {there}")
         method = self.recipe().build(tuple(self.config()["data"]["shape"]))
+        self.read_weights(method, weights)
+        return method.eval()
+
+    def read_weights(self, method: Method, weights: str) -> None:
+        """Give a method the weights that are kept under a name.
+
+        Raises
+        ------
+        RunError
+            They are damaged, or of another method.
+        """
+        path = self.weights_path(weights)
         try:
             method.load_state_dict(load_file(path))
         except Exception as error:  # safetensors raises an error type of its own for damaged files
             reason = str(error).splitlines()[0].rstrip(":")
             raise RunError(f"{path}: damaged, or not the weights of this run ({reason})") from None
-        return method.eval()
 
     # ---- codes, scores, figures
 

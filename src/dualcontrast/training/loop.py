@@ -160,9 +160,10 @@ class Training:
         standing = self.standing
         for phase, optimizer in self.steppers.items():
             losses = self.module(batch, phase)
-            optimizer.zero_grad()
-            self.fabric.backward(losses.total)
-            optimizer.step()
+            if losses.total.requires_grad:  # else the method learns from sums over the epoch
+                optimizer.zero_grad()
+                self.fabric.backward(losses.total)
+                optimizer.step()
             _add(standing.sums, losses)
         standing.batch += 1
         standing.step += 1
@@ -256,11 +257,23 @@ class Training:
             self._enter_stage(share=1.0)  # so that there are codes, however short the training was
         if standing.best_loss == math.inf:
             self._save_weights("best")  # stopped within the first epoch: these are all there is
+        if reason != "signal":
+            self._finish_weights()
         self._save_weights("last")
         stopped = {"stopped": reason, "step": standing.step, "images_seen": standing.images_seen}
         self.log.append({**stopped, "epoch": standing.epoch, "seconds": round(standing.seconds, 3)})
         self._checkpoint()
         self.progress("training", standing.images_seen, standing.images_seen)
+
+    def _finish_weights(self) -> None:
+        """Finish the method with the weights kept during training, and then with the last ones."""
+        last = {name: value.clone() for name, value in self.method.state_dict().items()}
+        for name in self.run.kept_weights():
+            self.run.read_weights(self.method, name)
+            self.method.finish(self._training_batches)
+            self._save_weights(name)
+        self.method.load_state_dict(last)
+        self.method.finish(self._training_batches)
 
     def _refuse_broken(self, means: dict[str, float]) -> None:
         broken = [name for name, value in means.items() if not math.isfinite(value)]

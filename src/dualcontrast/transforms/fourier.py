@@ -34,6 +34,34 @@ def fourier_crop(volumes: Tensor, size: int) -> Tensor:
     return binned
 
 
+def fourier_pad(volumes: Tensor, size: int) -> Tensor:
+    """Return volumes on a finer grid: what `fourier_crop` undoes, but for the Nyquist frequency, left out here.
+
+    Parameters
+    ----------
+    volumes
+        (..., n, n, n), real, n even.
+    size
+        Voxels a side afterwards, a multiple of n.
+
+    Returns
+    -------
+    Tensor
+        (..., size, size, size); the voxel n // 2 becomes the voxel size // 2.
+    """
+    box = volumes.shape[-1]
+    if box == size:
+        return volumes
+    half = box // 2
+    spectrum = torch.fft.rfftn(volumes, dim=SPATIAL)[..., :half]
+    padded = spectrum.new_zeros(*volumes.shape[:-3], size, size, size // 2 + 1)
+    both_signs = torch.cat([torch.arange(half), torch.arange(1 - half, 0)]).to(volumes.device)
+    rows, columns = both_signs[:, None] % size, both_signs[None] % size
+    padded[..., rows, columns, :half] = spectrum[..., both_signs[:, None] % box, both_signs[None] % box, :]
+    finer: Tensor = torch.fft.irfftn(padded, s=(size,) * 3, dim=SPATIAL) * (size / box) ** 3
+    return finer
+
+
 def whole_spectrum(half: Tensor) -> Tensor:
     """Return the whole of a real, even spectrum whose half is stored as FFTW does it.
 
