@@ -68,6 +68,7 @@ def test_the_posterior_is_that_of_the_linear_gaussian_model() -> None:
     )
     for row in posterior.log_variance.exp().double():
         torch.testing.assert_close(row, covariance.diagonal(), rtol=1e-3, atol=1e-6)
+    means = posterior.mean.double()
     torch.testing.assert_close(means.mean(dim=0), torch.zeros(3).double(), rtol=0, atol=1e-3)
     torch.testing.assert_close(
         torch.cov(means.T, correction=0), variation.covariances()[1].double(), rtol=0, atol=1e-2
