@@ -18,7 +18,7 @@ import yaml
 from safetensors.torch import load_file, save_file
 from typing_extensions import Self
 
-from dualcontrast.errors import RunError
+from dualcontrast.errors import RunError, nearest_path
 from dualcontrast.files import write_json, write_text, written_whole
 from dualcontrast.images import ImageSet, limited, open_images, with_split
 from dualcontrast.methods import Method
@@ -96,7 +96,8 @@ class RunFolder:
         """
         run = cls(path)
         if not run.path.is_dir():
-            raise RunError(f"{path}: no such run folder; make one with dualcontrast train SOURCE --out {path}")
+            make = f"make one with dualcontrast train SOURCE --out {path}"
+            raise RunError(f"{path}: no such run folder; {nearest_path(run.path, otherwise=make)}")
         if not run.config_path.is_file():
             raise RunError(f"{path}: not a run folder, since it has no config.yaml; give a folder made by train")
         if not run.weights_path("best").is_file():

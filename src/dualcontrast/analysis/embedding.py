@@ -94,8 +94,9 @@ def embed(
         )
     if (vectors == vectors[0]).all():  # scikit-learn's t-SNE would crash the process
         raise RunError(f"{run.path}: the {code} codes are all equal, there is nothing to lay out; train again")
-    progress(f"laying out by {NAMES[how]}", 0, None)
+    progress(f"laying out by {NAMES[how]}", 0, None)  # neither library tells how far it is
     points = LAYOUTS[how](vectors, seed).astype(np.float64)
+    progress(f"laying out by {NAMES[how]}", 1, 1)
     table = codes.table.iloc[chosen].reset_index(drop=True)
     path = run.figure_path(figure_name(code, by, only, how), weights)
     title = f"{NAMES[how]} of the {code} codes of {len(points):,} images"

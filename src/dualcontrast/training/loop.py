@@ -177,14 +177,17 @@ class Training:
 
     def _tell(self) -> None:
         self.told = time.monotonic()
-        an_epoch = len(self.order) * self.settings.batch_size * self.fabric.world_size
-        self.progress(
-            "training",
-            self.standing.images_seen,
-            self.settings.epochs * an_epoch,
-            epoch=self.standing.epoch + 1,
-            **self._means(),
-        )
+        seen, epoch = self.standing.images_seen, self.standing.epoch + 1
+        self.progress("training", seen, self._images_to_see(), epoch=epoch, **self._means())
+
+    def _images_to_see(self) -> int:
+        """Return how many images training sees: of all epochs, or as many as the minutes will be enough for."""
+        standing, settings = self.standing, self.settings
+        images = settings.epochs * len(self.order) * settings.batch_size * self.fabric.world_size
+        if settings.minutes is None or not standing.seconds:
+            return images
+        in_time = int(60 * settings.minutes * standing.images_seen / standing.seconds)
+        return max(min(images, in_time), standing.images_seen)
 
     def _means(self) -> dict[str, float]:
         """Return the means of the loss's parts over the epoch's batches so far."""
@@ -263,7 +266,8 @@ class Training:
         stopped = {"stopped": reason, "step": standing.step, "images_seen": standing.images_seen}
         self.log.append({**stopped, "epoch": standing.epoch, "seconds": round(standing.seconds, 3)})
         self._checkpoint()
-        self.progress("training", standing.images_seen, standing.images_seen)
+        total = self._images_to_see() if reason == "signal" else standing.images_seen
+        self.progress("training", standing.images_seen, total)
 
     def _finish_weights(self) -> None:
         """Finish the method with the weights kept during training, and then with the last ones."""
