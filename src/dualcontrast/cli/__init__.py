@@ -14,7 +14,8 @@ def main() -> None:
     0: done. 2: something the user can mend, told in one sentence. 1: a fault of the program, with its traceback.
     130 and 143: after Ctrl-C and SIGTERM. Warnings of this package are a line each on the standard error.
     """
-    import dualcontrast.cli.maps  # noqa: F401 - its verbs join the app
+    import dualcontrast.cli.maps
+    import dualcontrast.cli.report  # noqa: F401 - their verbs join the app
     from dualcontrast.cli.verbs import app
     from dualcontrast.errors import DualContrastError, DualContrastWarning
 
