@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from dualcontrast.analysis.show import Shown
     from dualcontrast.analysis.transfer import Transfer
     from dualcontrast.cryoet.simulation import Simulation
+    from dualcontrast.report.report import Report
 
 Images = ImageSet | np.ndarray | torch.Tensor | str | Path
 
@@ -127,6 +128,12 @@ class Run(RunFolder):
         from dualcontrast.analysis.export import export
 
         return export(self, device=device_named(device), **options)
+
+    def report(self, *, device: str = "auto", **options: Any) -> Report:
+        """Write one HTML page of all that was drawn from the run; see `report.report.report`."""
+        from dualcontrast.report.report import report
+
+        return report(self, device=device_named(device), **options)
 
 
 def load(path: str | Path) -> Run:
@@ -362,13 +369,19 @@ def _resumed(run: RunFolder, settings: Mapping[str, Any]) -> Recipe:
 
 def _made_by(device: torch.device) -> dict[str, Any]:
     return {
-        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": shlex.join([_program(), *sys.argv[1:]]),
         "dualcontrast": __version__,
         "torch": str(torch.__version__),
         "python": sys.version.split()[0],
         "device": str(device),
         "threads": torch.get_num_threads(),
     }
+
+
+def _program() -> str:
+    """Return what this program was called as; `python -m dualcontrast` is the same as `dualcontrast`."""
+    called = Path(sys.argv[0])
+    return "dualcontrast" if called.parts[-2:] == ("dualcontrast", "__main__.py") else called.name
 
 
 def _draw_pairs(run: RunFolder, method: Method, device: torch.device) -> None:

@@ -31,7 +31,7 @@ RUN_FILES = (
     "config.yaml",
     "weights.safetensors",
     "log.jsonl",
-    "report.html",
+    "report*.html",
     "checkpoints",
     "tensorboard",
     "figures",
@@ -274,6 +274,10 @@ class RunFolder:
     def figure_path(self, name: str, weights: str = "best") -> Path:
         """Return where the figure of that name is written, drawn with the named weights."""
         return self.path / "figures" / (f"{name}.png" if weights == "best" else f"{name}-{weights}.png")
+
+    def report_path(self, weights: str = "best") -> Path:
+        """Return where the report of the named weights is written."""
+        return self.path / ("report.html" if weights == "best" else f"report-{weights}.html")
 
     def clusters_path(self, name: str) -> Path:
         """Return the file of the clusters of that name."""

@@ -67,7 +67,7 @@ class Averager:
 
     def path(self, unit: tuple[int, int], kind: str = "") -> Path:
         """Return a file of a cluster."""
-        return self.folder / f"{_name(unit)}{kind}"
+        return self.folder / f"{unit_name(unit)}{kind}"
 
     def workplace(self, unit: tuple[int, int]) -> Path:
         """Return the folder of what RELION reads and writes for a cluster."""
@@ -80,7 +80,7 @@ class Averager:
         enough = len(self.clusters.rows_of(*unit)) >= FEWEST
         if not enough:
             warnings.warn(
-                f"{self.run.path}: {_name(unit)} has a single image, which is no average; it is left out",
+                f"{self.run.path}: {unit_name(unit)} has a single image, which is no average; it is left out",
                 DualContrastWarning,
                 stacklevel=3,
             )
@@ -88,9 +88,8 @@ class Averager:
 
     def made_from(self, unit: tuple[int, int]) -> dict[str, Any]:
         """Return what an average depends on."""
-        rows = np.sort(self.clusters.rows_of(*unit)).astype(np.int64)
         return {
-            "rows": hashlib.sha256(rows.tobytes()).hexdigest()[:16],
+            "rows": rows_digest(self.clusters, unit),
             "with": self.by,
             "align": self.align,
             "search": asdict(self.search),
@@ -98,13 +97,7 @@ class Averager:
 
     def read(self, unit: tuple[int, int]) -> dict[str, Any] | None:
         """Return what was written of a cluster's average; None where it is not there."""
-        path = self.path(unit, ".json")
-        if not path.is_file():
-            return None
-        try:
-            return dict(json.loads(path.read_text(encoding="utf-8")))
-        except ValueError:
-            raise RunError(f"{path}: damaged; remove it, and average again") from None
+        return read_unit(self.path(unit, ".json"))
 
     def check_free(self, units: list[tuple[int, int]]) -> None:
         """Make sure that averages which are there were made in the same way."""
@@ -130,7 +123,7 @@ class Averager:
                 write_volume(temporary, volume, subset.voxel_size)
         how = averaged_by if found_by is None else f"poses by {found_by}, average by {averaged_by}"
         described = {
-            "cluster": _name(unit),
+            "cluster": unit_name(unit),
             "particles": len(rows),
             "voxel_size": subset.voxel_size,
             "box": subset.box,
@@ -224,5 +217,28 @@ class Averager:
         commands.append(words)
 
 
-def _name(unit: tuple[int, int]) -> str:
+def read_unit(path: Path) -> dict[str, Any] | None:
+    """Return what a cluster's JSON file says of its average; None where there is none.
+
+    Raises
+    ------
+    RunError
+        It is damaged.
+    """
+    if not path.is_file():
+        return None
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except ValueError:
+        raise RunError(f"{path}: damaged; remove it, and average again") from None
+
+
+def unit_name(unit: tuple[int, int]) -> str:
+    """Return what the files of a cluster are called."""
     return f"content{unit[0]}_transformation{unit[1]}"
+
+
+def rows_digest(clusters: Clusters, unit: tuple[int, int]) -> str:
+    """Return a fingerprint of the rows of a cluster."""
+    rows = np.sort(clusters.rows_of(*unit)).astype(np.int64)
+    return hashlib.sha256(rows.tobytes()).hexdigest()[:16]

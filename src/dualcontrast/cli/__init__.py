@@ -17,7 +17,8 @@ def main() -> None:
     130 and 143: after Ctrl-C and SIGTERM. Warnings of this package are a line each on the standard error.
     """
     import dualcontrast.cli.doctor
-    import dualcontrast.cli.maps  # noqa: F401 - their verbs join the app
+    import dualcontrast.cli.maps
+    import dualcontrast.cli.report  # noqa: F401 - their verbs join the app
     from dualcontrast.cli.verbs import app
     from dualcontrast.cli.words import NOT_UNDERSTOOD, sentence
     from dualcontrast.errors import DualContrastError, DualContrastWarning
