@@ -131,7 +131,8 @@ def refine(
             observed, start = read(places), poses.select(torch.from_numpy(places))
             target = references[half]
             if iteration < everywhere:
-                start = find_poses(target, observed, grid, cutoff=lowest, reach=reach)
+                near = reach / 2 if iteration else reach  # once the first has brought particles to the middle
+                start = find_poses(target, observed, grid, cutoff=lowest, reach=near, shifts=start.shifts)
             found = refined(target, observed, start, step, cutoff=cutoff, reach=reach)
             poses.matrices[places], poses.shifts[places] = found
             sums[half].add(observed, *found)
