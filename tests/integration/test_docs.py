@@ -4,10 +4,11 @@ The blocks are those that a reader copies: fenced as `sh` and `python`. They run
 in a folder that has small data under the names the pages use. What a page tells the reader to write, a YAML or
 Python block that begins with its file's name as a comment, is written. Outputs are `text`, and are not run.
 
-Three things differ from what a reader sees. A training has one epoch of small batches, a simulation few
-subtomograms, a table a moment a cell: the options in SHORTER are added to what is printed, and nothing is taken
-away. `make` is asked what it would do (-n), since it makes an environment of its own. And a call of `dualcontrast`
-runs in this process, as the tests of the verbs do, unless it is more than a call: so torch is imported once.
+Four things differ from what a reader sees. A training has one epoch of few images, a simulation few
+subtomograms, a sorting few clusters, a table a moment a cell: the options in SHORTER are added to what is
+printed, and nothing is taken away. The classifier that judges hybrids learns for a moment. `make` is asked what
+it would do (-n), since it makes an environment of its own. And a call of `dualcontrast` runs in this process, as
+the tests of the verbs do, unless it is more than a call: so torch is imported once.
 """
 
 from __future__ import annotations
@@ -29,16 +30,18 @@ from tests.command import call
 from tests.runs import DIGITS
 
 import dualcontrast
+from dualcontrast.analysis import swap
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
 MEASURED = ROOT / "docs" / "results.md"  # what was measured, by commands of hours: not for readers to follow
 SHORTER = {
-    "train": ["--epochs", "1", "--set", "training.batch_size=20", "--device", "cpu"],
+    "train": ["--epochs", "1", "--limit", "200", "--set", "training.batch_size=20", "--device", "cpu"],
     "simulate": ["--per-state", "12"],
+    "cluster": ["--content", "2", "--transformation", "1"],
     "benchmark table1": ["--budget", "0.01", "--limit", "300", "--device", "cpu", "--jobs", "1"],
 }
-SHORTER_IN_PYTHON = {"training": {"epochs": 1, "batch_size": 20, "limit": 300}}
+SHORTER_IN_PYTHON = {"training": {"epochs": 1, "batch_size": 20, "limit": 200}}
 TAKES = {"docs/tutorials/cryo-et.md": (), "docs/tutorials/images.md": ("mnist",)}  # and they make the rest
 LAUNCHER = "#!{python}\nimport sys\nsys.argv[0] = 'dualcontrast'\nfrom dualcontrast.cli import main\nmain()\n"
 
@@ -116,6 +119,7 @@ def folder(data: Path, request: pytest.FixtureRequest, tmp_path: Path, monkeypat
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setattr(sys, "path", [str(place), *sys.path])
     monkeypatch.setattr(dualcontrast, "train", shorter_training, raising=False)
+    monkeypatch.setattr(swap, "CLASSIFIER_STEPS", 20)
     monkeypatch.chdir(place)
     return place
 
