@@ -39,6 +39,7 @@ PACKAGES = {  # in the order of the way of the data
     "methods": ("Methods", []),
     "training": ("Training", []),
     "analysis": ("Analysis", []),
+    "report": ("Report", []),
     "benchmarks": ("Benchmarks", []),
 }
 
@@ -104,7 +105,8 @@ def copied(source: str) -> str:
 def verbs_by_name() -> dict[str, Any]:
     """Return the verbs that are shown, by the words they are called by."""
     import dualcontrast.cli.doctor
-    import dualcontrast.cli.maps  # noqa: F401 - their verbs join the app
+    import dualcontrast.cli.maps
+    import dualcontrast.cli.report  # noqa: F401 - their verbs join the app
     from dualcontrast.cli.verbs import app
 
     return dict(_verbs_of(typer.main.get_command(app)))
