@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from tests.runs import small_run
 
+from dualcontrast.analysis.scores import percent
 from dualcontrast.api import Run
 from dualcontrast.errors import RunError
 
@@ -41,7 +42,7 @@ def test_the_scores_of_the_run_are_on_the_page(run: Run) -> None:
     page = run.report(how="pca").path.read_text(encoding="utf-8")
     scores = run.read_scores()
     assert scores is not None
-    assert f"{scores['content']['from_content']:.2f}" in page
+    assert percent(scores["content"]["from_content"]) in page
 
 
 def test_a_run_without_codes_is_refused_in_a_sentence(tmp_path: Path) -> None:
