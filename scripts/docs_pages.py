@@ -30,7 +30,7 @@ COPIED = {"index.md": "README.md", "contributing.md": "CONTRIBUTING.md", "change
 PACKAGES = {  # in the order of the way of the data
     "api": (
         "The Python way",
-        ["api", "errors", "progress", "devices", "files", "settings", "runs", "demo", "doctor"],
+        ["api", "errors", "progress", "devices", "files", "settings", "runs", "demo", "digits_demo", "doctor"],
     ),
     "images": ("Images", []),
     "cryoet": ("Cryo-ET", []),

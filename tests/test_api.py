@@ -96,7 +96,7 @@ def test_views_that_do_not_fit_are_refused_before_anything_is_written(tmp_path: 
 
 
 def test_every_packaged_recipe_can_be_the_start_of_a_run(tmp_path: Path) -> None:
-    recipe = read_recipe("demo", SMALL)
+    recipe = read_recipe("demo-digits", SMALL)
     run = dualcontrast.train(DIGITS, out=tmp_path / "run", recipe=recipe, settings={"training": {"epochs": 1}})
     assert run.recipe().training.epochs == 1
-    assert run.recipe().name == "demo"
+    assert run.recipe().name == "demo-digits"

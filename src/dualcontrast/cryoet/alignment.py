@@ -95,16 +95,18 @@ def find_poses(
     data = waves.spectra(observed.data) * waves.moving(-shifts)
     step = box / (SHIFTS_A_WAVE * cutoff)
     offsets = step * _lattice(math.ceil(reach / step))
+    back, beside = waves.moving(-offsets), waves.moving(step / 2 * _lattice(FINE_REACH))
     shared = turning.turned(rotations) if rotations.ndim == 3 else None
     matrices, moved = torch.empty(len(observed), 3, 3), torch.empty(len(observed), 3)
     for i in range(len(observed)):
         turned = turning.turned(rotations[i]) if shared is None else shared
         norms = (turned.abs().square() @ weight[i]).clamp_min(1e-20).sqrt()
-        scores, at = (_correlations(turned, data[i] * waves.moving(-offsets)) / norms[:, None]).max(dim=1)
+        scores, at = (_correlations(turned, data[i] * back) / norms[:, None]).max(dim=1)
         best = scores.topk(min(CANDIDATES, len(scores))).indices
-        place, found = _finely(turned[best], norms[best], data[i], offsets[at[best]], waves, step / 2)
+        products = data[i] * back[at[best]] * turned[best].conj()
+        place, peak = _highest(_correlations(products, beside) / norms[best, None])
         matrices[i] = (rotations[i] if shared is None else rotations)[best[place]]
-        moved[i] = found.clamp(-reach, reach)
+        moved[i] = (offsets[at[best[place]]] + step / 2 * (peak - FINE_REACH)).clamp(-reach, reach)
     return Poses(matrices, shifts + moved)
 
 
@@ -217,18 +219,12 @@ def _correlations(one: Tensor, other: Tensor) -> Tensor:
     return torch.view_as_real(one).flatten(1) @ torch.view_as_real(other).flatten(1).T
 
 
-def _finely(
-    turned: Tensor, norms: Tensor, data: Tensor, shifts: Tensor, waves: Waves, step: float
-) -> tuple[int, Tensor]:
-    """Return which of some turned references (M, F) fits best, and where: near shifts (M, 3), in voxels."""
-    lattice = step * _lattice(FINE_REACH)
-    products = data * (turned * waves.moving(shifts)).conj()
-    scores = _correlations(products, waves.moving(lattice)) / norms[:, None]
+def _highest(scores: Tensor) -> tuple[int, Tensor]:
+    """Return which of some references, with scores (M, S), fits best, and its place on the lattice, x first."""
     highest, peaks = scores.max(dim=1)
     place = int(highest.argmax())
     size = 2 * FINE_REACH + 1
-    peak = _peaks(scores[place].reshape(1, size, size, size), peaks[place : place + 1])[0]
-    return place, shifts[place] + step * (peak - FINE_REACH)
+    return place, _peaks(scores[place].reshape(1, size, size, size), peaks[place : place + 1])[0]
 
 
 def _peaks(correlation: Tensor, peak: Tensor) -> Tensor:
