@@ -24,31 +24,20 @@ from mkdocs.structure.files import File, Files
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
+from dualcontrast.cli import with_all_verbs
+
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "src" / "dualcontrast"
 COPIED = {"index.md": "README.md", "contributing.md": "CONTRIBUTING.md", "changelog.md": "CHANGELOG.md"}
-PACKAGES = {  # in the order of the way of the data
-    "api": (
-        "The Python way",
-        ["api", "errors", "progress", "devices", "files", "settings", "runs", "demo", "digits_demo", "doctor"],
-    ),
-    "images": ("Images", []),
-    "cryoet": ("Cryo-ET", []),
-    "networks": ("Networks", []),
-    "transforms": ("Transforms", []),
-    "methods": ("Methods", []),
-    "training": ("Training", []),
-    "analysis": ("Analysis", []),
-    "report": ("Report", []),
-    "benchmarks": ("Benchmarks", []),
-}
+ORDER = ("images", "cryoet", "networks", "transforms", "methods", "training", "analysis", "report", "benchmarks")
+TITLES = {"api": "The Python way", "cryoet": "Cryo-ET"}
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """Put the made pages into the navigation."""
     verbs = ["verbs/index.md", *({name: page_of(name)} for name in verbs_by_name())]
-    reference = [{title: f"reference/{name}.md"} for name, (title, _) in PACKAGES.items()]
-    made = {"verbs/": verbs, "reference/": reference}
+    python = [{title_of(name): f"reference/{name}.md"} for name in reference()]
+    made = {"verbs/": verbs, "reference/": python}
     for section in config.nav or []:
         for title, place in section.items() if isinstance(section, dict) else ():
             section[title] = made.get(place, place) if isinstance(place, str) else place
@@ -63,8 +52,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         _put(files, config, page_of(name), verb_page(name, verb, _prose(files, page_of(name))))
     _put(files, config, "verbs/index.md", verbs_page(_prose(files, "verbs/index.md")))
     _put(files, config, "settings.md", settings_page(_prose(files, "settings.md")))
-    for name, (title, modules) in PACKAGES.items():
-        _put(files, config, f"reference/{name}.md", reference_page(name, title, modules))
+    for name, modules in reference().items():
+        _put(files, config, f"reference/{name}.md", reference_page(name, modules))
     return files
 
 
@@ -104,12 +93,7 @@ def copied(source: str) -> str:
 
 def verbs_by_name() -> dict[str, Any]:
     """Return the verbs that are shown, by the words they are called by."""
-    import dualcontrast.cli.doctor
-    import dualcontrast.cli.maps
-    import dualcontrast.cli.report  # noqa: F401 - their verbs join the app
-    from dualcontrast.cli.verbs import app
-
-    return dict(_verbs_of(typer.main.get_command(app)))
+    return dict(_verbs_of(typer.main.get_command(with_all_verbs())))
 
 
 def _verbs_of(group: Any, *before: str) -> Iterator[tuple[str, Any]]:
@@ -255,8 +239,23 @@ def _cell(text: str) -> str:
 # ---- reference
 
 
-def reference_page(name: str, title: str, modules: list[str]) -> str:
-    """Return the page of a package's docstrings, or of modules of this package."""
-    if not modules:
-        modules = [f"{name}.{path.stem}" for path in sorted((PACKAGE / name).glob("*.py")) if path.stem[0] != "_"]
-    return "\n\n".join([f"# {title}", *(f"::: dualcontrast.{module}" for module in modules)]) + "\n"
+def reference() -> dict[str, list[str]]:
+    """Return the modules of each page: api has those of no package, and packages follow the way of the data."""
+    alone = sorted(path.stem for path in PACKAGE.glob("*.py") if path.stem[0] != "_" and path.stem != "api")
+    packages = [path.parent.name for path in PACKAGE.glob("*/__init__.py") if path.parent.name != "cli"]
+    packages.sort(key=lambda name: (ORDER.index(name) if name in ORDER else len(ORDER), name))
+    pages = {"api": ["api", *alone]}
+    for package in packages:
+        names = sorted(path.stem for path in (PACKAGE / package).glob("*.py") if path.stem[0] != "_")
+        pages[package] = [f"{package}.{name}" for name in names]
+    return pages
+
+
+def reference_page(name: str, modules: list[str]) -> str:
+    """Return the page of a package's docstrings."""
+    return "\n\n".join([f"# {title_of(name)}", *(f"::: dualcontrast.{module}" for module in modules)]) + "\n"
+
+
+def title_of(name: str) -> str:
+    """Return what a page of the reference is called."""
+    return TITLES.get(name, name.capitalize())

@@ -15,9 +15,7 @@ import typer
 from tests.command import call, command
 from tests.runs import DIGITS
 
-import dualcontrast.cli.doctor
-import dualcontrast.cli.maps  # noqa: F401 - their verbs join the app
-from dualcontrast.cli.verbs import app
+from dualcontrast.cli import with_all_verbs
 
 LAUNCHER = "#!{python}\nimport sys\nsys.argv[0] = 'dualcontrast'\nfrom dualcontrast.cli import main\nmain()\n"
 TRAIN = ("train", DIGITS, "--recipe", "mnist", "--limit", 300, "--epochs", 2, "--device", "cpu")
@@ -32,7 +30,7 @@ def verbs(group: Any, *before: str) -> Iterator[tuple[str, Any]]:
             yield " ".join([*before, name]), verb
 
 
-VERBS = dict(verbs(typer.main.get_command(app)))
+VERBS = dict(verbs(typer.main.get_command(with_all_verbs())))
 
 
 @pytest.mark.parametrize("name", VERBS)

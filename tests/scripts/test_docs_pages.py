@@ -65,7 +65,7 @@ def test_all_settings_are_told_with_their_defaults(docs: ModuleType) -> None:
 
 
 def test_every_module_is_on_a_page_of_the_reference(docs: ModuleType) -> None:
-    pages = "".join(docs.reference_page(name, title, modules) for name, (title, modules) in docs.PACKAGES.items())
+    pages = "".join(docs.reference_page(name, modules) for name, modules in docs.reference().items())
     shown = set(re.findall(r"^::: dualcontrast\.(\S+)$", pages, re.MULTILINE))
     package = ROOT / "src" / "dualcontrast"
     there = {".".join(path.relative_to(package).with_suffix("").parts) for path in package.rglob("*.py")}

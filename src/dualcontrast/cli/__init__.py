@@ -5,7 +5,10 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import typer
 
 STOPPED_BY_CTRL_C = 130
 
@@ -16,10 +19,6 @@ def main() -> None:
     0: done. 2: something the user can mend, told in one sentence. 1: a fault of the program, with its traceback.
     130 and 143: after Ctrl-C and SIGTERM. Warnings of this package are a line each on the standard error.
     """
-    import dualcontrast.cli.doctor
-    import dualcontrast.cli.maps
-    import dualcontrast.cli.report  # noqa: F401 - their verbs join the app
-    from dualcontrast.cli.verbs import app
     from dualcontrast.cli.words import NOT_UNDERSTOOD, sentence
     from dualcontrast.errors import DualContrastError, DualContrastWarning
 
@@ -27,7 +26,7 @@ def main() -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("always", DualContrastWarning)
             warnings.showwarning = _one_line(warnings.showwarning)
-            status = app(prog_name="dualcontrast", standalone_mode=False)
+            status = with_all_verbs()(prog_name="dualcontrast", standalone_mode=False)
     except DualContrastError as error:
         print(f"dualcontrast: {error}", file=sys.stderr)
         sys.exit(2)
@@ -39,6 +38,16 @@ def main() -> None:
     if status == STOPPED_BY_CTRL_C:  # typer has caught the KeyboardInterrupt itself
         print("dualcontrast: stopped by Ctrl-C; what was done is saved", file=sys.stderr)
     sys.exit(status)
+
+
+def with_all_verbs() -> typer.Typer:
+    """Return the command line, with the verbs of all its modules."""
+    import dualcontrast.cli.doctor
+    import dualcontrast.cli.maps
+    import dualcontrast.cli.report  # noqa: F401 - their verbs join the app
+    from dualcontrast.cli.verbs import app
+
+    return app
 
 
 def _one_line(show: Callable[..., None]) -> Callable[..., None]:
