@@ -102,7 +102,12 @@ def _bars() -> Iterator[Progress]:
 
     class Rate(ProgressColumn):
         def render(self, task: Task) -> Text:
-            return Text(rate_in_words(task.finished_speed or task.speed))
+            return Text(rate_in_words(task.finished_speed or task.speed or self.since_it_began(task)))
+
+        @staticmethod
+        def since_it_began(task: Task) -> float | None:
+            """Return the rate of work too short for rich, which wants to be told three times."""
+            return (task.completed - task.fields["begun"]) / task.elapsed if task.elapsed else None
 
     columns = (
         TextColumn("{task.description}"),
@@ -117,9 +122,9 @@ def _bars() -> Iterator[Progress]:
 
         def show(what: str, done: int, total: int | None, /, **numbers: float) -> None:
             if what not in tasks:
-                tasks[what] = bars.add_task(what, total=total, completed=done)
+                tasks[what] = bars.add_task(what, total=total, completed=done, begun=done)
             elif done < before[what]:  # the same work begins anew, on something else
-                bars.reset(tasks[what], total=total)
+                bars.reset(tasks[what], total=total, begun=0)
             before[what] = done
             bars.update(tasks[what], completed=done, total=total)
             bars.figures = _numbers(numbers)
