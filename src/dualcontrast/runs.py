@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from typing_extensions import Self
 
 from dualcontrast.errors import RunError, nearest_path
-from dualcontrast.files import write_json, write_text, written_whole
+from dualcontrast.files import read_json, write_json, write_text, written_whole
 from dualcontrast.images import ImageSet, limited, open_images, with_split
 from dualcontrast.methods import Method
 from dualcontrast.training.recipe import Recipe, recipe_of
@@ -263,13 +263,7 @@ class RunFolder:
 
     def read_scores(self, weights: str = "best") -> dict[str, Any] | None:
         """Read the scores; None where there are none."""
-        path = self.scores_path(weights)
-        if not path.is_file():
-            return None
-        try:
-            return dict(json.loads(path.read_text(encoding="utf-8")))
-        except ValueError:
-            raise RunError(f"{path}: damaged; remove it, and make it again with evaluate") from None
+        return read_json(self.scores_path(weights), "remove it, and make it again with evaluate")
 
     def figure_path(self, name: str, weights: str = "best") -> Path:
         """Return where the figure of that name is written, drawn with the named weights."""

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from dualcontrast.transforms.fourier import fourier_crop, fourier_pad, whole_spectrum
+from dualcontrast.transforms.fourier import fourier_crop, resized, whole_spectrum
 
 
 @pytest.fixture
@@ -79,4 +79,4 @@ def test_padding_samples_the_same_waves_more_finely(box: int, size: int, rng: np
     fine = 3 + band_limited(size, box // 2, rng)
     factor = size // box
     coarse = torch.from_numpy(fine[::factor, ::factor, ::factor].copy())[None]
-    np.testing.assert_allclose(fourier_pad(coarse, size)[0], fine, atol=1e-12)
+    np.testing.assert_allclose(resized(coarse, size)[0], fine, atol=1e-12)

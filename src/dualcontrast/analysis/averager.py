@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import shlex
 import warnings
 from dataclasses import asdict
@@ -24,7 +23,7 @@ from dualcontrast.cryoet.mrc import read_map, write_volume
 from dualcontrast.cryoet.refinement import Search, averaged, first_reference, initial_cutoff, joined, refine
 from dualcontrast.cryoet.simulation import Simulation, simulation_of
 from dualcontrast.errors import DualContrastWarning, RunError
-from dualcontrast.files import write_json, written_whole
+from dualcontrast.files import read_json, write_json, written_whole
 from dualcontrast.images import open_images
 from dualcontrast.images.preparation import soft_sphere
 from dualcontrast.progress import Progress
@@ -225,12 +224,7 @@ def read_unit(path: Path) -> dict[str, Any] | None:
     RunError
         It is damaged.
     """
-    if not path.is_file():
-        return None
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except ValueError:
-        raise RunError(f"{path}: damaged; remove it, and average again") from None
+    return read_json(path, "remove it, and average again")
 
 
 def unit_name(unit: tuple[int, int]) -> str:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from dualcontrast.methods.poses import Poses, PoseSearch
 from dualcontrast.networks import Gaussian
-from dualcontrast.transforms.fourier import fourier_pad
+from dualcontrast.transforms.fourier import resized
 
 SMALLEST_SIGNAL = 1e-6  # variance of a component that is no more than noise, as a share of the noise
 
@@ -106,7 +106,7 @@ class AlignedVariation(nn.Module):
     def decoded(self, k: Tensor, h: Tensor, poses: Poses) -> Tensor:
         """Return T_R,t (V_k + U_k h), (B, 1, N, N, N)."""
         canonical = self.volumes[k] + torch.einsum("bd,bdzyx->bzyx", h, self.components[k])
-        return poses.applied(fourier_pad(canonical[:, None], self.side))
+        return poses.applied(resized(canonical[:, None], self.side))
 
 
 class _Moments:

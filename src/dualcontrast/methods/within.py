@@ -20,7 +20,8 @@ def centres(p: Tensor, h: Tensor) -> Tensor:
         Probabilities of the clusters (B, K) and codes (B, d). No linear map of p is left in h - p mu.
     """
     with torch.autocast(p.device.type, enabled=False):  # a linear system wants all its digits
-        p, h = p.to(torch.promote_types(h.dtype, torch.float32)), h.to(torch.promote_types(h.dtype, torch.float32))
+        dtype = torch.promote_types(h.dtype, torch.float32)
+        p, h = p.to(dtype), h.to(dtype)
         gram, moment = p.T @ p / len(p), p.T @ h / len(p)
         shrunk = gram + SHRINKAGE * torch.eye(len(gram), device=gram.device, dtype=gram.dtype)
         solved: Tensor = torch.linalg.solve(shrunk, moment)

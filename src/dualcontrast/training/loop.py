@@ -271,8 +271,12 @@ class Training:
 
     def _finish_weights(self) -> None:
         """Finish the method with the weights kept during training, and then with the last ones."""
+        if type(self.method).finish is Method.finish:
+            return  # nothing to do, so that no weights need be read and written again
         last = {name: value.clone() for name, value in self.method.state_dict().items()}
         for name in self.run.kept_weights():
+            if name == "last":
+                continue  # of an earlier sitting, and about to be replaced
             self.run.read_weights(self.method, name)
             self.method.finish(self._training_batches)
             self._save_weights(name)

@@ -1,8 +1,9 @@
-"""Volumes in Fourier space: binning by a crop, and halves made whole."""
+"""Volumes in Fourier space: binning by a crop, other grids, and halves made whole."""
 
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 SPATIAL = (-3, -2, -1)
@@ -34,32 +35,22 @@ def fourier_crop(volumes: Tensor, size: int) -> Tensor:
     return binned
 
 
-def fourier_pad(volumes: Tensor, size: int) -> Tensor:
-    """Return volumes on a finer grid: what `fourier_crop` undoes, but for the Nyquist frequency, left out here.
+def resized(volumes: Tensor, size: int) -> Tensor:
+    """Bring band-limited volumes onto a grid of other voxels, the voxel N // 2 becoming the voxel size // 2.
 
     Parameters
     ----------
     volumes
-        (..., n, n, n), real, n even.
+        (..., N, N, N), real; N even, or `size` a multiple of it.
     size
-        Voxels a side afterwards, a multiple of n.
-
-    Returns
-    -------
-    Tensor
-        (..., size, size, size); the voxel n // 2 becomes the voxel size // 2.
+        Voxels a side afterwards. Where it is less, frequencies beyond its Nyquist frequency are left out.
     """
     box = volumes.shape[-1]
-    if box == size:
-        return volumes
-    half = box // 2
-    spectrum = torch.fft.rfftn(volumes, dim=SPATIAL)[..., :half]
-    padded = spectrum.new_zeros(*volumes.shape[:-3], size, size, size // 2 + 1)
-    both_signs = torch.cat([torch.arange(half), torch.arange(1 - half, 0)]).to(volumes.device)
-    rows, columns = both_signs[:, None] % size, both_signs[None] % size
-    padded[..., rows, columns, :half] = spectrum[..., both_signs[:, None] % box, both_signs[None] % box, :]
-    finer: Tensor = torch.fft.irfftn(padded, s=(size,) * 3, dim=SPATIAL) * (size / box) ** 3
-    return finer
+    spectrum = torch.fft.fftshift(torch.fft.fftn(volumes, dim=SPATIAL), dim=SPATIAL)
+    before = size // 2 - box // 2
+    padded = F.pad(spectrum, (before, size - box - before) * 3)  # negative: a crop
+    result: Tensor = torch.fft.ifftn(torch.fft.ifftshift(padded, dim=SPATIAL), dim=SPATIAL).real
+    return result * (size / box) ** 3
 
 
 def whole_spectrum(half: Tensor) -> Tensor:
