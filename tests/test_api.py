@@ -44,11 +44,11 @@ def test_images_in_memory_train_and_are_asked_for_later(tmp_path: Path) -> None:
     run = dualcontrast.train(
         pixels, out=tmp_path / "run", settings={"training": {"epochs": 1, "batch_size": 20}}, device="cpu"
     )
-    assert run.encode().content.shape == (60, 16)
+    assert run.encode().content.shape == (60, 20)
     assert run.evaluate()["content"] is None
     with pytest.raises(RunError, match="trained on images in memory, which are no longer there"):
         dualcontrast.load(run.path).images()
-    assert dualcontrast.load(run.path).encode(pixels[:3]).content.shape == (3, 16)
+    assert dualcontrast.load(run.path).encode(pixels[:3]).content.shape == (3, 20)
 
 
 def test_images_of_another_shape_are_refused(run: Run) -> None:
@@ -100,3 +100,24 @@ def test_every_packaged_recipe_can_be_the_start_of_a_run(tmp_path: Path) -> None
     run = dualcontrast.train(DIGITS, out=tmp_path / "run", recipe=recipe, settings={"training": {"epochs": 1}})
     assert run.recipe().training.epochs == 1
     assert run.recipe().name == "demo-digits"
+
+
+@pytest.mark.parametrize(
+    ("shape", "method", "expected"),
+    [
+        ((1, 28, 28), None, "images"),
+        ((3, 28, 28), "dualcontrast_plus", "images"),
+        ((1, 28, 28), "vitae", "images-paper"),
+        ((1, 8, 8, 8), None, "subtomograms"),
+        ((1, 8, 8, 8), "harmony", "subtomograms-infonce"),
+    ],
+)
+def test_the_recipe_that_suits_images_and_method(
+    shape: tuple[int, ...], method: str | None, expected: str, tmp_path: Path
+) -> None:
+    images = np.random.default_rng(0).random((6, *shape[1:], *shape[:1] * (shape[0] > 1))).astype(np.float32)
+    settings = {"training": {"epochs": 1, "batch_size": 2}}
+    if method:
+        settings["method"] = {"name": method}
+    run = dualcontrast.train(images, out=tmp_path / "run", settings=settings, device="cpu")
+    assert run.recipe().name == expected

@@ -203,7 +203,7 @@ def train(
     run = Run(out)
     opened = open_images(images, **options)
     if recipe is None:
-        recipe = "images" if len(opened.shape) == 3 else "subtomograms"
+        recipe = _default_recipe(opened.shape, settings or {})
     recipe = _resumed(run, settings or {}) if resume else _asked_for(recipe, settings or {})
     prepared = prepared_images(opened, recipe.training.limit, recipe.training.seed)
     training, validation = training_and_validation(prepared, recipe.training)
@@ -343,6 +343,14 @@ def _described(images: Images, prepared: ImageSet, options: Mapping[str, Any]) -
         "shape": list(prepared.shape),
         "pixel_size": prepared.pixel_size,
     }
+
+
+def _default_recipe(shape: tuple[int, ...], settings: Mapping[str, Any]) -> str:
+    """Return the recipe of images (C, spatial...): the best, or that of other methods where one is named."""
+    best, other = ("images", "images-paper") if len(shape) == 3 else ("subtomograms", "subtomograms-infonce")
+    asked = settings.get("method")
+    named = asked.get("name") if isinstance(asked, Mapping) else None
+    return best if named in (None, "dualcontrast_plus") else other
 
 
 def _asked_for(recipe: str | Path | Recipe, settings: Mapping[str, Any]) -> Recipe:

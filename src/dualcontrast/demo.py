@@ -122,7 +122,7 @@ class Demo:
             f"  {next(figures)}  what went in: a subtomogram of each state",
             f"  {next(figures)}  two views of some subtomograms, from which contents are learned",
             f"Maps: {shortened(self.run.averages_folder('main'))}",
-            "On your own: dualcontrast train particles.star --out runs/a --recipe subtomograms-plus",
+            "On your own: dualcontrast train particles.star --out runs/a",
         ]
 
 

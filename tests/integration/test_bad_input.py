@@ -135,7 +135,10 @@ def test_a_source_that_cannot_be_used(
         (["--set", "training.epochs"], "'training.epochs' sets nothing; write it as key=value"),
         (["--set", "views=[3"], "is not understood as YAML"),
         (["--set", "views=[hue]"], "the view hue changes colours"),
-        (["--set", "preset=author"], "dualcontrast has no preset author; did you mean authors-code?"),
+        (
+            ["--recipe", "mnist", "--set", "preset=author"],
+            "dualcontrast has no preset author; did you mean authors-code?",
+        ),
         (["--recipe", "mnits"], "no recipe is called mnits and no such file exists; did you mean mnist?"),
         (["--recipe", "linemod"], "images of 28 x 28 are too small for 4 blocks"),
         (["--method", "dualcontrst"], "no method is called dualcontrst; did you mean dualcontrast?"),

@@ -39,11 +39,11 @@ def angles_between(one: Tensor, other: Tensor) -> Tensor:
     return torch.rad2deg(roma.rotmat_geodesic_distance(one, other))
 
 
-@pytest.mark.parametrize("box", [16, 32])
+@pytest.mark.parametrize("box", [16, 32, 15, 21, 24])
 def test_known_poses_are_found(box: int) -> None:
     volumes, poses = turned(24, seed=1, noise=0.1, box=box)
     search = PoseSearch((1, box, box, box), 2)
-    search.references[1] = template(1)
+    search.references[1] = template(1, search.box)
     found = search(volumes, torch.ones(24, dtype=torch.long))
     errors = angles_between(found.rotations, poses.rotations)
     assert errors.median() < 6
@@ -148,7 +148,7 @@ def test_loaded_references_replace_what_was_made_of_former_ones() -> None:
     assert angles_between(search(volumes, k).rotations, poses.rotations).median() < 6
 
 
-@pytest.mark.parametrize("shape", [(1, 28, 28), (3, 16, 16, 16), (1, 16, 16, 8), (1, 15, 15, 15), (1, 40, 40, 40)])
+@pytest.mark.parametrize("shape", [(1, 28, 28), (3, 16, 16, 16), (1, 16, 16, 8)])
 def test_what_has_no_pose_is_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(RecipeError, match="poses are found"):
         PoseSearch(shape, 2)

@@ -23,7 +23,7 @@ SHAPES = {
     "mnist": (1, 28, 28),
     "linemod": (3, 64, 64),
     "linemod-plus": (3, 64, 64),
-    "subtomograms-plus": (1, 32, 32, 32),
+    "subtomograms": (1, 32, 32, 32),
 }
 PRESETS = [(name, preset) for name, method in METHODS.items() for preset in method.presets]
 
@@ -92,11 +92,20 @@ def test_changes_can_choose_the_preset_and_the_method() -> None:
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_every_method_takes_the_recipe_of_subtomograms(name: str) -> None:
-    """Whose preset is dualcontrast's alone."""
-    recipe = read_recipe("subtomograms", {"method": {"name": name}})
-    assert recipe.preset == ("infonce" if name == "dualcontrast" else "paper")
+@pytest.mark.parametrize("packaged", ["subtomograms-infonce", "subtomograms", "mnist-plus"])
+def test_every_method_takes_the_recipe_of_another(name: str, packaged: str) -> None:
+    """Whose preset, or whose settings, are that other's alone."""
+    recipe = read_recipe(packaged, {"method": {"name": name}})
+    own = read_recipe(packaged)
+    assert recipe.preset == (
+        "infonce" if packaged == "subtomograms-infonce" and name == "dualcontrast" else "paper"
+    )
     assert recipe.method.name == name
+    if packaged != "subtomograms-infonce":  # which states no sizes
+        assert recipe.method.transformation_size == own.method.transformation_size == 10
+    assert recipe.training == own.training
+    with pytest.raises(RecipeError, match=r"method\.no_such"):
+        read_recipe(packaged, {"method": {"name": name, "no_such": 1}})
 
 
 def test_another_method_keeps_a_preset_that_it_has_as_well(tmp_path: Path) -> None:
@@ -292,7 +301,10 @@ def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "clause"),
-    [("mnits", "did you mean mnist?"), ("nowhere/x.yaml", "known are .*images, linemod, linemod-plus, mnist")],
+    [
+        ("mnits", "did you mean mnist?"),
+        ("nowhere/x.yaml", "known are .*images, images-paper, linemod, linemod-plus, mnist"),
+    ],
 )
 def test_a_missing_recipe_is_answered_with_known_ones(name: str, clause: str) -> None:
     with pytest.raises(RecipeError, match=f"no recipe is called {name} and no such file exists; {clause}"):

@@ -80,3 +80,14 @@ def test_padding_samples_the_same_waves_more_finely(box: int, size: int, rng: np
     factor = size // box
     coarse = torch.from_numpy(fine[::factor, ::factor, ::factor].copy())[None]
     np.testing.assert_allclose(resized(coarse, size)[0], fine, atol=1e-12)
+
+
+@pytest.mark.parametrize(("box", "size"), [(20, 16), (25, 16), (16, 25), (15, 13), (16, 21), (13, 26)])
+def test_any_grid_keeps_the_centre(box: int, size: int) -> None:
+    """A blob that both grids can hold, off the centre, evaluated on the other grid."""
+
+    def blob(side: int) -> np.ndarray:
+        z, y, x = (np.indices((side,) * 3) - side // 2) / side
+        return np.exp(-((z - 0.08) ** 2 + (y + 0.05) ** 2 + x**2) / (2 * 0.1**2))
+
+    np.testing.assert_allclose(resized(torch.from_numpy(blob(box)), size), blob(size), atol=2e-3)

@@ -70,7 +70,7 @@ DATA: dict[str, DataSet] = {
     "linemod": DataSet("LineMod", "linemod"),
     "subtomograms": DataSet(
         "Subtomograms",
-        "subtomograms",
+        "subtomograms-infonce",
         {"preset": "paper", "method": {"content_size": 50, "transformation_size": 50}},
     ),
 }
@@ -86,7 +86,7 @@ def _plus(label: str, settings: Mapping[str, Any] | None = None) -> Row:
 
 # ---- dualcontrast_plus: its recipe for each data set, and the settings that take one of its parts away
 
-PLUS_RECIPES = {"mnist": "mnist-plus", "linemod": "linemod-plus", "subtomograms": "subtomograms-plus"}
+PLUS_RECIPES = {"mnist": "mnist-plus", "linemod": "linemod-plus", "subtomograms": "subtomograms"}
 PLUS_PARTS: dict[str, dict[str, Any]] = {
     "contrast": {"contrast": 0},
     "clustering": {"clustering": 0},

@@ -68,7 +68,7 @@ def train(
         str | None,
         typer.Option(
             metavar="NAME|FILE",
-            help="A packaged recipe, or a file; images or subtomograms if left out.",
+            help="A packaged recipe, or a file; one that suits the images if left out.",
             autocompletion=packaged("recipes"),
         ),
     ] = None,
@@ -338,7 +338,7 @@ def simulate(
         [
             f"{count:,} subtomograms of {len(done.settings.states)} states: {from_here(done.star)}",
             f"Look at: {from_here(done.path / 'figures')}",
-            f"Next: dualcontrast train {from_here(done.star)} --out RUN --recipe subtomograms",
+            f"Next: dualcontrast train {from_here(done.star)} --out RUN",
         ],
     )
 

@@ -13,6 +13,7 @@ from dualcontrast.devices import seeded
 from dualcontrast.errors import MethodError
 from dualcontrast.methods.aligned import AlignedVariation
 from dualcontrast.methods.dualcontrast_plus_settings import DualContrastPlusSettings
+from dualcontrast.methods.gaussianisation import Gaussianisation
 from dualcontrast.methods.losses import info_nce, mutual_information
 from dualcontrast.methods.method import Batch, Codes, Losses, Method, MethodSettings, Pair
 from dualcontrast.methods.poses import POSE_SIZE, Poses
@@ -61,6 +62,11 @@ class DualContrastPlus(Method):
 
         z = A_k (h - m_k),   k = argmax p                                                              (whitening)
 
+    For pictures its whole distribution is then made the same, by a monotone map of each cluster to one Gaussian
+    (`Gaussianisation`):
+
+        z <- G_k(z)                                                                               (gaussianisation)
+
     Parameters
     ----------
     shape
@@ -102,6 +108,7 @@ class DualContrastPlus(Method):
         self.assignment = nn.Parameter(torch.randn(clusters, settings.embedding_size))
         self.prototypes = Prototypes(settings.embedding_size, clusters)
         self.within = WithinClusters(clusters, size, settings.whitened)
+        self.gaussianisation = Gaussianisation(clusters, size)
         self.variation = (
             AlignedVariation(shape, clusters, size)
             if settings.pose == "search"
@@ -132,15 +139,14 @@ class DualContrastPlus(Method):
         p = self.prototypes(self._embedding(batch.images))
         k = p.argmax(dim=1)
         posterior, pose = self._posterior(batch.images, k)
-        mean, draw = (
-            Codes(p, torch.cat([self.within(k, h), pose], dim=1)) for h in (posterior.mean, posterior.sample())
-        )
-        return mean, draw
+        mean, draw = (self.gaussianisation(k, self.within(k, h)) for h in (posterior.mean, posterior.sample()))
+        return Codes(p, torch.cat([mean, pose], dim=1)), Codes(p, torch.cat([draw, pose], dim=1))
 
     def decode(self, codes: Codes) -> Tensor:
         """Return dec(p, z), in its pose where that is part of the code."""
         p, k = codes.content, codes.content.argmax(dim=1)
-        residual = self.within.inverse(k, codes.transformation[:, : self.settings.transformation_size])
+        z = codes.transformation[:, : self.settings.transformation_size]
+        residual = self.within.inverse(k, self.gaussianisation.inverse(k, z))
         if isinstance(self.variation, AlignedVariation):
             return self.variation.decoded(k, residual, Poses.of_code(codes.transformation[:, -POSE_SIZE:]))
         return self.variation.decoded(p, residual if self.settings.centred else residual + self.within.means[k])
@@ -194,7 +200,10 @@ class DualContrastPlus(Method):
                 self.within.take(counts, torch.zeros_like(self.within.means), self.variation.covariances())
             else:
                 h = torch.cat([self.variation.posterior(batch.images).mean for batch in batches()])
-                self.within.fit(self._clusters_of(batches), h)
+                k = self._clusters_of(batches)
+                self.within.fit(k, h)
+                if self.settings.gaussianised:
+                    self.gaussianisation.fit(k, self.within(k, h))
 
     def _clusters_of(self, batches: Callable[[], Iterator[Batch]]) -> Tensor:
         """Return the clusters of the training images, (N,), which the second stage leaves as they are."""

@@ -33,6 +33,7 @@ class DualContrastPlusSettings(MethodSettings):
     )
     centred: bool = Field(True, description="take the clusters' centres from z in training")
     whitened: bool = Field(True, description="give z the same covariance in every cluster")
+    gaussianised: bool = Field(True, description="give z of pictures one Gaussian distribution in every cluster")
     reconstruction: float = Field(80.0, ge=0, description="weight of the mean squared error over pixels")
     gamma_z: float = Field(0.04, ge=0, description="weight of KL(q(z|x) || N(0, I)) within the reconstruction")
     second_moments: float = Field(0.6, ge=0, description="weight of X(p, z z')")

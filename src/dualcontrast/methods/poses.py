@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from dualcontrast.errors import RecipeError
 from dualcontrast.transforms import resample, rotation_grid
-from dualcontrast.transforms.fourier import SPATIAL, fourier_crop
+from dualcontrast.transforms.fourier import SPATIAL, resized
 
 ROTATIONS = (1152, 4608)  # compared one after the other: about 23 and 15 degrees from one to the next
 REFINED_WITHIN = (7.0, 5.0, 3.0)  # degrees, one after the other
@@ -81,14 +81,11 @@ class PoseSearch(nn.Module):
     def __init__(self, shape: Sequence[int], clusters: int) -> None:
         super().__init__()
         if len(shape) != 4 or shape[0] != 1 or len(set(shape[1:])) != 1:
-            raise RecipeError(f"poses are found of cubic volumes of one channel, not of images {tuple(shape)}")
-        box = min(shape[1], SEARCHED_BOX)
-        if box % 2 or shape[1] % box:
             raise RecipeError(
-                f"poses are found in boxes of an even number of voxels up to {SEARCHED_BOX}, or of a multiple of "
-                f"{SEARCHED_BOX}; not of {shape[1]}: bin or crop the volumes"
+                f"poses are found of cubic volumes of one channel, not of images {tuple(shape)}; "
+                "--set method.pose=none leaves them in the transformation"
             )
-        self.box = box
+        self.box = box = min(shape[1], SEARCHED_BOX)
         positions = torch.arange(box) - box // 2
         radii = torch.stack(torch.meshgrid(*[positions.square()] * 3, indexing="ij")).sum(dim=0).sqrt()
         self.register_buffer("ball", (radii < box / 2).float(), persistent=False)
@@ -158,7 +155,7 @@ class PoseSearch(nn.Module):
 
     def searched(self, volumes: Tensor) -> Tensor:
         """Return volumes in the box that is searched, (B, 1, n, n, n)."""
-        return volumes if volumes.shape[-1] == self.box else fourier_crop(volumes, self.box)
+        return volumes if volumes.shape[-1] == self.box else resized(volumes, self.box)
 
     def _template(self, cluster: int, count: int) -> Tensor:
         """Return a reference in all rotations of a grid, as unit vectors of mean zero, (count, voxels)."""

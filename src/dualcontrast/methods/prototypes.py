@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -10,17 +11,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 LARGEST_NUMBER = 20
-AS_STABLE = 0.01  # numbers of clusters whose stability is that near to the best are as good
-REPEATS = 3  # splits into halves
+REPEATS = 5  # splits into parts
 STARTS = 5  # of k-means
 AT_MOST = 20_000  # codes that clusters are found in
 
 
 class Stability(NamedTuple):
-    """How well so many clusters are found again."""
+    """How well so many clusters are found again: a mean, and its standard error."""
 
     clusters: int
     ari: float
+    error: float
 
 
 class Prototypes(nn.Module):
@@ -97,8 +98,9 @@ def stable_number(points: np.ndarray, largest: int, seed: int = 0) -> tuple[int,
     """Choose the number of clusters that is found again.
 
     Of three parts drawn at random, k-means is fitted on two, and the third is sorted by either: their adjusted
-    Rand index, the mean over three draws, is the stability of a number of clusters. Of all numbers whose
-    stability is within 0.01 of the best, the largest is taken.
+    Rand index, the mean over five draws, is the stability of a number of clusters (R. Tibshirani & G. Walther,
+    J. Comput. Graph. Stat. 14, 2005). Of all numbers whose stability is within one standard error of the best, the
+    largest is taken.
 
     Parameters
     ----------
@@ -126,9 +128,12 @@ def stable_number(points: np.ndarray, largest: int, seed: int = 0) -> tuple[int,
         for first, second, judged in draws:
             fits = [_clustered(points[half], number, seed) for half in (first, second)]
             agreement.append(adjusted_rand_score(*(fit.predict(points[judged]) for fit in fits)))
-        tried.append(Stability(number, round(float(np.mean(agreement)), 4)))
-    best = max((one.ari for one in tried), default=0.0)
-    return max((one.clusters for one in tried if one.ari >= best - AS_STABLE), default=1), tried
+        mean, error = float(np.mean(agreement)), float(np.std(agreement, ddof=1)) / math.sqrt(REPEATS)
+        tried.append(Stability(number, round(mean, 4), round(error, 4)))
+    best = max(tried, key=lambda one: one.ari, default=None)
+    if best is None:
+        return 1, tried
+    return max(one.clusters for one in tried if one.ari >= best.ari - best.error), tried
 
 
 def _clustered(points: np.ndarray, number: int, seed: int):  # type: ignore[no-untyped-def]  # scikit-learn's KMeans

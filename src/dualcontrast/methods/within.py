@@ -73,9 +73,9 @@ class WithinClusters(nn.Module):
         """Take counts (K,), m_k (K, d) and S_k (K, d, d)."""
         counts, covariances = counts.to(means.device), covariances.double()
         self.means.copy_(means)
-        root = _power(torch.einsum("k,kij->ij", counts.double() / counts.sum(), covariances), 0.5)
+        root = power(torch.einsum("k,kij->ij", counts.double() / counts.sum(), covariances), 0.5)
         for cluster in (counts > self.means.shape[1]).nonzero()[:, 0].tolist() if self.whitened else ():
-            inner = _power(root @ covariances[cluster] @ root, -0.5)
+            inner = power(root @ covariances[cluster] @ root, -0.5)
             self.maps[cluster] = root @ inner @ root
             self.inverses[cluster] = torch.linalg.inv(root @ inner @ root)
 
@@ -93,8 +93,8 @@ def _applied(maps: Tensor, codes: Tensor) -> Tensor:
     return mapped
 
 
-def _power(covariance: Tensor, exponent: float) -> Tensor:
-    """Return a power of a covariance, whose smallest eigenvalues are lifted."""
+def power(covariance: Tensor, exponent: float) -> Tensor:
+    """Return a power of a covariance (d, d), whose smallest eigenvalues are lifted."""
     values, vectors = torch.linalg.eigh(covariance)
     smallest = SMALLEST_VARIANCE * values[-1]
     lifted: Tensor = (vectors * values.clamp(min=smallest.clamp(min=1e-12)) ** exponent) @ vectors.T

@@ -14,6 +14,9 @@ from dualcontrast.networks import DecoderSettings, EncoderSettings
 from dualcontrast.settings import mapping_of, merged, packaged, read_yaml, sentence
 from dualcontrast.transforms import VIEWS, View, view_of
 
+DEFAULT_METHOD = "dualcontrast"  # of a recipe that names none
+SIZES = ("content_size", "transformation_size")
+
 
 class NetworkSettings(BaseModel):
     """The networks of a method."""
@@ -96,8 +99,9 @@ class Recipe(BaseModel):
 def read_recipe(name_or_file: str | Path = "images", changes: Mapping[str, Any] | None = None) -> Recipe:
     """Read a recipe that is packaged or in a file, and apply changes to it.
 
-    A preset belongs to a method. Where the changes name a method that has no preset of the recipe's name, and name
-    no other preset, that method's `paper` is taken.
+    Where the changes name another method than the recipe's, the recipe's sizes of codes stay, and its other
+    settings of the method go. A preset belongs to a method too: where the other has none of the recipe's name, and
+    the changes name no preset, its `paper` is taken.
 
     Parameters
     ----------
@@ -112,11 +116,14 @@ def read_recipe(name_or_file: str | Path = "images", changes: Mapping[str, Any] 
         There is no such recipe, or it or the changes hold an unknown key or a wrong value.
     """
     changes, where = changes or {}, f"recipe {name_or_file}"
-    stated = merged(read_yaml(name_or_file, packaged_recipes()), changes)
-    method = str(mapping_of(changes.get("method", {}), f"{where}: method").get("name"))
-    if method in METHODS and "preset" not in changes and stated.get("preset") not in METHODS[method].presets:
-        stated["preset"] = "paper"
-    return recipe_of(stated, where=where)
+    stated = read_yaml(name_or_file, packaged_recipes())
+    own = mapping_of(stated.get("method", {}), f"{where}: method")
+    named = str(mapping_of(changes.get("method", {}), f"{where}: method").get("name"))
+    if named in METHODS and named != own.get("name", DEFAULT_METHOD):
+        stated = {**stated, "method": {size: own[size] for size in SIZES if size in own}}
+        if stated.get("preset") not in METHODS[named].presets:
+            stated["preset"] = "paper"
+    return recipe_of(merged(stated, changes), where=where)
 
 
 def recipe_of(stated: Mapping[str, Any], where: str = "recipe") -> Recipe:
@@ -127,7 +134,7 @@ def recipe_of(stated: Mapping[str, Any], where: str = "recipe") -> Recipe:
     RecipeError
         An unknown key or a wrong value; the message names it and what would be accepted.
     """
-    method_name = "dualcontrast"
+    method_name = DEFAULT_METHOD
     try:
         method_name = str(mapping_of(stated.get("method", {}), "method").get("name", method_name))
         presets = method_named(method_name).presets

@@ -41,7 +41,7 @@ def resized(volumes: Tensor, size: int) -> Tensor:
     Parameters
     ----------
     volumes
-        (..., N, N, N), real; N even, or `size` a multiple of it.
+        (..., N, N, N), real.
     size
         Voxels a side afterwards. Where it is less, frequencies beyond its Nyquist frequency are left out.
     """
@@ -49,6 +49,11 @@ def resized(volumes: Tensor, size: int) -> Tensor:
     spectrum = torch.fft.fftshift(torch.fft.fftn(volumes, dim=SPATIAL), dim=SPATIAL)
     before = size // 2 - box // 2
     padded = F.pad(spectrum, (before, size - box - before) * 3)  # negative: a crop
+    offset = (box // 2) / box - (size // 2) / size  # of the new voxel 0 from the old one, as a share of the box
+    if offset:
+        frequencies = torch.arange(size, device=volumes.device) - size // 2
+        wave = torch.exp(2j * torch.pi * offset * frequencies)
+        padded = padded * wave * wave[:, None] * wave[:, None, None]
     result: Tensor = torch.fft.ifftn(torch.fft.ifftshift(padded, dim=SPATIAL), dim=SPATIAL).real
     return result * (size / box) ** 3
 
