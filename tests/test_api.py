@@ -10,6 +10,7 @@ from tests.runs import DIGITS, SMALL, small_run
 import dualcontrast
 from dualcontrast.api import Run
 from dualcontrast.errors import RecipeError, RunError, SourceError
+from dualcontrast.settings import merged
 from dualcontrast.training.recipe import read_recipe
 
 
@@ -66,6 +67,13 @@ def test_a_folder_in_use_is_refused_and_overwritten_on_demand(tmp_path: Path) ->
     assert not (run.path / "codes-last").exists()
 
 
+def test_the_command_of_a_training_with_resume_goes_on(tmp_path: Path) -> None:
+    run = small_run(tmp_path / "run", {"training": {"epochs": 1}})
+    said_again = merged(SMALL, {"method": {"gamma_c": 0.01}, "training": {"epochs": 2}})
+    small_run(run.path, said_again, resume=True)
+    assert [line["epoch"] for line in run.read_log() if "loss" in line] == [1, 2]
+
+
 def test_resume_keeps_the_runs_own_settings(run: Run, tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"method, training\.seed cannot change; only"):
         dualcontrast.train(
@@ -88,7 +96,7 @@ def test_views_that_do_not_fit_are_refused_before_anything_is_written(tmp_path: 
 
 
 def test_every_packaged_recipe_can_be_the_start_of_a_run(tmp_path: Path) -> None:
-    recipe = read_recipe("demo", SMALL)
+    recipe = read_recipe("demo-digits", SMALL)
     run = dualcontrast.train(DIGITS, out=tmp_path / "run", recipe=recipe, settings={"training": {"epochs": 1}})
     assert run.recipe().training.epochs == 1
-    assert run.recipe().name == "demo"
+    assert run.recipe().name == "demo-digits"

@@ -352,16 +352,19 @@ def _asked_for(recipe: str | Path | Recipe, settings: Mapping[str, Any]) -> Reci
 
 
 def _resumed(run: RunFolder, settings: Mapping[str, Any]) -> Recipe:
-    """Return the run's own recipe, longer where that is asked for."""
-    changed = dict(settings.get("training", {}))
-    other = [key for key in settings if key != "training"]
-    other += [f"training.{key}" for key in changed if key not in ("epochs", "minutes")]
+    """Return the run's own recipe, longer where that is asked for; what it has already may be said again."""
+    own = run.config()["recipe"]
+    asked = {key: value for key, value in settings.items() if key != "training"}
+    other = [key for key, value in asked.items() if merged(own, {key: value}) != own]
+    for key, value in settings.get("training", {}).items():
+        if key not in ("epochs", "minutes") and own["training"].get(key) != value:
+            other.append(f"training.{key}")
     if other:
         raise RunError(
             f"{run.path}: a resumed run keeps its own settings, so {', '.join(other)} cannot change; only "
             "training.epochs and training.minutes can"
         )
-    return recipe_of(merged(run.config()["recipe"], settings), where=str(run.config_path))
+    return recipe_of(merged(own, settings), where=str(run.config_path))
 
 
 def _made_by(device: torch.device) -> dict[str, Any]:

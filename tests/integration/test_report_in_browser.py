@@ -97,7 +97,9 @@ def wait_for_colours(page: Page, selector: str, share: float) -> None:
 def test_all_is_drawn_without_a_request_or_an_error(digits: Run, desktop: Page) -> None:
     desktop.prefer("light")
     desktop.open(digits.report_path())
-    missing = desktop.run("return [...document.querySelectorAll('.missing:not([hidden])')].map((p) => p.innerText)")
+    missing = desktop.run(
+        "return [...document.querySelectorAll('.missing:not([hidden])')].map((p) => p.innerText)"
+    )
     assert missing == [f"Hybrids are not judged yet. Make it with dualcontrast transfer {digits.path}"]
     desktop.draw_all()
     assert_valid(desktop)
@@ -259,7 +261,8 @@ def test_paper_has_every_plot_within_its_width_and_in_light(maps: CodedRun, desk
     undrawn = ".plane:not([data-drawn]), .plot:not([data-drawn], [data-turns])"
     assert desktop.run("return document.querySelector(arguments[0])", undrawn) is None
     widths = desktop.run(
-        "return [...document.querySelectorAll('.plot > .plot-container .main-svg')].map((p) => p.width.baseVal.value)"
+        "return [...document.querySelectorAll('.plot > .plot-container .main-svg')].map("
+        "(plot) => plot.width.baseVal.value)"
     )
     assert 0 < max(widths) <= 650
     desktop.run("dispatchEvent(new Event('afterprint'))")

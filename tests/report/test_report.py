@@ -1,3 +1,5 @@
+"""The report of a run: one page, whole in itself, that says what is there and how to make what is not."""
+
 from __future__ import annotations
 
 import base64
@@ -18,6 +20,7 @@ from tests.maps import CodedRun, simulated_run
 from tests.runs import SMALL, small_run
 
 import dualcontrast
+from dualcontrast.analysis.scores import percent
 from dualcontrast.api import Run
 from dualcontrast.errors import RunError, SourceError
 from dualcontrast.report.page import unbroken
@@ -65,11 +68,18 @@ def figures(path: Path) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A run on digits, scored and sorted into clusters."""
+def scored(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run on digits, scored."""
     made = small_run(tmp_path_factory.mktemp("report") / "run")
     made.encode()
     made.evaluate()
+    return made
+
+
+@pytest.fixture(scope="module")
+def run(scored: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """The same, sorted into clusters."""
+    made = Run(shutil.copytree(scored.path, tmp_path_factory.mktemp("clustered") / "run"))
     made.cluster(content=3, transformation=2)
     return made
 
@@ -80,6 +90,37 @@ def maps(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> CodedRu
     made.cluster()
     made.average(by="builtin")
     return made
+
+
+def test_the_page_asks_nothing_of_the_network(scored: Run) -> None:
+    done = scored.report(how="pca")
+    page = done.path.read_text(encoding="utf-8")
+    assert done.path == scored.path / "report.html"
+    assert done.size == done.path.stat().st_size < 10_000_000
+    asked = re.findall(r"""(?:src|href)=["'](?!#|data:)([^"']+)""", re.sub(r"(?s)<script.*?</script>", "", page))
+    assert asked == []
+
+
+def test_what_is_missing_is_told_with_the_command_that_makes_it(scored: Run) -> None:
+    done = scored.report(how="pca")
+    page = done.path.read_text(encoding="utf-8")
+    assert done.left_out
+    assert f"dualcontrast cluster {scored.path}" in page
+    assert f"dualcontrast transfer {scored.path}" in page
+
+
+def test_the_scores_of_the_run_are_on_the_page(scored: Run) -> None:
+    page = scored.report(how="pca").path.read_text(encoding="utf-8")
+    scores = scored.read_scores()
+    assert scores is not None
+    assert percent(scores["content"]["from_content"]).replace(" ", "\N{NO-BREAK SPACE}") in page
+
+
+def test_a_run_without_codes_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    untouched = small_run(tmp_path / "run")
+    with pytest.raises(RunError, match="dualcontrast encode"):
+        untouched.report(how="pca")
+    assert not (untouched.path / "report.html").exists()
 
 
 def test_a_report_says_what_was_run_and_found(run: Run) -> None:
@@ -130,7 +171,8 @@ def test_a_layout_is_kept_as_long_as_the_codes(run: Run) -> None:
     told: list[str] = []
 
     def listen(what: str, done: int, total: int | None, /, **numbers: float) -> None:
-        told.append(what)
+        if done == 0:
+            told.append(what)
 
     run.report(how="tsne", limit=100, progress=listen)
     assert told.count("laying out by t-SNE") == 2
@@ -189,7 +231,7 @@ def test_codes_and_scores_older_than_the_weights_are_not_shown(run: Run, tmp_pat
 
 
 def test_weights_have_reports_of_their_own(run: Run) -> None:
-    with pytest.raises(RunError, match="run dualcontrast encode .* --weights last"):
+    with pytest.raises(RunError, match=r"run dualcontrast encode .* --weights last"):
         run.report(weights="last")
     run.encode(weights="last")
     done = run.report(weights="last", how="pca")

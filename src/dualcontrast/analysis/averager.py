@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import shlex
 import warnings
 from dataclasses import asdict
@@ -24,7 +23,7 @@ from dualcontrast.cryoet.mrc import read_map, write_volume
 from dualcontrast.cryoet.refinement import Search, averaged, first_reference, initial_cutoff, joined, refine
 from dualcontrast.cryoet.simulation import Simulation, simulation_of
 from dualcontrast.errors import DualContrastWarning, RunError
-from dualcontrast.files import write_json, written_whole
+from dualcontrast.files import read_json, write_json, written_whole
 from dualcontrast.images import open_images
 from dualcontrast.images.preparation import soft_sphere
 from dualcontrast.progress import Progress
@@ -115,7 +114,7 @@ class Averager:
         subset = subset_of(self.images, rows, self.search.seed)
         commands: list[list[str]] = []
         poses, found_by = self._poses(unit, subset, commands, progress)
-        maps, averaged_by = self._maps(unit, subset, poses, commands)
+        maps, averaged_by = self._maps(unit, subset, poses, commands, progress)
         mask = soft_sphere(subset.box).numpy()
         fsc = shell_correlation(maps[1] * mask, maps[2] * mask)
         for kind, volume in zip(("", "_half1", "_half2"), maps, strict=True):
@@ -167,6 +166,7 @@ class Averager:
         write_volume(place / "reference.mrc", reference, subset.voxel_size)
         unknown = Poses(torch.eye(3).repeat(len(subset), 1, 1), torch.zeros(len(subset), 3))
         poses = Poses(unknown.matrices.clone(), unknown.shifts.clone())
+        progress("aligning by RELION", 0, 2)
         for half in (0, 1):
             star = subset.write_star(place / f"half{half + 1}.star", unknown, only=subset.halves == half)
             words = relion.refine_command(
@@ -189,7 +189,7 @@ class Averager:
         return poses, relion.REFINE
 
     def _maps(
-        self, unit: tuple[int, int], subset: Subset, poses: Poses, commands: list[list[str]]
+        self, unit: tuple[int, int], subset: Subset, poses: Poses, commands: list[list[str]], progress: Progress
     ) -> tuple[list[np.ndarray], str]:
         """Return the average and those of its halves, and what made them; write the particles with their poses."""
         if subset.particles is None:
@@ -197,7 +197,7 @@ class Averager:
         else:
             subset.write_star(self.path(unit, ".star"), poses)
         if not self._by_relion(subset, finding=False):
-            sums = averaged(subset.read, subset.halves, poses)
+            sums = averaged(subset.read, subset.halves, poses, progress)
             halves = [half.volume() for half in sums]
             mask = soft_sphere(subset.box).numpy()
             fsc = shell_correlation(*[half * mask for half in halves])
@@ -224,12 +224,7 @@ def read_unit(path: Path) -> dict[str, Any] | None:
     RunError
         It is damaged.
     """
-    if not path.is_file():
-        return None
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except ValueError:
-        raise RunError(f"{path}: damaged; remove it, and average again") from None
+    return read_json(path, "remove it, and average again")
 
 
 def unit_name(unit: tuple[int, int]) -> str:

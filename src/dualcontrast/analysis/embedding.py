@@ -122,7 +122,7 @@ def laid_out(
     seed
         Of the layout.
     progress
-        Told that it begins.
+        Told that it begins, and that it is over.
 
     Returns
     -------
@@ -142,8 +142,10 @@ def laid_out(
         )
     if (vectors == vectors[0]).all():  # scikit-learn's t-SNE would crash the process
         raise RunError(f"{run.path}: the {code} codes are all equal, there is nothing to lay out; train again")
-    progress(f"laying out by {NAMES[how]}", 0, None)
-    return LAYOUTS[how](vectors.astype(np.float64), seed).astype(np.float64)
+    progress(f"laying out by {NAMES[how]}", 0, None)  # neither library tells how far it is
+    points = LAYOUTS[how](vectors.astype(np.float64), seed).astype(np.float64)
+    progress(f"laying out by {NAMES[how]}", 1, 1)
+    return points
 
 
 def figure_name(code: str, by: str, only: str | None, how: str) -> str:

@@ -186,7 +186,7 @@ def draw_counts(
     axes.set_ylabel("cluster")
     for (row, column), count in np.ndenumerate(counts):
         if count:
-            colour = "white" if share[row, column] > 0.5 else "black"
+            colour = "white" if share[row, column] > 0.6 else "black"
             axes.text(column, row, f"{count:,}", ha="center", va="center", fontsize=8, color=colour)
     save_figure(figure, path)
 

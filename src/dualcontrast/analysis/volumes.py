@@ -147,6 +147,7 @@ def draw_surfaces(
     title: str,
     level: float | None = None,
     voxel_size: float | Sequence[float] | None = None,
+    classes: Sequence[int] | None = None,
 ) -> None:
     """Draw the surfaces of density maps, as figure 14 of the paper: in one view and at one scale.
 
@@ -166,6 +167,8 @@ def draw_surfaces(
         The density at the surfaces; the `surface_level` of each map where none is given.
     voxel_size
         Side of a voxel in Angstrom, of all maps or of each; without it, the scale is in voxels.
+    classes
+        The class of each map, from 0, by which it is coloured; each is one of its own where none are given.
 
     Raises
     ------
@@ -187,10 +190,10 @@ def draw_surfaces(
     for axes in panels:
         axes.set(xlim=(-reach[0], reach[0]), ylim=(-reach[1], reach[1]), aspect="equal")
         axes.axis("off")
-    for axes, text, surface, place, colour in zip(
-        panels, texts, surfaces, places, colours_of(len(maps)), strict=False
-    ):
-        show_surface(axes, surface, place, colour)
+    classes = range(len(maps)) if classes is None else classes
+    colours = colours_of(max(classes) + 1)
+    for axes, text, surface, place, class_ in zip(panels, texts, surfaces, places, classes, strict=False):
+        show_surface(axes, surface, place, colours[class_])
         axes.set_title(text, fontsize=9, parse_math=False)
     _add_scale(panels[-columns], reach, "voxels" if voxel_size is None else "Å")
     save_figure(figure, path)

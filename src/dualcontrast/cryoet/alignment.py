@@ -11,16 +11,18 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 
-from dualcontrast.cryoet.averaging import Observed, resized
-from dualcontrast.cryoet.simulate import Oversampled
+from dualcontrast.cryoet.averaging import Observed
 from dualcontrast.transforms import geometry
 from dualcontrast.transforms.fourier import SPATIAL
 
-VOXELS_AT_ONCE = 1 << 23
-SMALLEST = 8  # voxels a side of the boxes in which poses are compared, at least
+FINER = 2  # spectra are interpolated on a grid so many times finer
+SHIFTS_A_WAVE = 3  # tried along a wave of the highest frequency
+FINE_REACH = 2  # steps, half as long, either way of the best of these
+CANDIDATES = 8  # rotations of a subtomogram that are looked at more closely
 
 
 class Poses(NamedTuple):
@@ -66,6 +68,9 @@ def find_poses(
 ) -> Poses:
     """Find the best of given rotations for each subtomogram, with the shift that goes with it.
 
+    Every rotation is tried at shifts a third of the shortest wave apart; the eight that fit best, then, at shifts
+    of half that distance, and between these by a parabola along each axis.
+
     Parameters
     ----------
     reference
@@ -77,42 +82,42 @@ def find_poses(
     cutoff
         In cycles a box: higher frequencies have no part in it.
     reach
-        The largest shift along each axis, in voxels.
+        The largest shift along each axis, in voxels, from where the particles are thought to be.
     shifts
-        Where the particles are thought to be, (B, 3); in the middle where not given. Scores are compared at whole
-        voxels from there.
+        Where that is, (B, 3); in the middle where not given.
     """
     box = reference.shape[-1]
-    size = _size(box, cutoff)
-    turning = Oversampled(resized(reference, size))
-    data = torch.fft.rfftn(resized(observed.data, size), dim=SPATIAL)
-    start = box // 2 - size // 2
-    middle = slice(start, start + size)
-    limit = _within(size, cutoff)
-    weight = torch.fft.ifftshift(observed.weight[:, middle, middle, middle], dim=SPATIAL)[..., : size // 2 + 1]
-    weight = weight * limit
-    scale = size / box
+    waves = Waves(box, cutoff)
+    turning = Turning(reference, waves)
+    weight = waves.picked(observed.weight)
     if shifts is None:
         shifts = torch.zeros(len(observed), 3)
-    data = data * limit * _shifting(size, -shifts * scale)
-    if rotations.ndim == 3:
-        places, found_shifts = _best(turning, data, weight, rotations, reach * scale)
-        return Poses(rotations[places], shifts + found_shifts / scale)
-    found = [
-        _best(turning, data[i : i + 1], weight[i : i + 1], rotations[i], reach * scale)
-        for i in range(len(observed))
-    ]
-    matrices = torch.stack([rotations[i, int(place)] for i, (place, _) in enumerate(found)])
-    return Poses(matrices, shifts + torch.cat([shift for _, shift in found]) / scale)
+    data = waves.spectra(observed.data) * waves.moving(-shifts)
+    step = box / (SHIFTS_A_WAVE * cutoff)
+    offsets = step * _lattice(math.ceil(reach / step))
+    back, beside = waves.moving(-offsets), waves.moving(step / 2 * _lattice(FINE_REACH))
+    shared = turning.turned(rotations) if rotations.ndim == 3 else None
+    matrices, moved = torch.empty(len(observed), 3, 3), torch.empty(len(observed), 3)
+    for i in range(len(observed)):
+        turned = turning.turned(rotations[i]) if shared is None else shared
+        norms = (turned.abs().square() @ weight[i]).clamp_min(1e-20).sqrt()
+        scores, at = (_correlations(turned, data[i] * back) / norms[:, None]).max(dim=1)
+        best = scores.topk(min(CANDIDATES, len(scores))).indices
+        products = data[i] * back[at[best]] * turned[best].conj()
+        place, peak = _highest(_correlations(products, beside) / norms[best, None])
+        matrices[i] = (rotations[i] if shared is None else rotations)[best[place]]
+        moved[i] = (offsets[at[best[place]]] + step / 2 * (peak - FINE_REACH)).clamp(-reach, reach)
+    return Poses(matrices, shifts + moved)
 
 
 def refined(
     reference: Tensor, observed: Observed, poses: Poses, degrees: float, *, cutoff: float, reach: float
 ) -> Poses:
-    """Look for better poses within twice so many degrees, and two voxels, of those that are known."""
+    """Look for better poses within twice so many degrees, and a third of a wave, of those that are known."""
     near = torch.from_numpy(rotations_near(degrees)).float()
     rotations = poses.matrices[:, None] @ near
-    found = find_poses(reference, observed, rotations, cutoff=cutoff, reach=2.0, shifts=poses.shifts)
+    step = len(reference) / (SHIFTS_A_WAVE * cutoff)
+    found = find_poses(reference, observed, rotations, cutoff=cutoff, reach=step, shifts=poses.shifts)
     return Poses(found.matrices, found.shifts.clamp(-reach, reach))
 
 
@@ -140,58 +145,86 @@ def pose_of_map(reference: np.ndarray, volume: np.ndarray, *, cutoff: float, fin
     return poses
 
 
-def _size(box: int, cutoff: float) -> int:
-    """Return the side of the smallest box that holds frequencies up to a cutoff, with room for finer shifts."""
-    wanted = max(SMALLEST, 2 * math.ceil(1.5 * cutoff))
-    return box if box % 2 or wanted >= box else wanted
+class Waves:
+    """The frequencies at which volumes (N, N, N) are compared: one of each pair k and -k up to a cutoff.
+
+    Parameters
+    ----------
+    box
+        N.
+    cutoff
+        In cycles a box.
+    """
+
+    def __init__(self, box: int, cutoff: float) -> None:
+        largest = max(1, min(math.floor(cutoff), (box - 1) // 2))
+        lattice = _lattice(largest)
+        half = lattice[len(lattice) // 2 + 1 :]  # behind zero, which stands in the middle
+        self.box, self.largest = box, largest
+        self.k = half[half.square().sum(dim=1) <= max(cutoff, 1) ** 2]  # (F, 3), x first
+
+    def picked(self, weight: Tensor) -> Tensor:
+        """Return what a weight (B, N, N, N), zero frequency at N // 2, is at the frequencies, (B, F)."""
+        x, y, z = self.k.long().T + self.box // 2
+        return weight[:, z, y, x]
+
+    def spectra(self, volumes: Tensor) -> Tensor:
+        """Return the Fourier transforms of volumes (B, N, N, N) about the voxel N // 2, (B, F)."""
+        x, y, z = self.k.long().T % self.box
+        spectra: Tensor = torch.fft.fftn(volumes, dim=SPATIAL)[:, z, y, x]
+        return spectra * self.moving(torch.full((1, 3), -float(self.box // 2)))
+
+    def moving(self, shifts: Tensor) -> Tensor:
+        """Return what moves a spectrum by shifts (B, 3), x first, in voxels: (B, F)."""
+        angles: Tensor = (-2 * math.pi / self.box) * (shifts @ self.k.T)
+        return torch.polar(torch.ones_like(angles), angles)
 
 
-def _within(size: int, cutoff: float) -> Tensor:
-    """Return 1 for frequencies up to a cutoff but zero itself, else 0, as rfftn has them."""
-    k, half = torch.fft.fftfreq(size) * size, torch.arange(size // 2 + 1)
-    radius = (k[:, None, None] ** 2 + k[None, :, None] ** 2 + half**2).sqrt()
-    inside: Tensor = (radius <= cutoff) & (radius < size / 2) & (radius > 0)
-    return inside.float()
+class Turning:
+    """A volume's Fourier transform on a finer grid, from which those of turned copies are interpolated.
+
+    Parameters
+    ----------
+    volume
+        (N, N, N); nothing outside of it.
+    waves
+        Where the transforms of the copies are wanted.
+    """
+
+    def __init__(self, volume: Tensor, waves: Waves) -> None:
+        box, size = waves.box, FINER * waves.box
+        before = size // 2 - box // 2
+        padded = F.pad(volume, (before, size - box - before) * 3)
+        spectrum = torch.fft.fftshift(torch.fft.fftn(torch.fft.ifftshift(padded)))
+        self.waves = waves
+        self.reach = min(FINER * (waves.largest + 1), size // 2 - 1)
+        near = slice(size // 2 - self.reach, size // 2 + self.reach + 1)
+        self.spectrum = torch.view_as_real(spectrum[near, near, near]).permute(3, 0, 1, 2)[None].contiguous()
+
+    def turned(self, rotations: Tensor) -> Tensor:
+        """Return the transforms of copies turned by (R, 3, 3), acting on (x, y, z), (R, F)."""
+        grid = FINER / self.reach * (self.waves.k @ rotations)  # A^-1 k, as rows
+        parts = F.grid_sample(self.spectrum, grid[None, None], padding_mode="border", align_corners=True)
+        return torch.complex(parts[0, 0, 0], parts[0, 1, 0])
 
 
-def _shifting(size: int, shifts: Tensor) -> Tensor:
-    """Return what moves a spectrum of rfftn by shifts (B, 3), x first, (B, size, size, size // 2 + 1)."""
-    k, half = torch.fft.fftfreq(size), torch.arange(size // 2 + 1) / size
-    x, y, z = shifts.T[:, :, None, None, None]
-    return torch.exp(-2j * math.pi * (k[:, None, None] * z + k[None, :, None] * y + half * x))
+def _lattice(reach: int) -> Tensor:
+    """Return the points whose coordinates are whole numbers up to `reach`, (n, 3), x first and fastest."""
+    axis = torch.arange(-reach, reach + 1, dtype=torch.float32)
+    return torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij")[::-1], dim=-1).reshape(-1, 3)
 
 
-def _best(
-    turning: Oversampled, data: Tensor, weight: Tensor, rotations: Tensor, reach: float
-) -> tuple[Tensor, Tensor]:
-    """Return which rotation is best for each of B spectra, (B,), and its shift in voxels of these, (B, 3)."""
-    count, size = len(data), turning.box
-    span = min(math.ceil(reach), (size - 1) // 2)
-    best = torch.full((count,), -torch.inf)
-    places, shifts = torch.zeros(count, dtype=torch.long), torch.zeros(count, 3)
-    at_once = max(1, VOXELS_AT_ONCE // (count * size**3))
-    # A half spectrum counts the frequencies it leaves out by their mirror images.
-    twice = torch.full((size // 2 + 1,), 2.0)
-    twice[0] = 1
-    if size % 2 == 0:
-        twice[-1] = 1
-    for start in range(0, len(rotations), at_once):
-        some = rotations[start : start + at_once]
-        spectra = torch.fft.rfftn(turning.turned(some, torch.zeros(len(some), 3)), dim=SPATIAL)
-        norms = (
-            ((weight * twice).flatten(1) @ spectra.abs().square().flatten(1).T).clamp_min(1e-20).sqrt()
-        )  # (B, R)
-        product = data[:, None] * spectra.conj()
-        correlation = torch.fft.irfftn(product, s=(size,) * 3, dim=SPATIAL) / norms[..., None, None, None]
-        near = torch.roll(correlation, (span,) * 3, dims=SPATIAL)[
-            ..., : 2 * span + 1, : 2 * span + 1, : 2 * span + 1
-        ]
-        score, peak = near.flatten(2).max(dim=2)
-        value, rotation = score.max(dim=1)
-        better = torch.nonzero(value > best)[:, 0]
-        best[better], places[better] = value[better], start + rotation[better]
-        shifts[better] = _peaks(near[better, rotation[better]], peak[better, rotation[better]]) - span
-    return places, shifts
+def _correlations(one: Tensor, other: Tensor) -> Tensor:
+    """Return the real parts of sums over F of a b*, for each a of (R, F) and each b of (S, F), (R, S)."""
+    return torch.view_as_real(one).flatten(1) @ torch.view_as_real(other).flatten(1).T
+
+
+def _highest(scores: Tensor) -> tuple[int, Tensor]:
+    """Return which of some references, with scores (M, S), fits best, and its place on the lattice, x first."""
+    highest, peaks = scores.max(dim=1)
+    place = int(highest.argmax())
+    size = 2 * FINE_REACH + 1
+    return place, _peaks(scores[place].reshape(1, size, size, size), peaks[place : place + 1])[0]
 
 
 def _peaks(correlation: Tensor, peak: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ transformation for each image. Table 2 of the paper compares the first seven of 
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -15,6 +16,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from dualcontrast.errors import RecipeError, nearest
+from dualcontrast.transforms.fourier import SPATIAL
 from dualcontrast.transforms.geometry import Interpolation, random_rotations, resample
 
 
@@ -255,11 +257,37 @@ class Blur(View):
         return blurred
 
 
+class Wedge(View):
+    """Take a wedge of frequencies away, as if tilts from minus to plus `degrees` were seen from anywhere.
+
+    Turned with its volume, a missing wedge still says from where the particle was seen; two views of it then agree
+    in more than the particle. What each loses at random hides that.
+    """
+
+    dimensions: ClassVar[tuple[int, ...]] = (3,)
+
+    name: Literal["wedge"] = "wedge"
+    degrees: float = Field(60, gt=0, lt=90)
+
+    def transform(self, images: Tensor, draws: int) -> Tensor:
+        """See View.transform."""
+        spatial = images.shape[2:]
+        axes = [torch.fft.fftfreq(n, device=images.device, dtype=images.dtype) for n in spatial[:-1]]
+        axes.append(torch.fft.rfftfreq(spatial[-1], device=images.device, dtype=images.dtype))
+        frequencies = torch.stack(torch.meshgrid(axes, indexing="ij")[::-1], dim=-1)  # x first
+        turns = random_rotations(draws, 3, 180, images.device, images.dtype)
+        across, beam = (torch.tensordot(turns[:, axis], frequencies, ([1], [-1])) for axis in (0, 2))
+        seen = beam.abs() <= across.abs() * math.tan(math.radians(self.degrees)) + 1e-9
+        spectra = torch.fft.rfftn(images, dim=SPATIAL) * seen[:, None]
+        left: Tensor = torch.fft.irfftn(spectra, s=spatial, dim=SPATIAL)
+        return left
+
+
 VIEWS: dict[str, type[View]] = {
     view.model_fields["name"].default: view
     for view in (
         *(Rotation, Translation, Scale, Contrast, Saturation, Hue, Blur),  # of table 2
-        *(Deformation, Thickness),
+        *(Deformation, Thickness, Wedge),
     )
 }
 
