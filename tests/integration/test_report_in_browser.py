@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 from PIL import Image
 from tests.browser import PATIENCE, Page, chromium, require_chromium
-from tests.maps import CodedRun, simulated_run
+from tests.maps import CodedRun, simulated_run, untrained_run
 from tests.runs import small_run
 
 from dualcontrast.api import Run
 
 DESKTOP, PHONE = (1200, 900), (390, 844)
+MANY = 18_000
 PLACE = """
 const plane = document.querySelector(`[data-plane=${arguments[0]}]`), {x, y} = plane.data.at(-1);
 const {xaxis, yaxis} = plane._fullLayout, box = plane.getBoundingClientRect();
@@ -50,6 +51,18 @@ def maps(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> CodedRu
     run, _ = simulated_run(tmp_path_factory.mktemp("report"), shared_data / "proteins")
     run.cluster()
     run.average(by="builtin")
+    run.report(how="pca")
+    return run
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> CodedRun:
+    """A run on as many pictures as there are particles in a large data set, all of them noise."""
+    folder, rng = tmp_path_factory.mktemp("many"), np.random.default_rng(0)
+    labels = rng.integers(0, 5, MANY)
+    np.savez(folder / "noise.npz", images=rng.integers(0, 255, (MANY, 48, 48), dtype=np.uint8), content=labels)
+    run = untrained_run(folder / "run", folder / "noise.npz")
+    run.keep_codes(6 * np.eye(5)[labels] + rng.normal(size=(MANY, 5)), rng.normal(size=(MANY, 3)))
     run.report(how="pca")
     return run
 
@@ -133,6 +146,30 @@ def test_a_point_shows_its_picture_and_where_its_other_code_lies(digits: Run, de
     )
     desktop.move_mouse(5, 5)
     desktop.wait("return document.querySelector('#card').hidden && !document.querySelector('.plane > .ring')")
+
+
+def test_many_images_are_drawn_and_the_larger_points_show_their_pictures(many: CodedRun, desktop: Page) -> None:
+    assert many.report_path().stat().st_size < 10_000_000
+    desktop.prefer("light")
+    desktop.open(many.report_path())
+    desktop.to(".planes")
+    desktop.wait("return document.querySelectorAll('.plane[data-hovers]').length == 2")
+    drawn = desktop.run(
+        "return document.querySelector('.plane').data.map((one) => [one.x.length, one.marker.size, one.hoverinfo])"
+    )
+    (others, small, silent), (pictured, large, _) = drawn
+    assert (others, pictured, silent) == (MANY - 3000, 3000, "skip")
+    assert large > small
+    assert desktop.run("return document.querySelector('.planes ~ .caption').innerText").count(
+        "3,000 larger points"
+    )
+    desktop.move_mouse(*desktop.run(PLACE, "content"))
+    desktop.wait("return !document.querySelector('#card').hidden")
+    row = int(desktop.run("return document.querySelector('#card b').textContent").removeprefix("row "))
+    shown = Image.fromarray(desktop.picture("#card .thumb")).convert("L").resize((48, 48), Image.Resampling.BOX)
+    image = many.images().read(np.array([row]))[0, 0].numpy()
+    assert np.corrcoef(np.asarray(shown).ravel(), image.ravel())[0, 1] > 0.6
+    assert_quiet(desktop, many.report_path())
 
 
 def test_colours_are_chosen_and_a_name_is_seen_alone(digits: Run, desktop: Page) -> None:
