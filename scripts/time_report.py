@@ -53,7 +53,6 @@ def main(path: Path) -> None:
     """Time the report at `path` and print what was found."""
     print(f"size: {path.stat().st_size / 1e6:.2f} MB")
     with chromium(1280, 900) as page:
-        page.driver.set_script_timeout(120)
         print(f"ready: {_timed(lambda: page.open(path)):.0f} ms")
         print(f"both embeddings drawn: {_timed(lambda: (page.to('.planes'), page.wait(DRAWN))):.0f} ms")
         _tell("other colours", [page.driver.execute_async_script(RECOLOUR, turn % 2) for turn in range(10)])

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-PATIENCE = 60.0  # seconds until something that must happen is taken to have failed
+PATIENCE = 120.0  # seconds until something that must happen is taken to have failed
 
 
 def require_chromium() -> None:
@@ -130,6 +130,7 @@ def chromium(width: int, height: int, phone: bool = False) -> Iterator[Page]:
         options.add_experimental_option("mobileEmulation", {"deviceMetrics": metrics})
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     driver = webdriver.Chrome(options=options, service=Service(shutil.which("chromedriver")))
+    driver.set_script_timeout(PATIENCE)
     try:
         yield Page(driver)
     finally:

@@ -18,6 +18,7 @@ from dualcontrast.api import Run
 
 DESKTOP, PHONE = (1200, 900), (390, 844)
 MANY = 18_000
+pytestmark = pytest.mark.timeout(600)  # Chromium draws by software, and a busy machine takes its time
 PLACE = """
 const plane = document.querySelector(`[data-plane=${arguments[0]}]`), {x, y} = plane.data.at(-1);
 const {xaxis, yaxis} = plane._fullLayout, box = plane.getBoundingClientRect();
