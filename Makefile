@@ -10,12 +10,12 @@ INSTALLED := $(VENV)/.installed
 demo: $(INSTALLED)
 	$(BIN)/dualcontrast demo --out demo --overwrite
 
-# Some tests ask RELION itself; where apt-get may be used, it is brought along.
+# Some tests ask RELION itself, and some look at the report in Chromium; where apt-get may be used, both are brought along.
 test: $(INSTALLED)
-	@command -v relion_reconstruct >/dev/null || \
+	@command -v relion_reconstruct >/dev/null && command -v chromium >/dev/null && command -v chromedriver >/dev/null || \
 		{ [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
-		apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends relion; } || \
-		echo "RELION is not installed; the tests that need it are skipped, or fail under CI=true"
+		apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends relion chromium chromium-driver; } || \
+		echo "RELION or Chromium is not installed; the tests that need it are skipped, or fail under CI=true"
 	$(BIN)/python -m pytest
 
 lint: $(INSTALLED)

@@ -50,6 +50,8 @@ def test_every_step_leaves_its_files_and_is_told(tmp_path: Path, monkeypatch: py
     for figure in figures:
         with Image.open(figure) as picture:
             assert min(picture.size) > 100
+    assert ended.out.splitlines()[-2] == f"Report: {out}/report.html; open it in a browser"
+    assert "content 1, transformation 1" in (out / "report.html").read_text(encoding="utf-8")
     run = api.load(out)
     assert (run.recipe().name, run.recipe().training.seed) == ("demo", 3)
     units = json.loads(run.clusters_path("main").with_suffix(".json").read_text())["sizes"]

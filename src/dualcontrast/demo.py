@@ -83,6 +83,8 @@ class Demo:
         The identities.
     figures : list of Path
         What was found beside the truth, the averages, the counts of each cluster, and what went in.
+    report : Path
+        All of it on one page.
     """
 
     run: Run
@@ -90,6 +92,7 @@ class Demo:
     ari: float
     found: list[Found]
     figures: list[Path]
+    report: Path
 
     def as_dict(self) -> dict[str, Any]:
         """Return the whole as plain values."""
@@ -99,6 +102,7 @@ class Demo:
             "ari": self.ari,
             "found": [{**asdict(one), "margin": round(one.margin, 4)} for one in self.found],
             "figures": [str(figure) for figure in self.figures],
+            "report": str(self.report),
         }
 
     def describe(self, shortened: Callable[[Path], Path]) -> list[str]:
@@ -122,12 +126,13 @@ class Demo:
             f"  {next(figures)}  what went in: a subtomogram of each state",
             f"  {next(figures)}  two views of some subtomograms, from which contents are learned",
             f"Maps: {shortened(self.run.averages_folder('main'))}",
+            f"Report: {shortened(self.report)}; open it in a browser",
             "On your own: dualcontrast train particles.star --out runs/a",
         ]
 
 
 def demo(out: str | Path, *, seed: int = 0, overwrite: bool = False, progress: Progress = silent) -> Demo:
-    """Simulate, train, cluster, average, and compare with the truth.
+    """Simulate, train, cluster, average, compare with the truth, and report.
 
     Parameters
     ----------
@@ -170,7 +175,8 @@ def demo(out: str | Path, *, seed: int = 0, overwrite: bool = False, progress: P
     figures = [_draw(run, simulation, averages, found)]
     figures += [averages.figure, run.figure_path("clusters_main")]
     figures += [simulation.path / "figures" / "subtomograms.png", run.figure_path("pairs")]
-    return Demo(run, simulation, clusters.described["agreement"]["content"]["ari"], found, figures)
+    page = run.report(seed=seed, progress=progress).path
+    return Demo(run, simulation, clusters.described["agreement"]["content"]["ari"], found, figures, page)
 
 
 def _found(unit: dict[str, Any]) -> Found:

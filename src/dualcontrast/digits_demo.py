@@ -1,4 +1,4 @@
-"""The demo of pictures: packaged digits in; scores, a transfer grid and embeddings out."""
+"""The demo of pictures: packaged digits in; scores, a transfer grid, embeddings and a report out."""
 
 from __future__ import annotations
 
@@ -25,11 +25,14 @@ class DigitsDemo:
         Its scores, the swap score among them.
     figures : list of Path
         The transfer grid and the embeddings.
+    report : Path
+        All of it on one page.
     """
 
     run: Run
     scores: dict[str, Any]
     figures: list[Path]
+    report: Path
 
     def as_dict(self) -> dict[str, Any]:
         """Return the whole as plain values."""
@@ -37,6 +40,7 @@ class DigitsDemo:
             "run": str(self.run.path),
             "scores": self.scores,
             "figures": [str(figure) for figure in self.figures],
+            "report": str(self.report),
         }
 
     def describe(self, shortened: Callable[[Path], Path]) -> list[str]:
@@ -54,11 +58,12 @@ class DigitsDemo:
             f"  {transformation}  the transformation codes: digits should mix",
             f"  {pairs}  the contrastive pairs that training makes of a batch",
             f"All figures: {shortened(self.run.scores_path())}",
+            f"Report: {shortened(self.report)}; open it in a browser",
         ]
 
 
 def demo(out: str | Path, *, seed: int = 0, overwrite: bool = False, progress: Progress = silent) -> DigitsDemo:
-    """Train on the packaged digits, score, and draw.
+    """Train on the packaged digits, score, draw, and report.
 
     Parameters
     ----------
@@ -88,4 +93,5 @@ def demo(out: str | Path, *, seed: int = 0, overwrite: bool = False, progress: P
     names = ("transfer", "pairs", "embedding_content_tsne", "embedding_transformation_tsne")
     scores = run.read_scores()
     assert scores is not None
-    return DigitsDemo(run, scores, [run.figure_path(name) for name in names])
+    page = run.report(seed=seed, progress=progress).path
+    return DigitsDemo(run, scores, [run.figure_path(name) for name in names], page)

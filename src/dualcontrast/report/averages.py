@@ -59,7 +59,6 @@ def section(material: Material) -> Section | None:
         "threshold": THRESHOLD,
         "box": units[0]["box"],
         "voxel_size": units[0]["voxel_size"],
-        "truth": any(unit["truth"] for unit in units),
         "folder": material.run.averages_folder(material.clusters.name),
     }
     return Section(anchor, title, "averages.html", context, figures, tuple(missing))
@@ -160,7 +159,7 @@ def _correlations(units: list[dict[str, Any]], colours: list[str]) -> dict[str, 
         hovermode="closest",
         shapes=[{**threshold, "line": {"color": "var(--muted)", "width": 1, "dash": "dot"}}],
         annotations=[
-            {"xref": "paper", "x": 1, "y": THRESHOLD, "yanchor": "bottom", "xanchor": "right", "showarrow": False,
+            {"xref": "paper", "x": 0, "y": THRESHOLD, "yanchor": "bottom", "xanchor": "left", "showarrow": False,
              "text": f"{THRESHOLD}"}
         ],
         xaxis={"range": [0, last], **named_ticks},

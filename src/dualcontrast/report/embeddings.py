@@ -39,8 +39,8 @@ def section(material: Material) -> Section:
     if not laid:
         return Section(anchor, title, missing=tuple(missing))
     colourings = _colourings(material, places)
-    pictured = int(np.isin(places, material.pictured).sum())
     sheet = material.sheet
+    pictured = len(places) if sheet is None else int(np.isin(places, material.pictured).sum())
     drawn = {
         "codes": {code: {"x": typed(points[:, 0]), "y": typed(points[:, 1])} for code, points in laid.items()},
         "pictured": pictured,

@@ -197,11 +197,17 @@ def _averages(run: RunFolder, clusters: Clusters | Missing) -> list[dict[str, An
 
 def _images(run: RunFolder, datadir: str | Path | None) -> ImageSet | Missing:
     """Open the run's images: those in memory, if they are still there, or where they lie now."""
+    in_memory = run.config()["data"]["source"] is None
     try:
-        if run.config()["data"]["source"] is not None:
+        if not in_memory:
             attached(run, datadir)
         return run.images()
     except (RunError, SourceError) as error:
         if datadir is not None:
             raise
+        if in_memory:
+            return Missing(
+                "The run was trained on images in memory, which are no longer there; the program that trained it "
+                "can write a report with them, by run.report()."
+            )
         return Missing(f"{error}.")

@@ -34,8 +34,8 @@ def findings(material: Material) -> list[Finding]:
     if not isinstance(clusters, Missing):
         sizes = clusters.described["sizes"]
         parts = sum(len(own) for own in sizes.values())
-        how = "found" if clusters.described["asked"]["content"] == "auto" else "asked for, and found"
-        text = f"content cluster{'s' * (len(sizes) != 1)}, {how} without labels"
+        how = "found without labels" if clusters.described["asked"]["content"] == "auto" else "as asked for"
+        text = f"content cluster{'s' * (len(sizes) != 1)}, {how}"
         if parts > len(sizes):
             text += f"; {parts} of transformation within them"
         if "content" in clusters.described["agreement"]:
@@ -94,6 +94,7 @@ def _length(log: list[dict[str, Any]]) -> str:
     if not log:
         return "no log"
     last = log[-1]
+    seconds = last["seconds"]
     told = f"{counted(last['epoch'], 'epoch')}, {last['images_seen']:,} images seen, "
-    told += f"{last['seconds'] / 60:.1f} minutes"
+    told += f"{seconds:.0f} seconds" if seconds < 60 else f"{seconds / 60:.1f} minutes"
     return told + {"minutes": ", as many as asked for", "signal": ", interrupted"}.get(last.get("stopped", ""), "")

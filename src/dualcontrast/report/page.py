@@ -40,8 +40,8 @@ def page(
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=unbroken,
     )
-    environment.filters["anchored"] = anchored
     figures: dict[str, Any] = {}
     for section in sections:
         figures |= section.figures
@@ -57,6 +57,6 @@ def page(
     )
 
 
-def anchored(text: str) -> str:
-    """Return a text as a name within the page."""
-    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+def unbroken(value: Any) -> Any:
+    """Return a text in which no line breaks between a number and its unit."""
+    return re.sub(r"(?<=\d) (?=[%Å])", "\N{NO-BREAK SPACE}", value) if type(value) is str else value

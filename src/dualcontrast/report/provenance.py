@@ -8,6 +8,7 @@ import torch
 import yaml
 
 from dualcontrast import __version__
+from dualcontrast.analysis.show import counted
 from dualcontrast.report.material import Material
 from dualcontrast.report.section import Section
 
@@ -24,7 +25,10 @@ def section(material: Material) -> Section:
         ("Seed", str(material.recipe.training.seed)),
         ("Data digest (SHA-256)", data["digest"]),
         ("Trained with", _versions(made_by)),
-        ("Trained on", f"{made_by.get('device', 'unknown device')}, {made_by.get('threads', '?')} threads"),
+        (
+            "Trained on",
+            f"{made_by.get('device', 'unknown device')}, {counted(made_by.get('threads', 0), 'thread')}",
+        ),
         ("Report", f"dualcontrast {__version__}, torch {torch.__version__}, {datetime.now():%Y-%m-%d %H:%M}"),
     ]
     context = {

@@ -82,7 +82,7 @@ def section(material: Material) -> Section:
                 Missing("No content labels are known, so what the codes tell of content is not scored.")
             )
     if scores.get("swap"):
-        groups.append(_swap(scores["swap"]))
+        groups.append(_swap(scores["swap"], scores.get("content")))
     elif _may_swap(scores):
         missing.append(Missing("Hybrids are not judged yet.", material.command("transfer")))
     context = {
@@ -174,7 +174,8 @@ def _invariance(steady: dict[str, float]) -> Group:
     return Group("Steady under views?", lead, rows)
 
 
-def _swap(swap: dict[str, Any]) -> Group:
+def _swap(swap: dict[str, Any], content: dict[str, Any] | None) -> Group:
+    """Return what hybrids keep; the chance of a content is known once contents are scored."""
     lead = (
         f"{swap['hybrids']:,} hybrids are decoded from the content code of one image and the transformation code "
         f"of another. A classifier of real images, right on {percent(swap['classifier_real'])} of them and on "
@@ -189,14 +190,19 @@ def _swap(swap: dict[str, Any]) -> Group:
             swap["classifier_reconstructed"],
         ),
     )
-    chance = (Mark("chance", "chance", swap["transformation_kept_chance"]),)
+    guessed = (
+        (Mark("chance", "chance of a content: always the most common label", content["chance"]),)
+        if content
+        else ()
+    )
+    chance = (Mark("chance", "chance of a transformation", swap["transformation_kept_chance"]),)
     rows = [
         Row(
             "content kept",
             "content",
             swap["content_kept"],
             "shows the content of its content image: higher is better",
-            again,
+            (*guessed, *again),
         ),
         Row(
             "content of the other",

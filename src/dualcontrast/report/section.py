@@ -23,7 +23,7 @@ class Missing:
     command: str = ""
 
     def __str__(self) -> str:
-        return f"{self.sentence} {self.command}".strip()
+        return f"{self.sentence.removesuffix('.')}: {self.command}" if self.command else self.sentence
 
 
 @dataclass(frozen=True)

@@ -18,15 +18,21 @@
     if (value === null || typeof value !== "object" || ArrayBuffer.isView(value)) return value;
     return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, resolved(inner)]));
   }
-  function dressed(layout) {
+  let printing = false; // on paper, which is narrower than the window that plots fit themselves into
+  const printed = (element) =>
+    element.dataset.plane ? { width: 320, height: 320 } : { width: element.closest(".panels") ? 200 : 650 };
+  function dressed(layout, element) {
     const dress = resolved(layout);
     const [text, muted, rule, paper] = ["text", "muted", "rule", "paper"].map((name) => colour(`var(--${name})`));
     const family = getComputedStyle(document.body).fontFamily;
     for (const [key, axis] of Object.entries(dress)) {
-      if (/^[xy]axis/.test(key)) dress[key] = { gridcolor: rule, linecolor: rule, zerolinecolor: rule, ...axis };
+      if (!/^[xy]axis/.test(key)) continue;
+      const title = { ...axis.title, font: { size: 12 } };
+      dress[key] = { gridcolor: rule, linecolor: rule, zerolinecolor: rule, ...axis, title };
     }
     return {
       ...dress,
+      ...(printing ? printed(element) : { autosize: true }),
       font: { family, size: 11.5, color: muted },
       hoverlabel: { bgcolor: paper, bordercolor: muted, font: { family, size: 12, color: text } },
       paper_bgcolor: "rgba(0,0,0,0)",
@@ -69,29 +75,58 @@
     for (const [element, drawer] of drawers) if (element.dataset.drawn !== undefined) drawer(element);
   }
   function plotter(figure) {
-    return (element) => Plotly.react(element, resolved(figure.data), dressed(figure.layout), config);
+    return (element) => Plotly.react(element, resolved(figure.data), dressed(figure.layout, element), config);
   }
 
-  // ---- surfaces: turned together; on a touch screen only those that were tapped, so that the page still scrolls
+  // ---- surfaces: pictures until they are in sight, then turned together. A browser keeps some 16 drawings by WebGL
+  // alive, so that few are. On a touch screen only those that were tapped turn, so that the page still scrolls.
 
+  const LIVE = 9;
+  const surfaces = [];
   const live = [];
+  let camera = null;
   function surface(element, figure) {
-    const start = (target) => {
-      plotter(figure)(target);
-      if (live.includes(target)) return;
-      target.parentElement.classList.add("live");
-      live.push(target);
-      target.on("plotly_relayout", (change) => turn(target, change["scene.camera"]));
-    };
-    if (coarse) {
-      drawers.set(element, start);
-      element.parentElement.addEventListener("click", () => draw(element), { once: true });
-    } else later(element, start);
+    surfaces.push(element);
+    drawers.set(element, () => {
+      if (camera) figure.layout.scene.camera = structuredClone(camera);
+      plotter(figure)(element);
+      if (live.includes(element)) return;
+      live.push(element);
+      element.parentElement.classList.add("live");
+      element.on("plotly_relayout", (change) => turn(element, change["scene.camera"]));
+    });
+    if (!coarse) return;
+    element.parentElement.addEventListener("click", () => {
+      if (live.length === LIVE) retire(live[0]);
+      draw(element);
+    });
+  }
+  function retire(element) {
+    live.splice(live.indexOf(element), 1);
+    Plotly.purge(element);
+    element.parentElement.classList.remove("live");
+    delete element.dataset.drawn;
+  }
+  function enliven() {
+    const away = new Map(surfaces.map((element) => {
+      const { top, bottom } = element.parentElement.getBoundingClientRect();
+      return [element, Math.abs((top + bottom - innerHeight) / 2)];
+    }));
+    const near = surfaces.filter((element) => away.get(element) < innerHeight / 2 + 300);
+    const chosen = near.sort((one, other) => away.get(one) - away.get(other)).slice(0, LIVE);
+    live.filter((element) => !chosen.includes(element)).forEach(retire);
+    chosen.forEach(draw);
+  }
+  let still = null;
+  function enlivenSoon() {
+    clearTimeout(still);
+    still = setTimeout(enliven, 80);
   }
   let turning = false;
-  function turn(source, camera) {
-    if (!camera || turning) return;
+  function turn(source, turned) {
+    if (!turned || turning) return;
     turning = true;
+    camera = turned;
     const others = live.filter((other) => other !== source);
     Promise.all(others.map((other) => Plotly.relayout(other, { "scene.camera": structuredClone(camera) })))
       .finally(() => { turning = false; });
@@ -136,15 +171,13 @@
       xaxis: hidden, yaxis: { ...hidden, scaleanchor: "x" },
     };
     function drawPlane(element) {
-      Plotly.react(element, traces(element.dataset.plane), dressed(layout), { ...config, doubleClick: "reset" });
+      Plotly.react(element, traces(element.dataset.plane), dressed(layout, element), { ...config, doubleClick: coarse ? false : "reset" });
       if (element.dataset.hovers) return;
       element.dataset.hovers = "yes";
-      element.on("plotly_hover", (event) => point(element, event));
-      element.on("plotly_click", (event) => point(element, event));
-      element.on("plotly_unhover", away);
-      element.on("plotly_relayout", away);
+      element.on(coarse ? "plotly_click" : "plotly_hover", (event) => point(element, event));
+      if (!coarse) ["plotly_unhover", "plotly_relayout"].forEach((event) => element.on(event, away));
     }
-    function point(element, { points, event }) {
+    function point(element, { points }) {
       const place = points[0].pointNumber;
       away();
       for (const other of elements) ring(other, place);
@@ -167,7 +200,8 @@
         picture.style.backgroundPosition = `${share(column, columns)}% ${share(row, rows)}%`;
       }
       card.hidden = false;
-      const [x, y] = [event.clientX ?? innerWidth / 2, event.clientY ?? innerHeight / 2];
+      const mark = find(".ring", element).getBoundingClientRect();
+      const [x, y] = [mark.left + mark.width / 2, mark.top + mark.height / 2];
       const box = card.getBoundingClientRect();
       const left = x + 18 + box.width < innerWidth ? x + 18 : Math.max(8, x - 18 - box.width);
       card.style.left = `${Math.min(left, innerWidth - box.width - 8)}px`;
@@ -229,6 +263,7 @@
     legend();
     elements.forEach((element) => later(element, drawPlane));
     addEventListener("scroll", away, { passive: true });
+    if (coarse) addEventListener("pointerdown", away);
   }
 
   // ---- the grid of transfers: where a hybrid comes from
@@ -308,11 +343,19 @@
       if (element.dataset.turns !== undefined) surface(element, figure);
       else later(element, plotter(figure));
     }
+    if (!coarse) {
+      ["scroll", "resize"].forEach((event) => addEventListener(event, enlivenSoon, { passive: true }));
+      enliven();
+    }
     addEventListener("beforeprint", () => {
+      printing = true;
       for (const element of drawers.keys()) if (element.dataset.turns === undefined) draw(element);
       redrawAll(); // in light: the style sheet prints so
     });
-    addEventListener("afterprint", () => setTimeout(redrawAll));
+    addEventListener("afterprint", () => {
+      printing = false;
+      setTimeout(redrawAll);
+    });
     root.dataset.ready = "";
   }
   begin().catch((error) => {
