@@ -16,7 +16,8 @@ import pytest
 import starfile
 from PIL import Image
 from tests.command import assert_refused, call, command
-from tests.maps import simulated_run
+from tests.maps import simulated_run, untrained_run
+from tests.particles import write_particles_of
 
 from dualcontrast.cryoet import relion
 from dualcontrast.cryoet.mrc import read_map, write_volume
@@ -177,6 +178,24 @@ def test_a_killed_average_goes_on(clustered: Path) -> None:
     assert ended.status == 0, ended.err
     assert (folder / f"{UNITS[0]}.mrc").stat().st_mtime_ns == kept
     assert set(pd.read_csv(folder / "fsc.csv")["cluster"]) == set(UNITS)
+
+
+def test_a_source_that_was_moved_is_found_by_its_folder(tmp_path: Path) -> None:
+    """Where codes are still to be made, and where the particles themselves are needed."""
+    volumes = np.random.default_rng(0).normal(size=(20, 8, 8, 8))
+    run = untrained_run(tmp_path / "run", write_particles_of(volumes, tmp_path / "before")).path
+    (tmp_path / "before").rename(tmp_path / "after")
+    there = ("--datadir", tmp_path / "after")
+    looked = f"looked for at {tmp_path}/before/particles.star; put them back"
+    for verb in ("cluster", "average", "export"):
+        if verb != "cluster":
+            assert call("cluster", run, *there, "--content", 1, "--transformation", 1, "--quiet").status == 0
+        assert_refused(call(verb, run), looked)
+        assert not (run / {"cluster": "clusters", "average": "averages", "export": "export"}[verb]).exists()
+    options = ("--with", "builtin", "--iterations", 1, "--degrees", 60, "--quiet")
+    assert call("average", run, *there, *options).status == 0
+    assert call("export", run, *there, "--quiet").status == 0
+    assert len(starfile.read(run / "export" / "main" / "particles.star")["particles"]) == 20
 
 
 def test_bad_words_are_one_sentence(clustered: Path, tmp_path: Path) -> None:

@@ -40,6 +40,7 @@ def cluster(
     ] = None,
     weights: Weights = "best",
     seed: Annotated[int, typer.Option(help="Seed of the mixtures.")] = 0,
+    datadir: Moved = None,
     device: Device = "auto",
     quiet: Quiet = False,
     as_json: AsJson = False,
@@ -57,6 +58,7 @@ def cluster(
             name=name,
             weights=weights,
             seed=seed,
+            datadir=datadir,
             device=device,
             progress=progress,
         )
