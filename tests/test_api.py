@@ -10,6 +10,7 @@ from tests.runs import DIGITS, SMALL, small_run
 import dualcontrast
 from dualcontrast.api import Run
 from dualcontrast.errors import RecipeError, RunError, SourceError
+from dualcontrast.settings import merged
 from dualcontrast.training.recipe import read_recipe
 
 
@@ -64,6 +65,13 @@ def test_a_folder_in_use_is_refused_and_overwritten_on_demand(tmp_path: Path) ->
     small_run(tmp_path / "run", overwrite=True)
     assert (run.path / "my notes.txt").read_text() == "mine"
     assert not (run.path / "codes-last").exists()
+
+
+def test_the_command_of_a_training_with_resume_goes_on(tmp_path: Path) -> None:
+    run = small_run(tmp_path / "run", {"training": {"epochs": 1}})
+    said_again = merged(SMALL, {"method": {"gamma_c": 0.01}, "training": {"epochs": 2}})
+    small_run(run.path, said_again, resume=True)
+    assert [line["epoch"] for line in run.read_log() if "loss" in line] == [1, 2]
 
 
 def test_resume_keeps_the_runs_own_settings(run: Run, tmp_path: Path) -> None:

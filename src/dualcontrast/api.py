@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from dualcontrast.analysis.show import Shown
     from dualcontrast.analysis.transfer import Transfer
     from dualcontrast.cryoet.simulation import Simulation
+    from dualcontrast.report.report import Report
 
 Images = ImageSet | np.ndarray | torch.Tensor | str | Path
 
@@ -127,6 +128,12 @@ class Run(RunFolder):
         from dualcontrast.analysis.export import export
 
         return export(self, device=device_named(device), **options)
+
+    def report(self, *, device: str = "auto", **options: Any) -> Report:
+        """Write one HTML page of all that was drawn from the run; see `report.report.report`."""
+        from dualcontrast.report.report import report
+
+        return report(self, device=device_named(device), **options)
 
 
 def load(path: str | Path) -> Run:
@@ -345,27 +352,36 @@ def _asked_for(recipe: str | Path | Recipe, settings: Mapping[str, Any]) -> Reci
 
 
 def _resumed(run: RunFolder, settings: Mapping[str, Any]) -> Recipe:
-    """Return the run's own recipe, longer where that is asked for."""
-    changed = dict(settings.get("training", {}))
-    other = [key for key in settings if key != "training"]
-    other += [f"training.{key}" for key in changed if key not in ("epochs", "minutes")]
+    """Return the run's own recipe, longer where that is asked for; what it has already may be said again."""
+    own = run.config()["recipe"]
+    asked = {key: value for key, value in settings.items() if key != "training"}
+    other = [key for key, value in asked.items() if merged(own, {key: value}) != own]
+    for key, value in settings.get("training", {}).items():
+        if key not in ("epochs", "minutes") and own["training"].get(key) != value:
+            other.append(f"training.{key}")
     if other:
         raise RunError(
             f"{run.path}: a resumed run keeps its own settings, so {', '.join(other)} cannot change; only "
             "training.epochs and training.minutes can"
         )
-    return recipe_of(merged(run.config()["recipe"], settings), where=str(run.config_path))
+    return recipe_of(merged(own, settings), where=str(run.config_path))
 
 
 def _made_by(device: torch.device) -> dict[str, Any]:
     return {
-        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": shlex.join([_program(), *sys.argv[1:]]),
         "dualcontrast": __version__,
         "torch": str(torch.__version__),
         "python": sys.version.split()[0],
         "device": str(device),
         "threads": torch.get_num_threads(),
     }
+
+
+def _program() -> str:
+    """Return what this program was called as; `python -m dualcontrast` is the same as `dualcontrast`."""
+    called = Path(sys.argv[0])
+    return "dualcontrast" if called.parts[-2:] == ("dualcontrast", "__main__.py") else called.name
 
 
 def _draw_pairs(run: RunFolder, method: Method, device: torch.device) -> None:

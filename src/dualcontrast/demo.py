@@ -190,9 +190,9 @@ def _found(unit: dict[str, Any]) -> Found:
         identity,
         round(shares[identity], 4),
         unit["resolution"],
-        _name(own),
+        _name(own["identity"], own["conformation"]),
         own["correlation"],
-        _name(other),
+        _name(other["identity"], other["conformation"]),
         other["correlation"],
     )
 
@@ -200,13 +200,12 @@ def _found(unit: dict[str, Any]) -> Found:
 def _draw(run: Run, simulation: Simulation, averages: Averages, found: list[Found]) -> Path:
     """Draw the surface of every average beside that of the true map, to which it was turned."""
     settings = simulation.settings
-    templates = dict(zip(settings.states, simulation.templates(), strict=True))
+    states = (_name(state.identity, state.conformation) for state in settings.states)
+    templates = dict(zip(states, simulation.templates(), strict=True))
     maps, names, classes = [], [], []
     for number, one in enumerate(found):
         average = read_map(averages.folder / f"{one.cluster}.mrc")[0]
-        truth = next(
-            map_ for state, map_ in templates.items() if one.state == f"{state.identity} {state.conformation}"
-        )
+        truth = templates[one.state]
         pose = pose_of_map(truth, average, cutoff=initial_cutoff(settings.box, settings.voxel_size))
         maps += [aligned(torch.from_numpy(average)[None], *pose)[0].numpy(), truth]
         names += [f"found: {one.subtomograms:,} subtomograms", f"true: {one.state}"]
@@ -232,5 +231,5 @@ def _reached(value: float, wanted: float) -> str:
     return f"wanted: {wanted:g}{'' if value >= wanted else ', not reached'}"
 
 
-def _name(state: dict[str, Any]) -> str:
-    return f"{state['identity']} {state['conformation']}"
+def _name(identity: str, conformation: str) -> str:
+    return f"{identity} {conformation}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from pathlib import Path
 
 
 class DualContrastError(Exception):
@@ -30,6 +31,10 @@ class DeviceError(DualContrastError):
     """There is no such device."""
 
 
+class UsageError(DualContrastError):
+    """A verb or an option is not understood."""
+
+
 class DualContrastWarning(UserWarning):
     """Something works, but hardly as the user means it; the message says what, where, and what to do."""
 
@@ -43,5 +48,29 @@ def nearest(name: str, known: Iterable[str]) -> str:
     'did you mean mnist?'
     """
     names = sorted(known)
-    close = difflib.get_close_matches(name, names, n=1)
-    return f"did you mean {close[0]}?" if close else f"known are {', '.join(names)}"
+    compared = {_bare(one): one for one in names}
+    close = difflib.get_close_matches(_bare(name), compared, n=1)
+    return f"did you mean {compared[close[0]]}?" if close else f"known are {', '.join(names)}"
+
+
+def nearest_path(missing: Path, otherwise: str, also: Iterable[str] = ()) -> str:
+    """Return a clause that suggests what lies beside a missing path under the nearest name; or says `otherwise`.
+
+    Parameters
+    ----------
+    missing
+        A path that is not there.
+    otherwise
+        The clause where nothing is near.
+    also
+        Names that may be meant as well.
+    """
+    beside = {path.name: str(path) for path in missing.parent.glob("*") if not path.name.startswith(".")}
+    known = {**beside, **{name: name for name in also}}
+    close = difflib.get_close_matches(missing.name, known, n=1)
+    return f"did you mean {known[close[0]]}?" if close else otherwise
+
+
+def _bare(name: str) -> str:
+    """Return what of a name is compared: not its case, nor the dashes of an option."""
+    return name.lstrip("-").lower()

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from dualcontrast.errors import RunError
+
 
 @contextmanager
 def written_whole(path: str | Path) -> Iterator[Path]:
@@ -53,6 +55,29 @@ def write_text(path: str | Path, text: str) -> None:
 def write_json(path: str | Path, value: Any) -> None:
     """Write `value` to `path` as indented JSON, whole or not at all."""
     write_text(path, json.dumps(value, indent=2) + "\n")
+
+
+def read_json(path: Path, mend: str) -> dict[str, Any] | None:
+    """Return what a JSON file holds; None where there is no such file.
+
+    Parameters
+    ----------
+    path
+        The file.
+    mend
+        What to do where it is damaged, said in the error.
+
+    Raises
+    ------
+    RunError
+        It is damaged.
+    """
+    if not path.is_file():
+        return None
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except ValueError:
+        raise RunError(f"{path}: damaged; {mend}") from None
 
 
 def cache_folder(name: str) -> Path:

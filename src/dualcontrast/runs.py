@@ -18,8 +18,8 @@ import yaml
 from safetensors.torch import load_file, save_file
 from typing_extensions import Self
 
-from dualcontrast.errors import RunError, SourceError
-from dualcontrast.files import write_json, write_text, written_whole
+from dualcontrast.errors import RunError, SourceError, nearest_path
+from dualcontrast.files import read_json, write_json, write_text, written_whole
 from dualcontrast.images import ImageSet, limited, open_images, with_split
 from dualcontrast.methods import Method
 from dualcontrast.training.recipe import Recipe, recipe_of
@@ -31,7 +31,7 @@ RUN_FILES = (
     "config.yaml",
     "weights.safetensors",
     "log.jsonl",
-    "report.html",
+    "report*.html",
     "checkpoints",
     "tensorboard",
     "figures",
@@ -96,7 +96,8 @@ class RunFolder:
         """
         run = cls(path)
         if not run.path.is_dir():
-            raise RunError(f"{path}: no such run folder; make one with dualcontrast train SOURCE --out {path}")
+            make = f"make one with dualcontrast train SOURCE --out {path}"
+            raise RunError(f"{path}: no such run folder; {nearest_path(run.path, otherwise=make)}")
         if not run.config_path.is_file():
             raise RunError(f"{path}: not a run folder, since it has no config.yaml; give a folder made by train")
         if not run.weights_path("best").is_file():
@@ -208,6 +209,11 @@ class RunFolder:
             return self.path / "weights.safetensors"
         return self.path / "checkpoints" / f"{name}.safetensors"
 
+    def kept_weights(self) -> list[str]:
+        """Return the names of all weights that are there."""
+        kept = [path.stem for path in (self.path / "checkpoints").glob("*.safetensors")]
+        return sorted([*kept, *(["best"] if self.weights_path("best").is_file() else [])])
+
     def save_weights(self, method: Method, name: str) -> None:
         """Write a method's weights under a name."""
         with written_whole(self.weights_path(name)) as temporary:
@@ -225,17 +231,27 @@ class RunFolder:
         """
         path = self.weights_path(weights)
         if not path.is_file():
-            kept = sorted(p.stem for p in (self.path / "checkpoints").glob("*.safetensors"))
-            kept += ["best"] if self.weights_path("best").is_file() else []
-            there = f"it has {', '.join(sorted(kept))}" if kept else "train it first"
+            kept = self.kept_weights()
+            there = f"it has {', '.join(kept)}" if kept else "train it first"
             raise RunError(f"{self.path}: has no weights {weights!r}; {there}")
         method = self.recipe().build(tuple(self.config()["data"]["shape"]))
+        self.read_weights(method, weights)
+        return method.eval()
+
+    def read_weights(self, method: Method, weights: str) -> None:
+        """Give a method the weights that are kept under a name.
+
+        Raises
+        ------
+        RunError
+            They are damaged, or of another method.
+        """
+        path = self.weights_path(weights)
         try:
             method.load_state_dict(load_file(path))
         except Exception as error:  # safetensors raises an error type of its own for damaged files
             reason = str(error).splitlines()[0].rstrip(":")
             raise RunError(f"{path}: damaged, or not the weights of this run ({reason})") from None
-        return method.eval()
 
     # ---- codes, scores, figures
 
@@ -253,17 +269,15 @@ class RunFolder:
 
     def read_scores(self, weights: str = "best") -> dict[str, Any] | None:
         """Read the scores; None where there are none."""
-        path = self.scores_path(weights)
-        if not path.is_file():
-            return None
-        try:
-            return dict(json.loads(path.read_text(encoding="utf-8")))
-        except ValueError:
-            raise RunError(f"{path}: damaged; remove it, and make it again with evaluate") from None
+        return read_json(self.scores_path(weights), "remove it, and make it again with evaluate")
 
     def figure_path(self, name: str, weights: str = "best") -> Path:
         """Return where the figure of that name is written, drawn with the named weights."""
         return self.path / "figures" / (f"{name}.png" if weights == "best" else f"{name}-{weights}.png")
+
+    def report_path(self, weights: str = "best") -> Path:
+        """Return where the report of the named weights is written."""
+        return self.path / ("report.html" if weights == "best" else f"report-{weights}.html")
 
     def clusters_path(self, name: str) -> Path:
         """Return the file of the clusters of that name."""

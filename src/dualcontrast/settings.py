@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +73,12 @@ def read_yaml(name_or_file: str | Path, packaged: Mapping[str, Path]) -> dict[st
     return {"name": path.stem, **mapping_of(stated or {}, f"the recipe {path}")}
 
 
+def packaged(folder: str) -> dict[str, Path]:
+    """Return the YAML files of a folder of this package by name."""
+    files = (Path(__file__).parent / folder).glob("*.yaml")
+    return {path.stem: path for path in sorted(files, key=lambda path: path.stem)}
+
+
 def mapping_of(value: Any, what: str) -> dict[str, Any]:
     """Return a mapping as a dict.
 
@@ -86,12 +92,32 @@ def mapping_of(value: Any, what: str) -> dict[str, Any]:
     return dict(value)
 
 
-def sentence(error: ValidationError, model: type[BaseModel], inside: str = "") -> str:
-    """Turn the first complaint about a model into one sentence; `inside` is where the model stands."""
+def sentence(
+    error: ValidationError,
+    model: type[BaseModel],
+    inside: str = "",
+    parts: Mapping[str, type[BaseModel]] | None = None,
+) -> str:
+    """Turn the first complaint about a model into one sentence.
+
+    Parameters
+    ----------
+    error
+        What pydantic found.
+    model
+        Of what.
+    inside
+        Where the model stands.
+    parts
+        What models some of its fields hold, where these are more than their annotations say.
+    """
     first = error.errors()[0]
     location = [str(part) for part in first["loc"]]
     key = ".".join([inside, *location] if inside else location)
     if first["type"] == "extra_forbidden":
+        elsewhere = [path for path in _paths(model, parts or {}) if path.split(".")[-1] == location[-1]]
+        if elsewhere:
+            return f"no setting is called {key}; did you mean {elsewhere[0]}?"
         return f"no setting is called {key}; {nearest(location[-1], _known_keys(model, location[:-1]))}"
     message = first["msg"].removeprefix("Value error, ")
     reason = f"is not accepted: {message[0].lower()}{message[1:]}"
@@ -116,6 +142,15 @@ def _known_keys(model: type[BaseModel], location: Iterable[str]) -> list[str]:
         if inner is not None:
             model = inner
     return list(model.model_fields)
+
+
+def _paths(model: type[BaseModel], parts: Mapping[str, type[BaseModel]]) -> Iterator[str]:
+    """Yield every setting below a model's own, as it is set: training.epochs and so on."""
+    for name, field in model.model_fields.items():
+        inner = parts.get(name) or _model_in(field.annotation)
+        for key in inner.model_fields if inner else ():
+            yield f"{name}.{key}"
+        yield from (f"{name}.{path}" for path in (_paths(inner, {}) if inner else ()))
 
 
 def _model_in(annotation: Any) -> type[BaseModel] | None:

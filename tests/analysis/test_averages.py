@@ -108,7 +108,7 @@ def test_what_was_made_stays_and_what_is_missing_is_made(
     make = averager.Averager.make
 
     def noted(self: averager.Averager, unit: tuple[int, int], *rest: Any) -> dict[str, Any]:
-        made.append(averager._name(unit))
+        made.append(averager.unit_name(unit))
         return make(self, unit, *rest)
 
     monkeypatch.setattr(averager.Averager, "make", noted)

@@ -7,9 +7,10 @@ import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
-from dualcontrast.cryoet.averaging import Observed, Sums, aligned, resized, resolution, shell_correlation
+from dualcontrast.cryoet.averaging import Observed, Sums, aligned, resolution, shell_correlation
 from dualcontrast.cryoet.ctf import CTFSettings, ctf_volume, filtered, low_pass, wedge_volume
 from dualcontrast.cryoet.simulate import Oversampled
+from dualcontrast.transforms.fourier import resized
 
 BOX = 16
 

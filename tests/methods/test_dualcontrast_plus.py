@@ -93,11 +93,13 @@ def test_a_penalty_of_correlation_has_no_floor_where_there_is_none() -> None:
     past, independent = torch.zeros(5, 50), []
     for i in range(200):
         features = torch.randn(40, 50, generator=generator)
-        independent.append(float(method._cross_correlation(probabilities(40, 5, i).float(), features, past)))
+        independent.append(
+            float(method.variation._cross_correlation(probabilities(40, 5, i).float(), features, past))
+        )
     assert abs(np.mean(independent[20:])) < 0.15
     past = torch.zeros(5, 5)
     p = probabilities(40, 5).float()
-    dependent = [float(method._cross_correlation(p, p, past)) for _ in range(60)]
+    dependent = [float(method.variation._cross_correlation(p, p, past)) for _ in range(60)]
     squares = np.square(np.corrcoef(p.numpy().T)).sum() / 5
     assert dependent[-1] == pytest.approx(2 * squares, rel=0.02)
     floor = 5 * 50 / 40 / 5  # what the plain square of a batch's correlation would give
@@ -124,13 +126,17 @@ def test_the_total_is_the_weighted_sum() -> None:
 
 
 def gradient_of(method: DualContrastPlus, part: str, module: str) -> float:
-    """Return the largest gradient of a part in a module's parameters."""
+    """Return the largest gradient of a part in the parameters of a module of the method or of its variation."""
     method.zero_grad()
     torch.manual_seed(4)
     losses = method(batch_of())
     if losses.parts[part].requires_grad:
         losses.parts[part].backward()
-    parameters = [p for name, p in method.named_parameters() if name.split(".")[0] == module]
+    names = (module, f"variation.{module}")
+    parameters = [
+        p for name, p in method.named_parameters() if name.startswith(tuple(f"{n}." for n in names) + names[:1])
+    ]
+    assert parameters
     return max(0.0 if p.grad is None else float(p.grad.abs().max()) for p in parameters)
 
 
@@ -150,15 +156,15 @@ def test_hybrids_teach_the_decoder_and_not_the_content(part: str) -> None:
     method = plus_of()
     assert gradient_of(method, part, "content") == gradient_of(method, part, "assignment") == 0
     assert gradient_of(method, part, "decoder") > 0
-    assert gradient_of(method, part, "transformation") > 0
+    assert gradient_of(method, part, "encoder") > 0
 
 
 def test_the_adversary_learns_of_z_and_z_of_the_adversary_but_not_both_at_once() -> None:
     method = plus_of()
     with torch.no_grad():  # an adversary that knows something
-        method.adversary[-1].weight.mul_(20)
+        method.variation.adversary[-1].weight.mul_(20)
     assert gradient_of(method, "adversary_error", "adversary") > 0
-    assert gradient_of(method, "adversary_error", "transformation") == 0
+    assert gradient_of(method, "adversary_error", "encoder") == 0
     assert gradient_of(method, "adversary", "adversary") == 0
 
 
@@ -193,17 +199,41 @@ def test_codes_are_those_of_the_image_alone() -> None:
     assert not torch.allclose(sampled.transformation, codes.transformation)
 
 
-def test_decoding_undoes_the_whitening() -> None:
-    method, batch = plus_of(), batch_of()
-    for _ in range(3):
-        method(batch)
-    method.eval()
+def finished(shape: tuple[int, ...] = GREY, **settings: Any) -> DualContrastPlus:
+    method = plus_of(shape, **settings)
+    method.finish(lambda: iter([batch_of(shape)]))
+    return method.eval()
+
+
+def test_codes_have_the_same_moments_in_every_cluster() -> None:
+    codes = finished(clusters=2, transformation_size=2).encode(batch_of())
+    k = codes.content.argmax(dim=1)
+    assert k.unique().tolist() == [0, 1]
+    z = codes.transformation.detach().double()
+    for own in (z[k == 0], z[k == 1]):
+        torch.testing.assert_close(own.mean(dim=0), torch.zeros(2).double(), rtol=0, atol=1e-5)
+        torch.testing.assert_close(torch.cov(own.T, correction=0), torch.cov(z.T, correction=0), rtol=1e-3, atol=0)
+
+
+@pytest.mark.parametrize("centred", [True, False])
+def test_decoding_undoes_the_whitening(centred: bool) -> None:
+    method, batch = finished(centred=centred), batch_of()
     with torch.no_grad():
         codes = method.encode(batch)
-        inner = method._posterior(batch.images, codes.content).mean
-        decoded = method.decode(codes)
+        inner = method.variation.posterior(batch.images).mean
+        if centred:
+            inner = inner - method.within.means[codes.content.argmax(dim=1)]
         assert not torch.allclose(inner, codes.transformation, rtol=1e-3, atol=0)
-        torch.testing.assert_close(decoded, method.decoder(4 * codes.content, inner), rtol=1e-3, atol=1e-4)
+        expected = method.variation.decoder(4 * codes.content, inner)
+        torch.testing.assert_close(method.decode(codes), expected, rtol=1e-3, atol=1e-4)
+
+
+def test_clusters_of_the_training_images_are_the_same_after_a_checkpoint() -> None:
+    method, again = plus_of(), untrained()
+    again.load_state_dict(method.state_dict())
+    for each in (method, again):
+        each.finish(lambda: iter([batch_of()]))
+    torch.testing.assert_close(method.within.maps, again.within.maps)
 
 
 def test_codes_before_there_are_clusters_are_refused() -> None:
@@ -222,19 +252,30 @@ def test_pairs_show_views_and_then_hybrids() -> None:
 
 
 def test_the_pose_of_a_volume_is_a_part_of_its_transformation() -> None:
-    method = plus_of((1, 8, 8, 8), pose="search")
-    batch = batch_of((1, 8, 8, 8))
-    method(batch)
-    method.eval()
+    volumes = (1, 8, 8, 8)
+    method, batch = finished(volumes, pose="search"), batch_of(volumes)
     assert method.transformation_parts == {"conformation": 4, "pose": 12}
     codes = method.encode(batch)
     assert codes.transformation.shape == (40, 16)
     rotations = codes.transformation[:, 4:13].reshape(-1, 3, 3)
     torch.testing.assert_close(rotations @ rotations.mT, torch.eye(3).expand(40, 3, 3), rtol=0, atol=1e-4)
-    canonical = method.decoder(4 * codes.content, method.within.colour(codes.content, codes.transformation[:, :4]))
-    turned = resample(canonical, rotations, 8 * codes.transformation[:, 13:])
+    k = codes.content.argmax(dim=1)
+    residual = method.within.inverse(k, codes.transformation[:, :4])
+    canonical = method.variation.volumes[k].clone()
+    for i, own in enumerate(k):
+        canonical[i] += (residual[i, :, None, None, None] * method.variation.components[own]).sum(dim=0)
+    turned = resample(canonical[:, None], rotations, 8 * codes.transformation[:, 13:])
     torch.testing.assert_close(method.decode(codes), turned, rtol=1e-3, atol=1e-3)
     assert plus_of().transformation_parts == {}
+
+
+def test_the_second_stage_of_volumes_has_no_gradient_and_learns_references() -> None:
+    volumes = (1, 8, 8, 8)
+    method = plus_of(volumes, pose="search").train()
+    before = method.variation.search.references.clone()
+    assert not method(batch_of(volumes)).total.requires_grad
+    method.variation.search.remember(torch.zeros(0, *volumes), torch.zeros(0, dtype=torch.long), epoch=1)
+    assert not torch.equal(method.variation.search.references, before)
 
 
 @pytest.mark.parametrize(

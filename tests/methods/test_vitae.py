@@ -43,9 +43,9 @@ def batch_of(shape: tuple[int, ...] = (1, 12, 12), epoch: int = 0) -> Batch:
     return Batch(images, torch.arange(COUNT), epoch=epoch)
 
 
-def thetas(spatial: tuple[int, ...], size: float = 0.5) -> Tensor:
+def thetas(spatial: tuple[int, ...], size: float = 0.5, count: int = COUNT) -> Tensor:
     generator = torch.Generator().manual_seed(2)
-    return size * torch.randn(COUNT, NUMBERS[len(spatial)], generator=generator)
+    return size * torch.randn(count, NUMBERS[len(spatial)], generator=generator)
 
 
 def smooth(spatial: tuple[int, ...]) -> Tensor:
@@ -111,8 +111,11 @@ def test_no_deformation_is_the_identity_and_the_border_stays_on_the_border(spati
 
 
 def test_flows_do_not_fold_and_follow_one_another() -> None:
-    """x + displacement keeps the order of neighbours, and twice half a flow is the whole."""
-    flow, theta = Diffeomorphism(PICTURE), thetas(PICTURE)
+    """x + displacement keeps the order of neighbours, and twice half a flow is the whole.
+
+    Which flows these are depends on the basis that a machine chooses; the mean over many hardly does.
+    """
+    flow, theta = Diffeomorphism(PICTURE), thetas(PICTURE, count=400)
     whole, half = flow.displacements(theta), flow.displacements(theta / 2)
     assert (whole[:, 0].diff(dim=2) > -1).all()
     assert (whole[:, 1].diff(dim=1) > -1).all()

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dualcontrast.methods.within import WithinClusters
+from dualcontrast.methods.within import WithinClusters, centres
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -29,58 +29,62 @@ def three_clusters(count: int = 3000) -> tuple[Tensor, Tensor, Tensor]:
 def test_centring_is_the_residual_of_a_ridge_regression() -> None:
     h = torch.randn(60, 3, dtype=torch.float64, generator=generator(2))
     p = probabilities(60, 4)
-    residual = WithinClusters(4, 3, whitened=True).double().residual(p, h)
     ridge = p.T @ p / 60 + 1e-3 * torch.eye(4)
-    slow = h.numpy() - p.numpy() @ np.linalg.solve(ridge.numpy(), (p.T @ h / 60).numpy())
-    np.testing.assert_allclose(residual, slow, rtol=1e-6)
+    slow = np.linalg.solve(ridge.numpy(), (p.T @ h / 60).numpy())
+    np.testing.assert_allclose(centres(p, h), slow, rtol=1e-6)
 
 
-def test_after_training_codes_have_mean_0_and_covariance_1_in_every_cluster() -> None:
-    clusters, p, h = three_clusters()
-    within = WithinClusters(3, 2, whitened=True).double()
-    within.residual(p, h)
-    within.eval()
-    before = {name: value.clone() for name, value in within.state_dict().items()}
-    residual = within.residual(p, h)
-    z = within.whiten(p, residual)
-    for cluster in range(3):
-        own = clusters == cluster
-        np.testing.assert_allclose(z[own].mean(dim=0), 0, atol=1e-6)
-        np.testing.assert_allclose(np.cov(z[own].T, bias=True), np.eye(2), atol=1e-5)
-    torch.testing.assert_close(within.colour(p, z), residual)
-    assert all(torch.equal(value, before[name]) for name, value in within.state_dict().items())
+def test_codes_have_mean_0_and_one_covariance_in_every_cluster() -> None:
+    clusters, _, h = three_clusters()
+    within = WithinClusters(3, 2).double()
+    within.fit(clusters, h)
+    z = within(clusters, h)
+    shared = sum(np.cov(h[clusters == k].T, bias=True) for k in range(3)) / 3
+    for k in range(3):
+        np.testing.assert_allclose(z[clusters == k].mean(dim=0), 0, atol=1e-9)
+        np.testing.assert_allclose(np.cov(z[clusters == k].T, bias=True), shared, rtol=1e-8)
+    centre = torch.stack([h[clusters == k].mean(dim=0) for k in range(3)])
+    torch.testing.assert_close(within.inverse(clusters, z), h - centre[clusters])
+
+
+def test_no_other_map_moves_codes_less() -> None:
+    """A_k is symmetric and positive, which marks the optimal transport among all maps S^1/2 Q S_k^-1/2."""
+    clusters, _, h = three_clusters()
+    within = WithinClusters(3, 2).double()
+    within.fit(clusters, h)
+    own = h[clusters == 1] - h[clusters == 1].mean(dim=0)
+    moved = (own @ within.maps[1].T - own).square().sum()
+    shared = torch.from_numpy(sum(np.cov(h[clusters == k].T, bias=True) for k in range(3)) / 3)
+    left, right = torch.linalg.cholesky(shared), torch.linalg.cholesky(torch.cov(own.T, correction=0))
+    for angle in np.linspace(0, 2 * np.pi, 60):
+        turn = torch.tensor([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+        for mirror in (torch.eye(2), torch.diag(torch.tensor([1.0, -1.0]))):
+            other = left @ turn @ mirror.double() @ torch.linalg.inv(right)
+            assert (own @ other.T - own).square().sum() >= moved - 1e-6
+
+
+def test_a_direction_that_hardly_varies_stays_small() -> None:
+    clusters, _, h = three_clusters()
+    h = torch.cat([h, 1e-2 * torch.randn(len(h), 1, generator=generator(5), dtype=torch.float64)], dim=1)
+    within = WithinClusters(3, 3).double()
+    within.fit(clusters, h)
+    assert within(clusters, h)[:, 2].std() < 0.02
 
 
 def test_without_whitening_codes_are_only_centred() -> None:
-    clusters, p, h = three_clusters()
+    clusters, _, h = three_clusters()
     within = WithinClusters(3, 2, whitened=False).double()
-    within.residual(p, h)
-    within.eval()
-    residual = within.residual(p, h)
-    assert torch.equal(within.whiten(p, residual), residual)
-    for cluster in range(3):
-        own = clusters == cluster
-        torch.testing.assert_close(residual[own], h[own] - h[own].mean(dim=0))
+    within.fit(clusters, h)
+    centre = torch.stack([h[clusters == k].mean(dim=0) for k in range(3)])
+    torch.testing.assert_close(within(clusters, h), h - centre[clusters])
 
 
-def test_moments_are_those_of_the_images_lately_seen() -> None:
-    _, p, h = three_clusters(600)
-    within = WithinClusters(3, 2, whitened=True).double()
-    for _ in range(5):
-        within.residual(p, h)
-    five_times = within.first.clone()
-    torch.testing.assert_close(five_times, p.T @ h / 600)
-    for _ in range(1500):
-        within.residual(p, 2 * h)
-    torch.testing.assert_close(within.first, p.T @ (2 * h) / 600, rtol=1e-3, atol=1e-3)
-
-
-def test_a_cluster_without_images_does_no_harm() -> None:
-    _, p, h = three_clusters(300)
-    within = WithinClusters(4, 2, whitened=True).double()
-    p = torch.cat([p, torch.zeros(300, 1)], dim=1)
-    within.residual(p, h)
-    within.eval()
-    empty = F.one_hot(torch.tensor([3]), 4).double()
-    assert within.whiten(empty, within.residual(empty, h[:1])).isfinite().all()
-    assert within.whiten(p, within.residual(p, h)).isfinite().all()
+def test_clusters_of_no_or_few_codes_do_no_harm() -> None:
+    clusters, _, h = three_clusters(300)
+    clusters = clusters.clone()
+    clusters[0] = 4
+    within = WithinClusters(5, 2).double()
+    within.fit(clusters, h)
+    assert torch.isfinite(within(clusters, h)).all()
+    torch.testing.assert_close(within(clusters[:1], h[:1]), torch.zeros(1, 2).double())
+    assert torch.equal(within.maps[3], torch.eye(2).double())

@@ -194,16 +194,21 @@ class TwoStages(DualContrast):
 
     stages = (1 / 3, 1.0)
     begun: ClassVar[list[tuple[int, int]]] = []
+    finished: ClassVar[list[tuple[int, Tensor]]] = []
 
     def begin_stage(self, batches: Callable[[], Iterator[Batch]], epoch: int) -> dict[str, Any]:
         self.begun.append((epoch, sum(len(batch) for batch in batches())))
         return {"clusters": 7}
+
+    def finish(self, batches: Callable[[], Iterator[Batch]]) -> None:
+        self.finished.append((sum(len(batch) for batch in batches()), next(self.parameters()).detach().clone()))
 
 
 @pytest.fixture
 def two_stages(monkeypatch: pytest.MonkeyPatch) -> type[TwoStages]:
     monkeypatch.setitem(METHODS, "dualcontrast", TwoStages)
     monkeypatch.setattr(TwoStages, "begun", [])
+    monkeypatch.setattr(TwoStages, "finished", [])
     return TwoStages
 
 
@@ -227,6 +232,19 @@ def test_each_stage_has_its_own_lowest_loss_and_its_own_cosine(
     images, _ = training_and_validation(run.images(), run.recipe().training)
     assert two_stages.begun == [(1, len(images))]
     assert {"epoch": 1, "stage": 2, "clusters": 7} in run.read_log()
+
+
+def test_every_kept_weight_is_finished_with_the_training_images(
+    two_stages: type[TwoStages], tmp_path: Path
+) -> None:
+    run = small_run(tmp_path / "run", {"training": {"keep_every": 2}})
+    images, _ = training_and_validation(run.images(), run.recipe().training)
+    name = next(iter(dict(run.load_method().named_parameters())))
+    kept = ["best", "epoch-2", "last"]
+    assert run.kept_weights() == kept
+    assert [count for count, _ in two_stages.finished] == [len(images)] * 3
+    for which, (_, weight) in zip(kept, two_stages.finished, strict=True):
+        assert torch.equal(weights_of(run, which)[name], weight)
 
 
 def test_a_stage_that_was_not_reached_begins_where_training_ends(

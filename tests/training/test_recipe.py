@@ -19,7 +19,12 @@ from dualcontrast.training.recipe import (
     recipe_of,
 )
 
-SHAPES = {"mnist": (1, 28, 28), "linemod": (3, 64, 64), "linemod-plus": (3, 64, 64)}
+SHAPES = {
+    "mnist": (1, 28, 28),
+    "linemod": (3, 64, 64),
+    "linemod-plus": (3, 64, 64),
+    "subtomograms-plus": (1, 32, 32, 32),
+}
 PRESETS = [(name, preset) for name, method in METHODS.items() for preset in method.presets]
 
 

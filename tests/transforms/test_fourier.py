@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from dualcontrast.transforms.fourier import fourier_crop, whole_spectrum
+from dualcontrast.transforms.fourier import fourier_crop, resized, whole_spectrum
 
 
 @pytest.fixture
@@ -72,3 +72,11 @@ def test_a_half_spectrum_becomes_whole(box: int, rng: np.random.Generator) -> No
     np.testing.assert_array_equal(whole, np.fft.fftshift(spectrum))
     assert whole[(box // 2,) * 3] == spectrum[0, 0, 0]
     np.testing.assert_array_equal(whole_spectrum(torch.stack([half, 2 * half]))[1], 2 * whole)
+
+
+@pytest.mark.parametrize(("box", "size"), [(8, 16), (6, 18), (8, 8)])
+def test_padding_samples_the_same_waves_more_finely(box: int, size: int, rng: np.random.Generator) -> None:
+    fine = 3 + band_limited(size, box // 2, rng)
+    factor = size // box
+    coarse = torch.from_numpy(fine[::factor, ::factor, ::factor].copy())[None]
+    np.testing.assert_allclose(resized(coarse, size)[0], fine, atol=1e-12)

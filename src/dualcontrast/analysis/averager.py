@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import shlex
 import warnings
 from dataclasses import asdict
@@ -24,7 +23,7 @@ from dualcontrast.cryoet.mrc import read_map, write_volume
 from dualcontrast.cryoet.refinement import Search, averaged, first_reference, initial_cutoff, joined, refine
 from dualcontrast.cryoet.simulation import Simulation, simulation_of
 from dualcontrast.errors import DualContrastWarning, RunError
-from dualcontrast.files import write_json, written_whole
+from dualcontrast.files import read_json, write_json, written_whole
 from dualcontrast.images import open_images
 from dualcontrast.images.preparation import soft_sphere
 from dualcontrast.progress import Progress
@@ -67,7 +66,7 @@ class Averager:
 
     def path(self, unit: tuple[int, int], kind: str = "") -> Path:
         """Return a file of a cluster."""
-        return self.folder / f"{_name(unit)}{kind}"
+        return self.folder / f"{unit_name(unit)}{kind}"
 
     def workplace(self, unit: tuple[int, int]) -> Path:
         """Return the folder of what RELION reads and writes for a cluster."""
@@ -80,7 +79,7 @@ class Averager:
         enough = len(self.clusters.rows_of(*unit)) >= FEWEST
         if not enough:
             warnings.warn(
-                f"{self.run.path}: {_name(unit)} has a single image, which is no average; it is left out",
+                f"{self.run.path}: {unit_name(unit)} has a single image, which is no average; it is left out",
                 DualContrastWarning,
                 stacklevel=3,
             )
@@ -88,9 +87,8 @@ class Averager:
 
     def made_from(self, unit: tuple[int, int]) -> dict[str, Any]:
         """Return what an average depends on."""
-        rows = np.sort(self.clusters.rows_of(*unit)).astype(np.int64)
         return {
-            "rows": hashlib.sha256(rows.tobytes()).hexdigest()[:16],
+            "rows": rows_digest(self.clusters, unit),
             "with": self.by,
             "align": self.align,
             "search": asdict(self.search),
@@ -98,13 +96,7 @@ class Averager:
 
     def read(self, unit: tuple[int, int]) -> dict[str, Any] | None:
         """Return what was written of a cluster's average; None where it is not there."""
-        path = self.path(unit, ".json")
-        if not path.is_file():
-            return None
-        try:
-            return dict(json.loads(path.read_text(encoding="utf-8")))
-        except ValueError:
-            raise RunError(f"{path}: damaged; remove it, and average again") from None
+        return read_unit(self.path(unit, ".json"))
 
     def check_free(self, units: list[tuple[int, int]]) -> None:
         """Make sure that averages which are there were made in the same way."""
@@ -122,7 +114,7 @@ class Averager:
         subset = subset_of(self.images, rows, self.search.seed)
         commands: list[list[str]] = []
         poses, found_by = self._poses(unit, subset, commands, progress)
-        maps, averaged_by = self._maps(unit, subset, poses, commands)
+        maps, averaged_by = self._maps(unit, subset, poses, commands, progress)
         mask = soft_sphere(subset.box).numpy()
         fsc = shell_correlation(maps[1] * mask, maps[2] * mask)
         for kind, volume in zip(("", "_half1", "_half2"), maps, strict=True):
@@ -130,7 +122,7 @@ class Averager:
                 write_volume(temporary, volume, subset.voxel_size)
         how = averaged_by if found_by is None else f"poses by {found_by}, average by {averaged_by}"
         described = {
-            "cluster": _name(unit),
+            "cluster": unit_name(unit),
             "particles": len(rows),
             "voxel_size": subset.voxel_size,
             "box": subset.box,
@@ -174,6 +166,7 @@ class Averager:
         write_volume(place / "reference.mrc", reference, subset.voxel_size)
         unknown = Poses(torch.eye(3).repeat(len(subset), 1, 1), torch.zeros(len(subset), 3))
         poses = Poses(unknown.matrices.clone(), unknown.shifts.clone())
+        progress("aligning by RELION", 0, 2)
         for half in (0, 1):
             star = subset.write_star(place / f"half{half + 1}.star", unknown, only=subset.halves == half)
             words = relion.refine_command(
@@ -196,7 +189,7 @@ class Averager:
         return poses, relion.REFINE
 
     def _maps(
-        self, unit: tuple[int, int], subset: Subset, poses: Poses, commands: list[list[str]]
+        self, unit: tuple[int, int], subset: Subset, poses: Poses, commands: list[list[str]], progress: Progress
     ) -> tuple[list[np.ndarray], str]:
         """Return the average and those of its halves, and what made them; write the particles with their poses."""
         if subset.particles is None:
@@ -204,7 +197,7 @@ class Averager:
         else:
             subset.write_star(self.path(unit, ".star"), poses)
         if not self._by_relion(subset, finding=False):
-            sums = averaged(subset.read, subset.halves, poses)
+            sums = averaged(subset.read, subset.halves, poses, progress)
             halves = [half.volume() for half in sums]
             mask = soft_sphere(subset.box).numpy()
             fsc = shell_correlation(*[half * mask for half in halves])
@@ -223,5 +216,23 @@ class Averager:
         commands.append(words)
 
 
-def _name(unit: tuple[int, int]) -> str:
+def read_unit(path: Path) -> dict[str, Any] | None:
+    """Return what a cluster's JSON file says of its average; None where there is none.
+
+    Raises
+    ------
+    RunError
+        It is damaged.
+    """
+    return read_json(path, "remove it, and average again")
+
+
+def unit_name(unit: tuple[int, int]) -> str:
+    """Return what the files of a cluster are called."""
     return f"content{unit[0]}_transformation{unit[1]}"
+
+
+def rows_digest(clusters: Clusters, unit: tuple[int, int]) -> str:
+    """Return a fingerprint of the rows of a cluster."""
+    rows = np.sort(clusters.rows_of(*unit)).astype(np.int64)
+    return hashlib.sha256(rows.tobytes()).hexdigest()[:16]

@@ -10,8 +10,8 @@ from typing import Any
 import pandas as pd
 
 from dualcontrast.analysis.average_figure import draw_averages
-from dualcontrast.analysis.averager import Averager, With
-from dualcontrast.analysis.clusters import read_clusters
+from dualcontrast.analysis.averager import Averager, With, read_unit, rows_digest, unit_name
+from dualcontrast.analysis.clusters import Clusters, read_clusters
 from dualcontrast.analysis.sources import attached
 from dualcontrast.cryoet import relion
 from dualcontrast.cryoet.refinement import Search
@@ -134,6 +134,28 @@ def average(
         figure = run.figure_path(f"averages_{clusters}")
         draw_averages(work.folder, made, figure, f"Averages of the clusters {clusters}")
     return Averages(work.folder, made, figure)
+
+
+def read_averages(run: RunFolder, clusters: Clusters) -> list[dict[str, Any]]:
+    """Return what `average` wrote of each cluster, of those that have an average.
+
+    Raises
+    ------
+    RunError
+        An average is of other images than the cluster holds now, or damaged.
+    """
+    folder, made = run.averages_folder(clusters.name), []
+    for unit in clusters.units:
+        there = read_unit(folder / f"{unit_name(unit)}.json")
+        if there is None:
+            continue
+        if there["made_from"]["rows"] != rows_digest(clusters, unit):
+            raise RunError(
+                f"{folder}: its averages are of clusters that were sorted anew since; make them again with "
+                f"dualcontrast average {run.path} --clusters {clusters.name} --overwrite"
+            )
+        made.append(there)
+    return made
 
 
 def _collect(folder: Path, made: list[dict[str, Any]]) -> None:

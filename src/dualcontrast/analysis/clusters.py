@@ -136,14 +136,13 @@ def cluster(
     chosen = np.arange(len(codes.table))
     if parent is not None:
         chosen = _images_within(run, codes, parent, weights)
-    mixture = _sorted(run, codes.content[chosen], content, "content", f"{len(chosen)} images", seed)
-    progress("sorting content codes", 1, 1)
+    mixture = _sorted(run, codes.content[chosen], content, "content", f"{len(chosen)} images", seed, progress)
     parts = []
     for number in range(mixture.count):
         own = chosen[mixture.labels == number]
         holds = f"content cluster {number + 1}, of {len(own)} images"
-        parts.append(_sorted(run, codes.state[own], transformation, "transformation", holds, seed))
-        progress("sorting transformation codes", number + 1, mixture.count)
+        told = _within(progress, f" of cluster {number + 1} of {mixture.count}")
+        parts.append(_sorted(run, codes.state[own], transformation, "transformation", holds, seed, told))
     table = _table(codes.table.iloc[chosen], mixture, parts)
     labels = codes.table.iloc[chosen].reset_index(drop=True)
     described = {
@@ -263,10 +262,21 @@ def _images_within(run: RunFolder, codes: SavedCodes, parent: tuple[str, int], w
     return np.flatnonzero(codes.table["row"].isin(rows))
 
 
-def _sorted(run: RunFolder, codes: np.ndarray, count: Number, code: str, holds: str, seed: int) -> Mixture:
+def _within(progress: Progress, place: str) -> Progress:
+    """Return what tells of work at some place."""
+
+    def tell(what: str, done: int, total: int | None, /, **numbers: float) -> None:
+        progress(f"{what}{place}", done, total, **numbers)
+
+    return tell
+
+
+def _sorted(
+    run: RunFolder, codes: np.ndarray, count: Number, code: str, holds: str, seed: int, progress: Progress
+) -> Mixture:
     if count != "auto" and count > len(codes):
         raise RunError(f"{run.path}: {count} {code} clusters are too many for {holds}; ask for fewer")
-    mixture = mixture_of(codes, count, seed)
+    mixture = mixture_of(codes, count, seed, progress, f"sorting {code} codes")
     if count != "auto" and mixture.count < count:
         warnings.warn(
             f"{run.path}: {holds}, make {mixture.count} {code} clusters in place of {count}, since the others "

@@ -116,6 +116,22 @@ def codes_of(
     return encode_run(run, weights=weights, device=device, progress=progress)
 
 
+def kept_codes(run: RunFolder, weights: str = "best") -> SavedCodes:
+    """Return the codes that lie in the folder of a run, without making any.
+
+    Raises
+    ------
+    RunError
+        There are none, they are older than the weights, or they are damaged.
+    """
+    folder = run.codes_folder(weights)
+    if not made_with_weights(folder / "table.csv", run, weights):
+        lack = "its codes are older than its weights" if folder.is_dir() else "its images are not encoded yet"
+        chosen = "" if weights == "best" else f" --weights {weights}"
+        raise RunError(f"{run.path}: {lack}; run dualcontrast encode {run.path}{chosen}")
+    return read_codes(folder)
+
+
 def made_with_weights(path: Path, run: RunFolder, weights: str) -> bool:
     """Return whether a file drawn from a run's weights is there, and no older than they are."""
     source = run.weights_path(weights)

@@ -81,21 +81,10 @@ def embed(
         raise RunError(f"no code is called {code}; {nearest(code, Codes._fields)}")
     if by not in Codes._fields:
         raise RunError(f"no label is called {by}; {nearest(by, Codes._fields)}")
-    if how not in LAYOUTS:
-        raise RunError(f"no layout is called {how}; {nearest(how, LAYOUTS)}")
+    check_layout(how)
     codes = codes_of(run, weights, device=device, progress=progress)
     chosen = _chosen(codes.table, _of_content(run, codes.table, only), limit, seed)
-    vectors = getattr(codes, code)[chosen].astype(np.float64)
-    if len(vectors) < FEWEST:
-        raise RunError(f"{run.path}: {len(vectors)} images are too few to lay out; it takes at least {FEWEST}")
-    if vectors.shape[1] < 2:
-        raise RunError(
-            f"{run.path}: a {code} code of one number cannot be laid out in a plane; train a longer one"
-        )
-    if (vectors == vectors[0]).all():  # scikit-learn's t-SNE would crash the process
-        raise RunError(f"{run.path}: the {code} codes are all equal, there is nothing to lay out; train again")
-    progress(f"laying out by {NAMES[how]}", 0, None)
-    points = LAYOUTS[how](vectors, seed).astype(np.float64)
+    points = laid_out(run, code, getattr(codes, code)[chosen], how, seed, progress)
     table = codes.table.iloc[chosen].reset_index(drop=True)
     path = run.figure_path(figure_name(code, by, only, how), weights)
     title = f"{NAMES[how]} of the {code} codes of {len(points):,} images"
@@ -108,6 +97,54 @@ def embed(
     known.insert(1, "x", points[:, 0])
     known.insert(2, "y", points[:, 1])
     write_text(path.with_suffix(".csv"), known.to_csv(index=False))
+    return points
+
+
+def check_layout(how: str) -> None:
+    """Refuse the name of a layout that there is not."""
+    if how not in LAYOUTS:
+        raise RunError(f"no layout is called {how}; {nearest(how, LAYOUTS)}")
+
+
+def laid_out(
+    run: RunFolder, code: str, vectors: np.ndarray, how: str, seed: int, progress: Progress = silent
+) -> np.ndarray:
+    """Lay out codes in the plane.
+
+    Parameters
+    ----------
+    run, code
+        Whose codes they are, and which.
+    vectors
+        (N, d).
+    how
+        umap, tsne or pca.
+    seed
+        Of the layout.
+    progress
+        Told that it begins, and that it is over.
+
+    Returns
+    -------
+    numpy.ndarray
+        (N, 2), float64.
+
+    Raises
+    ------
+    RunError
+        They are too few, too short, or all equal.
+    """
+    if len(vectors) < FEWEST:
+        raise RunError(f"{run.path}: {len(vectors)} images are too few to lay out; it takes at least {FEWEST}")
+    if vectors.shape[1] < 2:
+        raise RunError(
+            f"{run.path}: a {code} code of one number cannot be laid out in a plane; train a longer one"
+        )
+    if (vectors == vectors[0]).all():  # scikit-learn's t-SNE would crash the process
+        raise RunError(f"{run.path}: the {code} codes are all equal, there is nothing to lay out; train again")
+    progress(f"laying out by {NAMES[how]}", 0, None)  # neither library tells how far it is
+    points = LAYOUTS[how](vectors.astype(np.float64), seed).astype(np.float64)
+    progress(f"laying out by {NAMES[how]}", 1, 1)
     return points
 
 

@@ -8,6 +8,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from dualcontrast.progress import Progress, silent
+
 LARGEST = 10  # clusters that are tried
 VARIANCE_KEPT = 0.99
 IMAGES_A_DIMENSION = 20
@@ -41,7 +43,13 @@ class Mixture:
         return int(self.labels.max()) + 1
 
 
-def mixture_of(codes: np.ndarray, count: int | Literal["auto"], seed: int = 0) -> Mixture:
+def mixture_of(
+    codes: np.ndarray,
+    count: int | Literal["auto"],
+    seed: int = 0,
+    progress: Progress = silent,
+    what: str = "sorting codes",
+) -> Mixture:
     """Sort codes into clusters by a mixture of Gaussians with full covariances.
 
     The number is given, or chosen in two steps. The Bayesian information criterion says whether there is more
@@ -60,13 +68,17 @@ def mixture_of(codes: np.ndarray, count: int | Literal["auto"], seed: int = 0) -
         as those.
     seed
         Of the fits and the halves.
+    progress, what
+        Told of the numbers of clusters that were tried, and what that work is called.
     """
     points = reduced(codes)
     different = len(np.unique(np.round(points / SAME), axis=0))
     tried: list[dict[str, Any]] = []
     if count == "auto":
         most = min(LARGEST, different, len(points) // IMAGES_A_CLUSTER)
-        tried = [_tried(points, number, seed) for number in range(1, most + 1)]
+        for number in range(1, most + 1):
+            tried.append(_tried(points, number, seed))
+            progress(what, number, most)
         count = chosen_number(tried)
     number = min(count, different)
     if number == 1:

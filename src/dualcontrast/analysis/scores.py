@@ -125,7 +125,7 @@ def _describe_parts(parts: Mapping[str, Mapping[str, Mapping[str, float]]]) -> l
     return [
         f"Of the transformation code, the {part} alone names the "
         + " and the ".join(
-            f"{question} right in {_percent(scores['linear'])}"
+            f"{question} right in {percent(scores['linear'])}"
             for question, scores in questions.items()
             if question in ("content", "transformation")
         )
@@ -137,12 +137,12 @@ def _describe_parts(parts: Mapping[str, Mapping[str, Mapping[str, float]]]) -> l
 
 def _describe_factor(factor: Factor, score: dict[str, float], where: str) -> list[str]:
     other = "transformation" if factor == "content" else "content"
-    chance = f"{where} (chance {_percent(score['chance'])})"
+    chance = f"{where} (chance {percent(score['chance'])})"
     verdict = "the larger, the better" if score["gap"] >= 0 else f"the {other} code tells the {factor} better"
     return [
-        f"The {factor} code names the {factor} label right in {_percent(score[f'from_{factor}'])} {chance}: "
+        f"The {factor} code names the {factor} label right in {percent(score[f'from_{factor}'])} {chance}: "
         "higher is better.",
-        f"The {other} code names the {factor} label right in {_percent(score[f'from_{other}'])} {chance}: "
+        f"The {other} code names the {factor} label right in {percent(score[f'from_{other}'])} {chance}: "
         "nearer to chance is better.",
         f"The gap between the two is {100 * score['gap']:+.1f} points (SAP {score['sap']:.2f}): {verdict}.",
     ]
@@ -151,9 +151,9 @@ def _describe_factor(factor: Factor, score: dict[str, float], where: str) -> lis
 def _describe_pooled(score: dict[str, float], counts: dict[str, int]) -> list[str]:
     return [
         f"Over all contents at once, with content and transformation as one of {counts['classes']} labels, the "
-        f"transformation code is right in {_percent(score['from_transformation'])} and the content code in "
-        f"{_percent(score['from_content'])} of {counts['test_images']:,} test images (chance "
-        f"{_percent(score['chance'])}): a gap of {100 * score['gap']:+.1f} points."
+        f"transformation code is right in {percent(score['from_transformation'])} and the content code in "
+        f"{percent(score['from_content'])} of {counts['test_images']:,} test images (chance "
+        f"{percent(score['chance'])}): a gap of {100 * score['gap']:+.1f} points."
     ]
 
 
@@ -179,7 +179,7 @@ def _describe_observer(accuracies: dict[str, Any] | None) -> list[str]:
 def _told(accuracies: dict[str, Any]) -> str:
     """List the accuracies that there are."""
     return ", ".join(
-        f"{thing} right in {_percent(accuracies[question])}"
+        f"{thing} right in {percent(accuracies[question])}"
         for question, thing in (
             ("content", "the content"),
             ("transformation", "the transformation within each content class"),
@@ -189,7 +189,8 @@ def _told(accuracies: dict[str, Any]) -> str:
     )
 
 
-def _percent(share: float) -> str:
+def percent(share: float) -> str:
+    """Return a share in percent."""
     return f"{100 * share:.1f} %"
 
 

@@ -125,8 +125,8 @@ def show_maps(paths: Sequence[str | Path], path: str | Path | None = None, *, su
     for source, (density, _) in zip(paths, read, strict=True):
         if not np.isfinite(density).all():
             raise SourceError(f"{source}: holds NaN or infinite values; mend the map")
-    names, sizes = [_stem(source) for source in paths], [_size(density.shape, voxel) for density, voxel in read]
-    title = _number(len(read), "density map")
+    names, sizes = [_stem(source) for source in paths], [size_of(density.shape, voxel) for density, voxel in read]
+    title = counted(len(read), "density map")
     path = _path(path, paths[0], "surface" if surface else "slices")
     if surface:
         voxels = [voxel for _, voxel in read if voxel is not None]
@@ -193,18 +193,19 @@ def _names(table: pd.DataFrame) -> list[str]:
 def _described(images: ImageSet) -> str:
     pictures = len(images.shape) == 3
     told = [
-        _number(len(images), "picture" if pictures else "volume"),
-        _size(images.shape[1:], images.pixel_size),
-        *(_number(images.table[label].nunique(), label) for label in LABELS if label in images.table),
+        counted(len(images), "picture" if pictures else "volume"),
+        size_of(images.shape[1:], images.pixel_size),
+        *(counted(images.table[label].nunique(), label) for label in LABELS if label in images.table),
     ]
     return ", ".join(told)
 
 
-def _number(count: int, thing: str) -> str:
+def counted(count: int, thing: str) -> str:
+    """Return a number of things in words."""
     return f"{count:,} {thing}{'s' * (count != 1)}"
 
 
-def _size(shape: Sequence[int], pixel_size: float | None) -> str:
+def size_of(shape: Sequence[int], pixel_size: float | None) -> str:
     """Say how large an image is, x first."""
     sides = " x ".join(map(str, reversed(shape)))
     told = f"{sides} {'voxels' if len(shape) == 3 else 'pixels'}"

@@ -175,7 +175,7 @@ def draw_surfaces(
     SourceError
         A map has no surface at the level; the message names the map.
     """
-    surfaces = [_named_surface(density, level, name) for density, name in zip(maps, names, strict=True)]
+    surfaces = [named_surface(density, level, name) for density, name in zip(maps, names, strict=True)]
     sizes = np.broadcast_to(1.0 if voxel_size is None else np.asarray(voxel_size, float), len(maps))
     places = [_centred(size * surface.vertices @ VIEW.T) for surface, size in zip(surfaces, sizes, strict=True)]
     reach = 1.1 * np.max([place.max(axis=0)[:2] for place in places], axis=0)
@@ -193,7 +193,7 @@ def draw_surfaces(
     classes = range(len(maps)) if classes is None else classes
     colours = colours_of(max(classes) + 1)
     for axes, text, surface, place, class_ in zip(panels, texts, surfaces, places, classes, strict=False):
-        _show_surface(axes, surface, place, colours[class_])
+        show_surface(axes, surface, place, colours[class_])
         axes.set_title(text, fontsize=9, parse_math=False)
     _add_scale(panels[-columns], reach, "voxels" if voxel_size is None else "Å")
     save_figure(figure, path)
@@ -245,7 +245,14 @@ def surface_of(density: np.ndarray, level: float) -> Surface:
     return Surface(((vertices - 1) / factor + corner)[:, ::-1], normals[:, ::-1], faces, openness)
 
 
-def _named_surface(density: np.ndarray, level: float | None, name: str) -> Surface:
+def named_surface(density: np.ndarray, level: float | None, name: str) -> Surface:
+    """Return the surface of a map at a level, or at its `surface_level`.
+
+    Raises
+    ------
+    SourceError
+        There is none; the message names the map.
+    """
     name = ", ".join(name.splitlines())
     if not np.isfinite(density).all():
         raise SourceError(f"{name}: holds NaN or infinite values, so it has no surface; mend the map")
@@ -294,7 +301,7 @@ def _centred(places: np.ndarray) -> np.ndarray:
     return np.asarray(places - (places.min(axis=0) + places.max(axis=0)) / 2)
 
 
-def _show_surface(axes: Axes, surface: Surface, places: np.ndarray, colour: str) -> None:
+def show_surface(axes: Axes, surface: Surface, places: np.ndarray, colour: str) -> None:
     """Draw a surface with its vertices at `places` (V, 3), (right, up, towards the viewer): the far first."""
     from matplotlib.tri import Triangulation
 

@@ -5,7 +5,12 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import typer
+
+STOPPED_BY_CTRL_C = 130
 
 
 def main() -> None:
@@ -14,23 +19,35 @@ def main() -> None:
     0: done. 2: something the user can mend, told in one sentence. 1: a fault of the program, with its traceback.
     130 and 143: after Ctrl-C and SIGTERM. Warnings of this package are a line each on the standard error.
     """
-    import dualcontrast.cli.maps  # noqa: F401 - its verbs join the app
-    from dualcontrast.cli.verbs import app
+    from dualcontrast.cli.words import NOT_UNDERSTOOD, sentence
     from dualcontrast.errors import DualContrastError, DualContrastWarning
 
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("always", DualContrastWarning)
             warnings.showwarning = _one_line(warnings.showwarning)
-            app()
+            status = with_all_verbs()(prog_name="dualcontrast", standalone_mode=False)
     except DualContrastError as error:
         print(f"dualcontrast: {error}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
-        print("dualcontrast: stopped by Ctrl-C; what was done is saved", file=sys.stderr)
-        sys.exit(130)
+    except NOT_UNDERSTOOD as error:
+        print(f"dualcontrast: {sentence(error)}", file=sys.stderr)
+        sys.exit(2)
     except BrokenPipeError:
         sys.exit(1)  # whoever read our output has left
+    if status == STOPPED_BY_CTRL_C:  # typer has caught the KeyboardInterrupt itself
+        print("dualcontrast: stopped by Ctrl-C; what was done is saved", file=sys.stderr)
+    sys.exit(status)
+
+
+def with_all_verbs() -> typer.Typer:
+    """Return the command line, with the verbs of all its modules."""
+    import dualcontrast.cli.doctor
+    import dualcontrast.cli.maps
+    import dualcontrast.cli.report  # noqa: F401 - their verbs join the app
+    from dualcontrast.cli.verbs import app
+
+    return app
 
 
 def _one_line(show: Callable[..., None]) -> Callable[..., None]:

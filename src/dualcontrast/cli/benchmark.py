@@ -12,10 +12,9 @@ import typer
 
 from dualcontrast.cli.console import Console, from_here
 from dualcontrast.cli.options import AsJson, Device, Quiet
+from dualcontrast.cli.words import Verbs
 
-app = typer.Typer(
-    help="Measure: what this machine and these methods do.", no_args_is_help=True, rich_markup_mode=None
-)
+app = typer.Typer(help="Measure what this machine and these methods do.", cls=Verbs, rich_markup_mode=None)
 
 Mnist = Annotated[str | None, typer.Option(metavar="PATH", help="MNIST: the folder of its IDX files.")]
 LineMod = Annotated[str | None, typer.Option(metavar="PATH", help="LineMod: the renders, or a BOP folder.")]
@@ -38,9 +37,12 @@ Seeds = Annotated[
 Budget = Annotated[
     float, typer.Option(metavar="MINUTES", help="Of training, of each cell, on one thread or one GPU.", min=1e-9)
 ]
-Limit = Annotated[int | None, typer.Option(help="Use so many images of each data set, drawn at random.", min=2)]
+Limit = Annotated[
+    int | None, typer.Option(metavar="N", help="Use so many images of each data set, drawn at random.", min=2)
+]
 Jobs = Annotated[
-    int | None, typer.Option(help="Cells at a time; as many as there are cores, or GPUs, if left out.", min=1)
+    int | None,
+    typer.Option(metavar="N", help="Cells at a time; as many as there are cores, or GPUs, if left out.", min=1),
 ]
 Results = Annotated[Path, typer.Option(metavar="DIR", help="Folder of stored results.")]
 Work = Annotated[Path, typer.Option(metavar="DIR", help="Folder of the cells' run folders.")]
@@ -78,11 +80,13 @@ def _on_three_data_sets(table: str) -> Callable[..., None]:
 
 
 app.command(
-    "table1", help="Make the paper's Table 1: every method on MNIST, LineMod and subtomograms, as far as given."
+    "table1",
+    help="Make the paper's Table 1: every method on three data sets.\n\nThose of MNIST, LineMod and subtomograms "
+    "that are given.",
 )(_on_three_data_sets("table1"))
-app.command("ablation", help="Take parts of DualContrast and of dualcontrast_plus away, one at a time.")(
-    _on_three_data_sets("ablation")
-)
+app.command(
+    "ablation", help="Take parts of two methods away, one at a time.\n\nOf DualContrast and of dualcontrast_plus."
+)(_on_three_data_sets("ablation"))
 
 
 @app.command("table2")
@@ -101,7 +105,10 @@ def table2(
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Make the paper's Table 2: DualContrast on LineMod with each of seven views; --methods names views."""
+    """Make the paper's Table 2: DualContrast with each of seven views.
+
+    On LineMod; --methods names views.
+    """
     asked = _asked(methods, None, seeds, budget, limit, tables_only)
     _make("table2", {"linemod": linemod}, 1, asked, jobs, device, results, work, out, Console(quiet, as_json))
 
@@ -218,12 +225,15 @@ def cell(
 
 @app.command("throughput")
 def throughput(
-    rounds: Annotated[int, typer.Option(help="Rounds to take the medians of.", min=1)] = 5,
-    steps: Annotated[int, typer.Option(help="Batches of 100 images a round.", min=1)] = 100,
+    rounds: Annotated[int, typer.Option(metavar="N", help="Rounds to take the medians of.", min=1)] = 5,
+    steps: Annotated[int, typer.Option(metavar="N", help="Batches of 100 images a round.", min=1)] = 100,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Time training on MNIST-like images beside the authors' own sequence of passes."""
+    """Time training beside the authors' own sequence of passes.
+
+    On images of MNIST's size.
+    """
     from dualcontrast.benchmarks import throughput as benchmarks
 
     console = Console(quiet, as_json)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from dualcontrast.cli.console import Console, from_here
-from dualcontrast.cli.options import AsJson, Device, Quiet
+from dualcontrast.cli.options import AsJson, Device, Quiet, one_of
 from dualcontrast.cli.verbs import RunArgument, Weights, app
 
 Clustering = Annotated[
@@ -36,16 +36,22 @@ def cluster(
         ),
     ] = None,
     name: Annotated[
-        str | None, typer.Option(help="What the clusters are called; main, or in a further round main-CLUSTER.")
+        str | None,
+        typer.Option(
+            metavar="NAME", help="What the clusters are called; main, or in a further round main-CLUSTER."
+        ),
     ] = None,
     weights: Weights = "best",
-    seed: Annotated[int, typer.Option(help="Seed of the mixtures.")] = 0,
+    seed: Annotated[int, typer.Option(metavar="N", help="Seed of the mixtures.")] = 0,
     datadir: Moved = None,
     device: Device = "auto",
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Sort images into content clusters, and each of these into transformation clusters; no label is looked at."""
+    """Sort images by content, and each cluster by transformation.
+
+    No label is looked at.
+    """
     from dualcontrast import api
 
     console = Console(quiet, as_json)
@@ -79,22 +85,29 @@ def average(
     clusters: Clustering = "main",
     with_: Annotated[
         str,
-        typer.Option("--with", metavar="auto|relion|builtin", help="What averages; auto: RELION where it can."),
+        typer.Option(
+            "--with",
+            metavar="auto|relion|builtin",
+            help="What averages; auto: RELION where it can.",
+            autocompletion=one_of("auto", "relion", "builtin"),
+        ),
     ] = "auto",
     align: Annotated[bool, typer.Option("--align", help="Find poses even where the STAR states them.")] = False,
-    iterations: Annotated[int, typer.Option(help="Iterations in which poses are found.", min=1)] = 6,
+    iterations: Annotated[int, typer.Option(metavar="N", help="Iterations in which poses are found.", min=1)] = 6,
     degrees: Annotated[
-        float, typer.Option(help="Between the rotations that are tried first, in degrees.", min=1, max=90)
+        float,
+        typer.Option(metavar="DEG", help="Between the rotations that are tried first, in degrees.", min=1, max=90),
     ] = 15.0,
     datadir: Moved = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace averages made otherwise.")] = False,
-    seed: Annotated[int, typer.Option(help="Seed of halves and first references.", min=0)] = 0,
+    seed: Annotated[int, typer.Option(metavar="N", help="Seed of halves and first references.", min=0)] = 0,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Average the subtomograms of every cluster, with half-maps, resolutions, and the truth beside them if known.
+    """Average the subtomograms of every cluster into a map.
 
-    A call that was stopped goes on where it was.
+    Half-maps and resolutions stand beside it, and the truth where it is known. A call that was stopped goes on
+    where it was.
     """
     from dualcontrast import api
     from dualcontrast.cryoet.refinement import Search
@@ -135,7 +148,10 @@ def export(
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Write your own rows with codes and clusters added: a STAR for RELION, or a table for other sources."""
+    """Write your own rows with codes and clusters added.
+
+    A STAR for RELION, or a table for other sources.
+    """
     from dualcontrast import api
 
     console = Console(quiet, as_json)

@@ -2,10 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
 
+
+def packaged(folder: str) -> Callable[[], list[str]]:
+    """Return what completes the names of packaged files."""
+
+    def names() -> list[str]:
+        from dualcontrast.settings import packaged
+
+        return list(packaged(folder))
+
+    return names
+
+
+def one_of(*names: str) -> Callable[[], list[str]]:
+    """Return what completes some names."""
+    return lambda: list(names)
+
+
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print no progress and no words.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
+Device = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME", help="auto, cpu, cuda, cuda:1 or mps.", autocompletion=one_of("auto", "cpu", "cuda", "mps")
+    ),
+]

@@ -10,25 +10,33 @@ import typer
 from dualcontrast import __version__
 from dualcontrast.cli.benchmark import app as benchmark
 from dualcontrast.cli.console import Console, from_here
-from dualcontrast.cli.options import AsJson, Device, Quiet
+from dualcontrast.cli.options import AsJson, Device, Quiet, one_of, packaged
+from dualcontrast.cli.words import Verbs
 from dualcontrast.errors import RunError
 
 app = typer.Typer(
     name="dualcontrast",
     help="Tell, without labels, what an image shows from the state it is in.",
-    no_args_is_help=True,
+    cls=Verbs,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+CODES = one_of("content", "transformation")
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, made by train.")]
 Weights = Annotated[
-    str, typer.Option(help="best (lowest validation loss), last, or epoch-N where training kept them.")
+    str,
+    typer.Option(metavar="NAME", help="best (lowest validation loss), last, or epoch-N where training kept them."),
 ]
-Key = Annotated[str | None, typer.Option(help="Name of the array of images in an .npz or .h5 file.")]
+Key = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Name of the array of images in an .npz or .h5 file.")
+]
 Labels = Annotated[
-    str | None, typer.Option(help="Name of the array of content labels in such a file, or of a column in a STAR.")
+    str | None,
+    typer.Option(
+        metavar="NAME", help="Name of the array of content labels in such a file, or of a column in a STAR."
+    ),
 ]
 DataDir = Annotated[
     Path | None,
@@ -59,17 +67,23 @@ def train(
     recipe: Annotated[
         str | None,
         typer.Option(
-            help="A packaged recipe, or a file; images or subtomograms if left out.", metavar="NAME|FILE"
+            metavar="NAME|FILE",
+            help="A packaged recipe, or a file; images or subtomograms if left out.",
+            autocompletion=packaged("recipes"),
         ),
     ] = None,
-    method: Annotated[str | None, typer.Option(help="Take this method in place of the recipe's.")] = None,
+    method: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Take this method in place of the recipe's.")
+    ] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting of the recipe.")
     ] = None,
-    epochs: Annotated[int | None, typer.Option(help="Train for so many epochs.")] = None,
-    minutes: Annotated[float | None, typer.Option(help="Stop after so many minutes of training.")] = None,
-    limit: Annotated[int | None, typer.Option(help="Use so many images, drawn at random.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of everything that is random.")] = None,
+    epochs: Annotated[int | None, typer.Option(metavar="N", help="Train for so many epochs.")] = None,
+    minutes: Annotated[
+        float | None, typer.Option(metavar="X", help="Stop after so many minutes of training.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(metavar="N", help="Use so many images, drawn at random.")] = None,
+    seed: Annotated[int | None, typer.Option(metavar="N", help="Seed of everything that is random.")] = None,
     key: Key = None,
     labels: Labels = None,
     datadir: DataDir = None,
@@ -125,7 +139,9 @@ def encode(
     source: Annotated[
         str | None, typer.Argument(metavar="[SOURCE]", help="Other images; the run's own if left out.")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder for the codes; RUN/codes if left out.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder for the codes; RUN/codes if left out.")
+    ] = None,
     weights: Weights = "best",
     key: Key = None,
     labels: Labels = None,
@@ -167,7 +183,7 @@ def evaluate(
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Score the codes: what can be told of content and transformation from either of them."""
+    """Score what either code tells of content and of transformation."""
     from dualcontrast import api
     from dualcontrast.analysis.scores import describe
 
@@ -182,13 +198,18 @@ def evaluate(
 def transfer(
     run: RunArgument,
     weights: Weights = "best",
-    count: Annotated[int, typer.Option(help="Images along each side of the grid.", min=2, max=30)] = 10,
-    seed: Annotated[int, typer.Option(help="Seed of the choice of images.")] = 0,
+    count: Annotated[
+        int, typer.Option(metavar="N", help="Images along each side of the grid.", min=2, max=30)
+    ] = 10,
+    seed: Annotated[int, typer.Option(metavar="N", help="Seed of the choice of images.")] = 0,
     device: Device = "auto",
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Draw every content in every transformation (figure 3 of the paper), and score such hybrids."""
+    """Draw every content in every transformation, and score that.
+
+    The grid is figure 3 of the paper: content from the left-hand column, transformation from the top row.
+    """
     from dualcontrast import api
 
     console = Console(quiet, as_json)
@@ -202,18 +223,30 @@ def transfer(
 @app.command()
 def embed(
     run: RunArgument,
-    code: Annotated[str, typer.Option(help="content or transformation.")] = "content",
-    by: Annotated[str, typer.Option(help="Colour by the label of content, or of transformation.")] = "content",
+    code: Annotated[
+        str, typer.Option(metavar="NAME", help="content or transformation.", autocompletion=CODES)
+    ] = "content",
+    by: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME", help="Colour by the label of content, or of transformation.", autocompletion=CODES
+        ),
+    ] = "content",
     only: Annotated[str | None, typer.Option(metavar="CONTENT", help="Take images of this content alone.")] = None,
-    how: Annotated[str, typer.Option(help="umap, tsne or pca.")] = "umap",
-    limit: Annotated[int, typer.Option(help="Draw at most so many images.", min=3)] = 5000,
+    how: Annotated[
+        str, typer.Option(metavar="NAME", help="umap, tsne or pca.", autocompletion=one_of("umap", "tsne", "pca"))
+    ] = "umap",
+    limit: Annotated[int, typer.Option(metavar="N", help="Draw at most so many images.", min=3)] = 5000,
     weights: Weights = "best",
-    seed: Annotated[int, typer.Option(help="Seed of the embedding.")] = 0,
+    seed: Annotated[int, typer.Option(metavar="N", help="Seed of the embedding.")] = 0,
     device: Device = "auto",
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Draw a code in the plane, coloured by label where there are labels (figures 5 and 11 of the paper)."""
+    """Draw a code in the plane, as in figures 5 and 11 of the paper.
+
+    Images are coloured by label where there are labels.
+    """
     from dualcontrast import api
     from dualcontrast.analysis.embedding import figure_name
 
@@ -241,7 +274,9 @@ def simulate(
     recipe: Annotated[
         str | None,
         typer.Option(
-            help="A packaged simulation (demo, protein18, protein-local, protein-local-hard), or a file."
+            metavar="NAME|FILE",
+            help="A packaged simulation (demo, protein18, protein-local, protein-local-hard), or a file.",
+            autocompletion=packaged("recipes/simulations"),
         ),
     ] = None,
     structures: Annotated[
@@ -254,14 +289,17 @@ def simulate(
     data: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder in which the structures' files are looked for.")
     ] = None,
-    per_state: Annotated[int | None, typer.Option(help="Subtomograms of a state.")] = None,
-    box: Annotated[int | None, typer.Option(help="Voxels a side.")] = None,
-    voxel_size: Annotated[float | None, typer.Option(help="In Angstrom.")] = None,
-    snr: Annotated[float | None, typer.Option(help="Variance of the signal by that of the noise.")] = None,
-    tilt_range: Annotated[
-        float | None, typer.Option(help="Tilts reach from minus to plus so many degrees; all if left out.")
+    per_state: Annotated[int | None, typer.Option(metavar="N", help="Subtomograms of a state.")] = None,
+    box: Annotated[int | None, typer.Option(metavar="N", help="Voxels a side.")] = None,
+    voxel_size: Annotated[float | None, typer.Option(metavar="A", help="In Angstrom.")] = None,
+    snr: Annotated[
+        float | None, typer.Option(metavar="X", help="Variance of the signal by that of the noise.")
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of poses and noise.")] = None,
+    tilt_range: Annotated[
+        float | None,
+        typer.Option(metavar="DEG", help="Tilts reach from minus to plus so many degrees; all if left out."),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(metavar="N", help="Seed of poses and noise.")] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting, such as ctf.defocus.")
     ] = None,
@@ -270,7 +308,10 @@ def simulate(
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Simulate subtomograms of proteins, with a RELION STAR of their true poses, identities and conformations."""
+    """Simulate subtomograms of proteins, with a STAR file for RELION.
+
+    The STAR holds their true poses, identities and conformations.
+    """
     from dualcontrast import api
     from dualcontrast.settings import merged, parse_changes
 
@@ -312,12 +353,12 @@ def show(
         typer.Option(metavar="PNG", help="The picture to write; SOURCE-slices.png and such here if left out."),
     ] = None,
     count: Annotated[
-        int | None, typer.Option(help="Draw so many: 6 volumes or 24 pictures if left out.", min=1)
+        int | None, typer.Option(metavar="N", help="Draw so many: 6 volumes or 24 pictures if left out.", min=1)
     ] = None,
     surface: Annotated[
         bool, typer.Option("--surface", help="Draw surfaces of equal density in place of slices.")
     ] = False,
-    seed: Annotated[int, typer.Option(help="Seed of the choice of images.")] = 0,
+    seed: Annotated[int, typer.Option(metavar="N", help="Seed of the choice of images.")] = 0,
     key: Key = None,
     labels: Labels = None,
     datadir: DataDir = None,
@@ -328,9 +369,10 @@ def show(
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Draw some images of a source, as they are read: volumes as slices (figures 13 to 16 of the paper).
+    """Draw some images of a source, or density maps, as they are.
 
-    SOURCE is as for train; or one density map or several, .mrc or .mrc.gz.
+    Volumes are drawn as slices (figures 13 to 16 of the paper), or as surfaces. SOURCE is as for train; or one
+    density map or several, .mrc or .mrc.gz.
     """
     from dualcontrast import api
 

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dualcontrast.cryoet.ctf import filtered
-from dualcontrast.transforms.fourier import SPATIAL
+from dualcontrast.transforms.fourier import resized
 from dualcontrast.transforms.geometry import resample
 
 THRESHOLD = 0.143  # of the Fourier shell correlation of halves (P. Rosenthal and R. Henderson, J. Mol. Biol. 2003)
@@ -157,24 +157,6 @@ def aligned(volumes: Tensor, matrices: Tensor, shifts: Tensor) -> Tensor:
     places = positions @ matrices.float().mT + shifts[:, None].float() + box // 2  # A p + shift, as rows
     grid = ((2 * FINER * places + 1) / (FINER * box) - 1).reshape(-1, box, box, box, 3)
     return F.grid_sample(fine[:, None], grid, padding_mode="zeros", align_corners=False)[:, 0]
-
-
-def resized(volumes: Tensor, size: int) -> Tensor:
-    """Bring band-limited volumes onto a grid of other voxels, the voxel N // 2 becoming the voxel size // 2.
-
-    Parameters
-    ----------
-    volumes
-        (..., N, N, N), real; N even, or `size` a multiple of it.
-    size
-        Voxels a side afterwards. Where it is less, frequencies beyond its Nyquist frequency are left out.
-    """
-    box = volumes.shape[-1]
-    spectrum = torch.fft.fftshift(torch.fft.fftn(volumes, dim=SPATIAL), dim=SPATIAL)
-    before = size // 2 - box // 2
-    padded = F.pad(spectrum, (before, size - box - before) * 3)  # negative: a crop
-    result: Tensor = torch.fft.ifftn(torch.fft.ifftshift(padded, dim=SPATIAL), dim=SPATIAL).real
-    return result * (size / box) ** 3
 
 
 def shells_of(box: int) -> np.ndarray:

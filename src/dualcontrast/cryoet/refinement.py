@@ -112,7 +112,7 @@ def refine(
     search
         How poses are looked for.
     progress
-        Told of iterations.
+        Told of subtomograms matched, in all iterations together.
     """
     box = len(mask)
     reference = random_reference(read, len(halves), voxel_size, search.seed)
@@ -122,6 +122,8 @@ def refine(
     everywhere = math.ceil(search.iterations / 2)
     references = [torch.from_numpy(reference) * mask] * 2
     poses = Poses(torch.eye(3).repeat(len(halves), 1, 1), torch.zeros(len(halves), 3))
+    matched = 0
+    told: dict[str, float] = {}
     for iteration in range(search.iterations):
         sums = [Sums(box), Sums(box)]
         step = search.degrees / 2 ** (1 + max(0, iteration - everywhere + 1))
@@ -134,6 +136,8 @@ def refine(
             found = refined(target, observed, start, step, cutoff=cutoff, reach=reach)
             poses.matrices[places], poses.shifts[places] = found
             sums[half].add(observed, *found)
+            matched += len(places)
+            progress("aligning", matched, search.iterations * len(halves), iteration=iteration + 1, **told)
         turn = joined(poses, halves, [half.volume() for half in sums], lowest)
         sums[1] = sums[1].aligned(*turn)
         maps = [half.volume() * mask.numpy() for half in sums]
@@ -141,7 +145,7 @@ def refine(
         agreed = resolution(fsc, box, voxel_size)
         cutoff = min(max(lowest, box * voxel_size / agreed), box / 2)
         references = [torch.from_numpy(half.volume(fsc)) * mask for half in sums]
-        progress("aligning", iteration + 1, search.iterations, resolution=agreed)
+        told = {"resolution": agreed}
     return poses
 
 
@@ -153,13 +157,16 @@ def joined(poses: Poses, halves: np.ndarray, maps: list[np.ndarray], cutoff: flo
     return turn
 
 
-def averaged(read: Read, halves: np.ndarray, poses: Poses) -> list[Sums]:
-    """Return the sums of both halves of subtomograms whose poses are known."""
+def averaged(read: Read, halves: np.ndarray, poses: Poses, progress: Progress = silent) -> list[Sums]:
+    """Return the sums of both halves of subtomograms whose poses are known; told of are those added."""
     sums: list[Sums] = []
+    added = 0
     for half, places in _parts(halves, None):
         observed = read(places)
         sums = sums or [Sums(observed.data.shape[-1]) for _ in range(2)]
         sums[half].add(observed, *poses.select(torch.from_numpy(places)))
+        added += len(places)
+        progress("adding up", added, len(halves))
     return sums
 
 

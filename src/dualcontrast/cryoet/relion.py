@@ -114,6 +114,8 @@ def run_relion(words: list[str], project: Path) -> None:
 
 @lru_cache(maxsize=4)
 def _help_of(program: str) -> str:
+    if shutil.which(program) is None:
+        return ""  # commands are told where RELION is not, too
     shown = subprocess.run([program, "--help"], capture_output=True, text=True, check=False)
     return shown.stdout + shown.stderr
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from dualcontrast.cryoet.ctf import CTFSettings
 from dualcontrast.cryoet.mrc import read_map
 from dualcontrast.errors import RecipeError, RunError
-from dualcontrast.settings import merged, read_yaml, sentence
+from dualcontrast.settings import merged, packaged, read_yaml, sentence
 
 
 class State(BaseModel):
@@ -125,8 +124,7 @@ def simulation_of(star: str | Path | None) -> Simulation | None:
 
 def packaged_simulations() -> dict[str, Path]:
     """Return the packaged recipes of simulations by name."""
-    folder = Path(str(resources.files("dualcontrast"))) / "recipes" / "simulations"
-    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+    return packaged("recipes/simulations")
 
 
 def simulation_settings(

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from torch import Tensor
 
-from dualcontrast.errors import SourceError
+from dualcontrast.errors import SourceError, nearest_path
 from dualcontrast.images.arrays import IN_MEMORY, images_in_memory, open_npy, open_npz
 from dualcontrast.images.bop import is_bop, open_bop
 from dualcontrast.images.folder import has_pictures, open_folder
@@ -153,7 +153,8 @@ def _open_path(source: str | Path, options: Mapping[str, Any]) -> ImageSet:
         images.source = "mnist"
         return images
     if not path.exists():
-        raise SourceError(f"{source}: no such file or folder; give a path, or mnist to download MNIST")
+        meant = nearest_path(path, otherwise="give a path, or mnist to download MNIST", also=["mnist"])
+        raise SourceError(f"{source}: no such file or folder; {meant}")
     readers = FOLDERS if path.is_dir() else FILES
     fitting = [reader for reader in readers if reader.is_one(path)]
     for reader in fitting:

@@ -3,69 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from dualcontrast.devices import seeded
 from dualcontrast.errors import MethodError
-from dualcontrast.methods.losses import info_nce, mutual_information, squared_error, standardised
+from dualcontrast.methods.aligned import AlignedVariation
+from dualcontrast.methods.dualcontrast_plus_settings import DualContrastPlusSettings
+from dualcontrast.methods.losses import info_nce, mutual_information
 from dualcontrast.methods.method import Batch, Codes, Losses, Method, MethodSettings, Pair
-from dualcontrast.methods.poses import Poses, PoseSearch
+from dualcontrast.methods.poses import POSE_SIZE, Poses
 from dualcontrast.methods.prototypes import Prototypes
+from dualcontrast.methods.variation import LearnedVariation, evaluating, with_constant_weights
 from dualcontrast.methods.within import WithinClusters
-from dualcontrast.networks import Decoder, DecoderSettings, EncoderSettings, Gaussian, trunk_of
+from dualcontrast.networks import DecoderSettings, EncoderSettings, Gaussian, trunk_of
 from dualcontrast.transforms import View
 
 ASSIGNMENT_TEMPERATURE = 0.1  # of the cosines that the mutual information is taken of
-SHARPNESS = 4.0  # factor on p before the decoder, whose other input z has unit variance
-MEMORY = 0.9  # share of the past in running cross-correlations
-RANDOM_FEATURES = 256
-ADVERSARY_WIDTH = 128
-POSE_SIZE = 12
-
-
-class DualContrastPlusSettings(MethodSettings):
-    """Settings of the objective. A weight of zero takes its part away: the ablations."""
-
-    name: str = Field("dualcontrast_plus", description="the method's name in the registry")
-    content_size: int = Field(
-        20, ge=2, description="K, the most clusters there can be; the content code is the probability of each"
-    )
-    clusters: int | Literal["auto"] = Field(
-        "auto", description="how many there are, at most content_size; auto: the number that is found again best"
-    )
-    embedding_size: int = Field(16, ge=2, description="length of the embedding c that clusters are found in")
-    content_share: float = Field(0.5, gt=0, lt=1, description="share of training that content is learnt in")
-    contrast: float = Field(0.3, ge=0, description="weight of InfoNCE on the embeddings of two views")
-    temperature: float = Field(0.2, gt=0, description="of InfoNCE")
-    clustering: float = Field(1.0, ge=0, description="weight of the mutual information of two views' assignments")
-    encoding_views: int = Field(8, ge=1, description="views that c is the mean of where codes are read")
-    transformation_norm: Literal["instance", "layer"] = Field(
-        "instance", description="normalisation in the encoder of z, in place of the encoder's own"
-    )
-    pose: Literal["none", "search"] = Field(
-        "none", description="search: volumes are brought to a common pose, which joins the transformation code"
-    )
-    centred: bool = Field(True, description="take the clusters' centres from z")
-    whitened: bool = Field(True, description="give z the same covariance in every cluster")
-    reconstruction: float = Field(80.0, ge=0, description="weight of the mean squared error over pixels")
-    gamma_z: float = Field(0.04, ge=0, description="weight of KL(q(z|x) || N(0, I)) within the reconstruction")
-    second_moments: float = Field(0.6, ge=0, description="weight of X(p, z z')")
-    random_features: float = Field(2.0, ge=0, description="weight of X(p, cos(R z + b))")
-    adversary: float = Field(0.2, ge=0, description="weight of what an adversary reads of p in z")
-    hybrid_content: float = Field(0.3, ge=0, description="weight of CE(p_i, a(f(dec(p_i, z_j))))")
-    hybrid_transformation: float = Field(1.0, ge=0, description="weight of |z(dec(p_i, z_j)) - z_j|^2 / d")
-
-    @model_validator(mode="after")
-    def _contrast_or_clustering(self) -> DualContrastPlusSettings:
-        if not (self.contrast or self.clustering):
-            raise ValueError("contrast and clustering are both 0, so nothing would learn the content")
-        return self
 
 
 class DualContrastPlus(Method):
@@ -77,8 +34,10 @@ class DualContrastPlus(Method):
         L = 0.3 InfoNCE(f(v), f(v')) - MI(a(v), a(v')),   a = softmax(cos(f, W) / 0.1)                  (content)
 
     At its end, clusters are found in c, as many as are found again in other images (`Prototypes`), and f stays as
-    it is: the content code is p, the probability of each cluster. In the second stage, q(h|x) and a decoder learn
-    what varies within a cluster,
+    it is: the content code is p, the probability of each cluster.
+
+    In the second stage, what varies within a cluster is learnt. For pictures, by an encoder q(h|x) and a decoder
+    (`LearnedVariation`):
 
         z = h - p mu,   mu = (P'P / B + 1e-3 I)^-1 P'H / B                                             (centring)
         L = 80 [ |dec(p, z) - x|^2 + 0.04 KL(q(z|x) || N(0, I)) ] / pixels                       (reconstruction)
@@ -86,18 +45,21 @@ class DualContrastPlus(Method):
           + 0.2 relu(H(mean p) - CE(adversary(z), p))                                                 (adversary)
           + 0.3 CE(p_i, a(f(dec(p_i, z_j)))) + 1.0 |z(dec(p_i, z_j)) - z_j|^2 / d                       (hybrids)
 
-    where P and H hold a batch's p and means of h: no linear map of p is left in z. Where codes are read, z is
-    whitened in each cluster, S_k^-1/2 (h - m_k), and so its moments are the same in all of them; the decoder
-    undoes that (`WithinClusters`).
+    where P and H hold a batch's p and means of h: no linear map of p is left in z. X(u, v) = 2 <M_past, M> / K,
+    with M the cross-correlation of a batch and M_past its running mean, through which no gradient flows: its
+    expectation is the squared correlation, where that of a batch's own square would have a floor. R and b are
+    random Fourier features. The adversary, a small network, learns from constant z to tell p, and is a constant
+    where z is to tell it nothing.
 
-    X(u, v) = 2 <M_past, M> / K, with M the cross-correlation of a batch and M_past its running mean, through which
-    no gradient flows: its expectation is the squared correlation, where that of a batch's own square would have a
-    floor. R and b are random Fourier features. The adversary, a small network, learns from constant z to tell p,
-    and is a constant where z is to tell it nothing.
+    With `pose: search`, for volumes under much noise, q and dec are linear in a common pose, where this objective
+    has a closed solution: principal components of the aligned volumes of a cluster (`AlignedVariation`). The
+    transformation code then has two parts: z, the conformation, which is free of pose, and the pose, R row by row
+    and the shift as a share of the box.
 
-    With `pose: search`, for volumes, x is T_R,t of a canonical volume of its cluster, R and t are searched for
-    (`PoseSearch`), and q sees T_R,t^-1 x: dec(p, z) becomes T_R,t dec(p, z). The transformation code then has two
-    parts, z, the conformation, which is free of pose, and the pose: R row by row, and t as a share of the box.
+    When training ends, moments of h are measured in every cluster, and z, where codes are read, is h moved so that
+    its mean and covariance are the same in all of them (`WithinClusters`):
+
+        z = A_k (h - m_k),   k = argmax p                                                              (whitening)
 
     Parameters
     ----------
@@ -106,7 +68,7 @@ class DualContrastPlus(Method):
     settings
         Weights and sizes.
     encoder, decoder
-        The networks; both encoders have the same trunk, each its own.
+        The networks; both encoders have the same trunk, each its own. Aligned volumes need no decoder network.
     views
         T, applied one after the other.
 
@@ -121,10 +83,6 @@ class DualContrastPlus(Method):
         "paper": {"network": {"encoder": {"norm": "batch", "hidden": [256]}}},
     }
     settings: DualContrastPlusSettings
-    frequencies: Tensor
-    feature_phases: Tensor
-    past_second_moments: Tensor
-    past_random_features: Tensor
 
     def __init__(
         self,
@@ -143,29 +101,19 @@ class DualContrastPlus(Method):
         self.content = nn.Sequential(trunk, nn.Linear(features, settings.embedding_size))
         self.assignment = nn.Parameter(torch.randn(clusters, settings.embedding_size))
         self.prototypes = Prototypes(settings.embedding_size, clusters)
-        self.search = PoseSearch(shape, clusters) if settings.pose == "search" else None
-        # without batch normalisation: the moments of h must be the same in training and after it
-        trunk, features = trunk_of(shape, encoder.model_copy(update={"norm": settings.transformation_norm}))
-        self.transformation = nn.Sequential(trunk, nn.Linear(features, 2 * size))
         self.within = WithinClusters(clusters, size, settings.whitened)
-        self.decoder = Decoder(shape, clusters, size, decoder)
-        self.register_buffer("frequencies", torch.randn(size, RANDOM_FEATURES) * _scales(RANDOM_FEATURES))
-        self.register_buffer("feature_phases", 2 * torch.pi * torch.rand(RANDOM_FEATURES))
-        squares = size * (size + 1) // 2
-        self.register_buffer("past_second_moments", torch.zeros(clusters, squares))
-        self.register_buffer("past_random_features", torch.zeros(clusters, RANDOM_FEATURES))
-        if settings.adversary:
-            self.adversary = nn.Sequential(
-                *(nn.Linear(size, ADVERSARY_WIDTH), nn.ReLU()),
-                *(nn.Linear(ADVERSARY_WIDTH, ADVERSARY_WIDTH), nn.ReLU()),
-                nn.Linear(ADVERSARY_WIDTH, clusters),
-            )
+        self.variation = (
+            AlignedVariation(shape, clusters, size)
+            if settings.pose == "search"
+            else LearnedVariation(shape, settings, encoder, decoder)
+        )
+        self._training_clusters: Tensor | None = None
 
     @property
     def transformation_parts(self) -> dict[str, int]:
         """See Method."""
         size = self.settings.transformation_size
-        return {} if self.search is None else {"conformation": size, "pose": POSE_SIZE}
+        return {"conformation": size, "pose": POSE_SIZE} if isinstance(self.variation, AlignedVariation) else {}
 
     # ---- codes
 
@@ -182,22 +130,27 @@ class DualContrastPlus(Method):
         if not self.prototypes.found:
             raise MethodError("training ended before any clusters were found; go on with --resume")
         p = self.prototypes(self._embedding(batch.images))
-        canonical, poses = self._canonical(batch.images, p)
-        posterior = self._posterior(canonical, p)
-        pose = p[:, :0] if poses is None else poses.as_code()
+        k = p.argmax(dim=1)
+        posterior, pose = self._posterior(batch.images, k)
         mean, draw = (
-            Codes(p, torch.cat([self.within.whiten(p, z), pose], dim=1))
-            for z in (posterior.mean, posterior.sample())
+            Codes(p, torch.cat([self.within(k, h), pose], dim=1)) for h in (posterior.mean, posterior.sample())
         )
         return mean, draw
 
     def decode(self, codes: Codes) -> Tensor:
         """Return dec(p, z), in its pose where that is part of the code."""
-        z = codes.transformation[:, : self.settings.transformation_size]
-        canonical = self._decoded(codes.content, self.within.colour(codes.content, z))
-        if self.search is None:
-            return canonical
-        return Poses.of_code(codes.transformation[:, -POSE_SIZE:]).applied(canonical)
+        p, k = codes.content, codes.content.argmax(dim=1)
+        residual = self.within.inverse(k, codes.transformation[:, : self.settings.transformation_size])
+        if isinstance(self.variation, AlignedVariation):
+            return self.variation.decoded(k, residual, Poses.of_code(codes.transformation[:, -POSE_SIZE:]))
+        return self.variation.decoded(p, residual if self.settings.centred else residual + self.within.means[k])
+
+    def _posterior(self, images: Tensor, k: Tensor) -> tuple[Gaussian, Tensor]:
+        """Return q(h|x), and the poses as numbers, (B, 12), or (B, 0) where there are none."""
+        if isinstance(self.variation, AlignedVariation):
+            posterior, poses = self.variation.posterior(images, k)
+            return posterior, poses.as_code()
+        return self.variation.posterior(images), images.new_zeros(len(images), 0)
 
     def _embedding(self, images: Tensor) -> Tensor:
         """Return the sum of f, in unit length, over the same few views of every image, (B, e)."""
@@ -211,25 +164,6 @@ class DualContrastPlus(Method):
         assert isinstance(total, Tensor)
         return total
 
-    def _canonical(self, images: Tensor, p: Tensor) -> tuple[Tensor, Poses | None]:
-        """Return the images in the pose of their cluster's reference, and the poses they had."""
-        if self.search is None:
-            return images, None
-        with torch.no_grad():
-            poses = self.search(images, p.argmax(dim=1))
-            return poses.undone(images), poses
-
-    def _posterior(self, canonical: Tensor, p: Tensor) -> Gaussian:
-        """Return q(z|x): q(h|x) less what p tells of its mean."""
-        posterior = Gaussian(*self.transformation(canonical).chunk(2, dim=1))
-        if not self.settings.centred:
-            return posterior
-        return Gaussian(self.within.residual(p, posterior.mean), posterior.log_variance)
-
-    def _decoded(self, p: Tensor, z: Tensor) -> Tensor:
-        images: Tensor = self.decoder(SHARPNESS * p, z)
-        return images
-
     # ---- training
 
     def begin_stage(self, batches: Callable[[], Iterator[Batch]], epoch: int) -> dict[str, Any]:
@@ -240,24 +174,57 @@ class DualContrastPlus(Method):
         dict
             The number of `clusters`, and the `stability` of each number that was tried.
         """
-        with _evaluating(self), torch.no_grad():
+        with evaluating(self), torch.no_grad():
             codes = torch.cat([self._embedding(batch.images) for batch in batches()])
             tried = self.prototypes.fit(codes, self.settings.clusters)
-            if self.search is not None:
-                k = self.prototypes(codes).argmax(dim=1)
-                start = 0
-                for batch in batches():
-                    self.search.begin(batch.images, k[start : start + len(batch)])
-                    start += len(batch)
-                self.search.begun(epoch)
+            self._training_clusters = self.prototypes(codes).argmax(dim=1)
+        if isinstance(self.variation, AlignedVariation):
+            for images, k in self._with_clusters(batches):
+                self.variation.search.begin(images, k)
+            self.variation.search.begun(epoch)
         stability = {str(one.clusters): one.ari for one in tried}
         return {"clusters": int(self.prototypes.used.sum()), "stability": stability}
 
+    def finish(self, batches: Callable[[], Iterator[Batch]]) -> None:
+        """Measure the moments of h in every cluster, and first the components of aligned volumes."""
+        with evaluating(self), torch.no_grad():
+            if isinstance(self.variation, AlignedVariation):
+                self.variation.fit(self._with_clusters(batches))
+                counts = torch.bincount(self._clusters_of(batches), minlength=len(self.within.means))
+                self.within.take(counts, torch.zeros_like(self.within.means), self.variation.covariances())
+            else:
+                h = torch.cat([self.variation.posterior(batch.images).mean for batch in batches()])
+                self.within.fit(self._clusters_of(batches), h)
+
+    def _clusters_of(self, batches: Callable[[], Iterator[Batch]]) -> Tensor:
+        """Return the clusters of the training images, (N,), which the second stage leaves as they are."""
+        if self._training_clusters is None:  # training went on from a checkpoint
+            codes = torch.cat([self._embedding(batch.images) for batch in batches()])
+            self._training_clusters = self.prototypes(codes).argmax(dim=1)
+        return self._training_clusters
+
+    def _with_clusters(self, batches: Callable[[], Iterator[Batch]]) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the training images and their clusters."""
+        clusters, start = self._clusters_of(batches), 0
+        for batch in batches():
+            yield batch.images, clusters[start : start + len(batch)]
+            start += len(batch)
+
     def forward(self, batch: Batch, phase: str = "main") -> Losses:
-        """Return the objective of the stage that training is in."""
-        if self.prototypes.found:
-            return self._transformation_objective(batch)
-        return self._content_objective(batch.images)
+        """Return the objective of the stage that training is in.
+
+        That of aligned volumes has no gradient: their model learns from sums over an epoch.
+        """
+        x = batch.images
+        if not self.prototypes.found:
+            return self._content_objective(x)
+        with evaluating(self.content), torch.no_grad():
+            p = self.prototypes(self.content(self.view(x)))
+        if isinstance(self.variation, LearnedVariation):
+            return self.variation.losses(x, p, lambda images: self._content_error(images, p))
+        losses = Losses()
+        losses.add("reference", self.variation(x, p.argmax(dim=1), batch.epoch), 1.0)
+        return losses
 
     def _content_objective(self, x: Tensor) -> Losses:
         settings, losses = self.settings, Losses()
@@ -277,66 +244,12 @@ class DualContrastPlus(Method):
         """Return cos(c, W) / 0.1, (B, K)."""
         return F.normalize(c, dim=1) @ directions.T / ASSIGNMENT_TEMPERATURE
 
-    def _transformation_objective(self, batch: Batch) -> Losses:
-        settings, x, losses = self.settings, batch.images, Losses()
-        with _evaluating(self.content), torch.no_grad():
-            p = self.prototypes(self.content(self.view(x)))
-        canonical, poses = self._canonical(x, p)
-        if self.search is not None and self.training:
-            self.search.remember(canonical, p.argmax(dim=1), batch.epoch)
-        posterior = self._posterior(canonical, p)
-        z = posterior.sample()
-        decoded = self._decoded(p, z)
-        error = squared_error(decoded if poses is None else poses.applied(decoded), x, "pixel")
-        losses.add("reconstruction", error, settings.reconstruction)
-        losses.add("kl", posterior.kl().mean() / x[0].numel(), settings.reconstruction * settings.gamma_z)
-        self._add_independence(losses, p, z)
-        self._add_hybrids(losses, p, z)
-        return losses
-
-    def _add_independence(self, losses: Losses, p: Tensor, z: Tensor) -> None:
-        """Add what z tells of p beyond its linear part."""
-        settings = self.settings
-        if settings.second_moments:
-            rows, columns = torch.triu_indices(z.shape[1], z.shape[1], device=z.device)
-            penalty = self._cross_correlation(p, z[:, rows] * z[:, columns], self.past_second_moments)
-            losses.add("second_moments", penalty, settings.second_moments)
-        if settings.random_features:
-            features = torch.cos(z @ self.frequencies + self.feature_phases)
-            penalty = self._cross_correlation(p, features, self.past_random_features)
-            losses.add("random_features", penalty, settings.random_features)
-        if settings.adversary:
-            losses.add("adversary_error", F.cross_entropy(self.adversary(z.detach()), p), 1.0)
-            told = F.cross_entropy(_with_constant_weights(self.adversary, z), p)
-            mean = p.mean(dim=0)
-            entropy = -(mean * (mean + 1e-8).log()).sum()
-            losses.add("adversary", F.relu(entropy - told), settings.adversary)
-
-    def _cross_correlation(self, p: Tensor, features: Tensor, past: Tensor) -> Tensor:
-        """Return X(p, features)."""
-        with torch.autocast(p.device.type, enabled=False):
-            now = standardised(p.to(past.dtype)).T @ standardised(features.to(past.dtype)) / len(p)
-        penalty = 2 * (past.clone() * now).sum() / len(now)
-        if self.training:
-            past.mul_(MEMORY).add_(now.detach(), alpha=1 - MEMORY)
-        return penalty
-
-    def _add_hybrids(self, losses: Losses, p: Tensor, z: Tensor) -> None:
-        """Add what is seen in images with the content of one image and the transformation of another."""
-        settings = self.settings
-        if not (settings.hybrid_content or settings.hybrid_transformation):
-            return
-        z_other = z[torch.randperm(len(z), device=z.device)]
-        hybrids = self._decoded(p, z_other)
-        with _evaluating(self):
-            if settings.hybrid_content:
-                c = _with_constant_weights(self.content, hybrids)
-                used = self.prototypes.used
-                error = F.cross_entropy(self._cosines(c, self.prototypes.directions[used]), p[:, used])
-                losses.add("hybrid_content", error, settings.hybrid_content)
-            if settings.hybrid_transformation:
-                error = (self._posterior(hybrids, p).mean - z_other.detach()).square().mean()
-                losses.add("hybrid_transformation", error, settings.hybrid_transformation)
+    def _content_error(self, images: Tensor, p: Tensor) -> Tensor:
+        """Return CE(p, a(f(images))), through which gradients reach the images alone."""
+        used = self.prototypes.used
+        with evaluating(self.content):
+            c = with_constant_weights(self.content, images)
+        return F.cross_entropy(self._cosines(c, self.prototypes.directions[used]), p[:, used])
 
     def pairs(self, batch: Batch) -> list[Pair]:
         """Return two views of an image and, once there are clusters, hybrids beside what gave them content."""
@@ -349,26 +262,3 @@ class DualContrastPlus(Method):
                 Pair("hybrids: the content of the image, in the transformation of the one to its left", x, hybrids)
             )
         return pairs
-
-
-def _scales(count: int) -> Tensor:
-    """Return the scale of each random frequency: one half 0.4, the other 0.8."""
-    return torch.where(torch.arange(count) < count // 2, 0.4, 0.8)
-
-
-def _with_constant_weights(module: nn.Module, inputs: Tensor) -> Tensor:
-    """Return a module's output, of which gradients reach the inputs alone."""
-    constant = {name: value.detach() for name, value in module.state_dict(keep_vars=True).items()}
-    output: Tensor = torch.func.functional_call(module, constant, (inputs,))
-    return output
-
-
-@contextmanager
-def _evaluating(module: nn.Module) -> Iterator[None]:
-    """Go by running statistics, and leave them as they are."""
-    was = module.training
-    module.eval()
-    try:
-        yield
-    finally:
-        module.train(was)

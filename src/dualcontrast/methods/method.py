@@ -159,6 +159,15 @@ class Method(nn.Module):
         """
         return {}
 
+    def finish(self, batches: Callable[[], Iterator[Batch]]) -> None:
+        """Do what the codes need once the weights are final, such as measure their moments.
+
+        Parameters
+        ----------
+        batches
+            Gives the training images, in their order, once for each call.
+        """
+
     def parameters_of(self, phase: str) -> list[nn.Parameter]:
         """Return the parameters that the optimizer of `phase` moves."""
         return list(self.parameters())

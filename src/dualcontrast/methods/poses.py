@@ -21,6 +21,7 @@ LARGEST_SHIFT = 2.0  # voxels of the compared boxes
 SHIFT_STEP = 0.25
 SEARCHED_BOX = 16  # voxels a side; larger boxes are binned to it
 AT_ONCE = 512  # turned references made at a time
+POSE_SIZE = 12  # numbers of a pose as a code
 
 
 class Poses(NamedTuple):
@@ -100,7 +101,7 @@ class PoseSearch(nn.Module):
 
     def begin(self, volumes: Tensor, k: Tensor) -> None:
         """Add volumes to the first references, each beginning with one image of its cluster."""
-        volumes = self._searched(volumes)
+        volumes = self.searched(volumes)
         for cluster in k.unique():
             own = volumes[k == cluster]
             if not self.counts[cluster]:
@@ -115,14 +116,14 @@ class PoseSearch(nn.Module):
 
     def forward(self, volumes: Tensor, k: Tensor) -> Poses:
         """Return the poses of volumes (B, 1, N, N, N) of clusters k (B,)."""
-        x = self._searched(volumes) * self.ball
+        x = self.searched(volumes) * self.ball
         rotations = torch.eye(3, device=x.device).repeat(len(x), 1, 1)
         shifts = torch.zeros(len(x), 3, device=x.device)
         for count in ROTATIONS:
             grid, centred = rotation_grid(count).to(x.device), _shifted(x, -shifts)
             for cluster in k.unique().tolist():
                 own = k == cluster
-                scores = centred[own].flatten(1)[:, self._inside] @ self._template(cluster, count).T
+                scores = centred[own].flatten(1)[:, self.inside] @ self._template(cluster, count).T
                 rotations[own] = grid[scores.argmax(dim=1)]
             shifts = self._shifts_of(x, k, rotations)
         for degrees in REFINED_WITHIN:
@@ -136,7 +137,7 @@ class PoseSearch(nn.Module):
             known = self.counts > 0
             self.references[known] = (self.sums / self.counts.clamp(min=1)[:, None, None, None, None])[known]
             self._start_epoch(epoch)
-        self.sums.index_add_(0, k, self._searched(aligned))
+        self.sums.index_add_(0, k, self.searched(aligned))
         self.counts.index_add_(0, k, torch.ones_like(k, dtype=self.counts.dtype))
 
     def _start_epoch(self, epoch: int) -> None:
@@ -146,7 +147,8 @@ class PoseSearch(nn.Module):
         self._templates.clear()
 
     @property
-    def _inside(self) -> Tensor:
+    def inside(self) -> Tensor:
+        """The places of the ball's voxels in a flattened volume."""
         return self.ball.flatten().nonzero()[:, 0]
 
     @property
@@ -154,7 +156,8 @@ class PoseSearch(nn.Module):
         """The positions of the ball's voxels, (voxels, 3), x first."""
         return self.ball.nonzero().flip(1).float() - self.box // 2
 
-    def _searched(self, volumes: Tensor) -> Tensor:
+    def searched(self, volumes: Tensor) -> Tensor:
+        """Return volumes in the box that is searched, (B, 1, n, n, n)."""
         return volumes if volumes.shape[-1] == self.box else fourier_crop(volumes, self.box)
 
     def _template(self, cluster: int, count: int) -> Tensor:
@@ -209,7 +212,7 @@ class PoseSearch(nn.Module):
 
     def _score(self, x: Tensor, k: Tensor, rotations: Tensor) -> Tensor:
         """Return <x, T V> / |T V|, (B,)."""
-        product: Tensor = (x.flatten(1)[:, self._inside] * self._turned(k, rotations)).sum(dim=1)
+        product: Tensor = (x.flatten(1)[:, self.inside] * self._turned(k, rotations)).sum(dim=1)
         return product
 
 

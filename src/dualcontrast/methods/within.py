@@ -1,4 +1,4 @@
-"""What a code says within a cluster: its residual, and the residual in a form that is the same in all clusters."""
+"""What a code says within a cluster, in a form whose mean and covariance are the same in all clusters."""
 
 from __future__ import annotations
 
@@ -6,88 +6,96 @@ import torch
 from torch import Tensor, nn
 
 SHRINKAGE = 1e-3  # of the clusters' Gram matrix, so that empty clusters have a centre as well
-MEMORY = 0.99  # share of the past in running moments
-SMALLEST_VARIANCE = 1e-4  # of a direction, as a share of the widest one's
+SMALLEST_VARIANCE = 1e-6  # of a direction, as a share of the widest one's
+
+
+def centres(p: Tensor, h: Tensor) -> Tensor:
+    """Return mu, the centre of every cluster in a batch (K, d), by ridge regression of h on p.
+
+        mu = (P'P / B + 1e-3 I)^-1 P'H / B
+
+    Parameters
+    ----------
+    p, h
+        Probabilities of the clusters (B, K) and codes (B, d). No linear map of p is left in h - p mu.
+    """
+    with torch.autocast(p.device.type, enabled=False):  # a linear system wants all its digits
+        dtype = torch.promote_types(h.dtype, torch.float32)
+        p, h = p.to(dtype), h.to(dtype)
+        gram, moment = p.T @ p / len(p), p.T @ h / len(p)
+        shrunk = gram + SHRINKAGE * torch.eye(len(gram), device=gram.device, dtype=gram.dtype)
+        solved: Tensor = torch.linalg.solve(shrunk, moment)
+        return solved
 
 
 class WithinClusters(nn.Module):
-    """The residual of a code h, given the probabilities p of its cluster.
+    """Codes h of cluster k as z = A_k (h - m_k), with the same mean, 0, and covariance, S, in every cluster.
 
-    In training it is
+    m_k and S_k are the moments of h in cluster k, and S is the mean of S_k over images. Of all linear maps that
+    take one to the other
 
-        z = h - p mu,   mu = (P'P / B + 1e-3 I)^-1 P'H / B                                             (centring)
+        A_k = S^1/2 (S^1/2 S_k S^1/2)^-1/2 S^1/2
 
-    with P and H a batch's p and h: no linear map of p is left in z. Afterwards, where codes are read, the moments
-    of h in each cluster are those of the images lately trained on, m_k and S_k, and
-
-        z = S_k^-1/2 (h - m_k),   k = argmax p                                                        (whitening)
-
-    has the same mean and covariance in every cluster. Without whitening S_k is 1.
+    moves codes least: the optimal transport of one Gaussian to another (I. Olkin & F. Pukelsheim, Linear Algebra
+    Appl. 48, 1982). A direction that hardly varies stays as small as it is.
 
     Parameters
     ----------
     clusters, size
         K and d.
     whitened
-        Whether codes that are read are whitened.
+        Whether covariances are made the same; else A_k is 1.
     """
 
-    weight: Tensor
-    first: Tensor
-    second: Tensor
-    batches: Tensor
+    means: Tensor
+    maps: Tensor
+    inverses: Tensor
 
-    def __init__(self, clusters: int, size: int, whitened: bool) -> None:
+    def __init__(self, clusters: int, size: int, whitened: bool = True) -> None:
         super().__init__()
         self.whitened = whitened
-        self.register_buffer("weight", torch.zeros(clusters))
-        self.register_buffer("first", torch.zeros(clusters, size))
-        self.register_buffer("second", torch.zeros(clusters, size, size))
-        self.register_buffer("batches", torch.zeros(()))
+        self.register_buffer("means", torch.zeros(clusters, size))
+        self.register_buffer("maps", torch.eye(size).repeat(clusters, 1, 1))
+        self.register_buffer("inverses", torch.eye(size).repeat(clusters, 1, 1))
 
-    def residual(self, p: Tensor, h: Tensor) -> Tensor:
-        """Return h (B, d) less what p (B, K) tells of its mean; in training, its moments are remembered."""
-        with torch.autocast(p.device.type, enabled=False):  # a linear system wants all its digits
-            p, h = p.to(self.first.dtype), h.to(self.first.dtype)
-            if not self.training:
-                return h - self._means()[p.argmax(dim=1)]
-            self._remember(p.detach(), h.detach())
-            gram, moment = p.T @ p / len(p), p.T @ h / len(p)
-            shrunk = gram + SHRINKAGE * torch.eye(len(gram), device=gram.device, dtype=gram.dtype)
-            centred: Tensor = h - p @ torch.linalg.solve(shrunk, moment)
-            return centred
+    def fit(self, k: Tensor, h: Tensor) -> None:
+        """Take the moments of codes h (N, d) of clusters k (N,); a cluster of too few keeps its covariance."""
+        clusters, size = self.means.shape
+        counts = torch.bincount(k, minlength=clusters)
+        means, covariances = h.new_zeros(clusters, size).double(), h.new_zeros(clusters, size, size).double()
+        for cluster in counts.nonzero()[:, 0].tolist():
+            own = h[k == cluster].double()
+            means[cluster] = own.mean(dim=0)
+            covariances[cluster] = torch.cov(own.T, correction=0).reshape(size, size)
+        self.take(counts, means, covariances)
 
-    def whiten(self, p: Tensor, residual: Tensor) -> Tensor:
-        """Return S_k^-1/2 times a residual (B, d)."""
-        return self._mapped(p, residual, -0.5)
+    def take(self, counts: Tensor, means: Tensor, covariances: Tensor) -> None:
+        """Take counts (K,), m_k (K, d) and S_k (K, d, d)."""
+        counts, covariances = counts.to(means.device), covariances.double()
+        self.means.copy_(means)
+        root = _power(torch.einsum("k,kij->ij", counts.double() / counts.sum(), covariances), 0.5)
+        for cluster in (counts > self.means.shape[1]).nonzero()[:, 0].tolist() if self.whitened else ():
+            inner = _power(root @ covariances[cluster] @ root, -0.5)
+            self.maps[cluster] = root @ inner @ root
+            self.inverses[cluster] = torch.linalg.inv(root @ inner @ root)
 
-    def colour(self, p: Tensor, z: Tensor) -> Tensor:
-        """Return S_k^1/2 times a whitened residual (B, d): what `whiten` undoes."""
-        return self._mapped(p, z, 0.5)
+    def forward(self, k: Tensor, h: Tensor) -> Tensor:
+        """Return z of codes h (B, d) of clusters k (B,)."""
+        return _applied(self.maps[k], h.to(self.means.dtype) - self.means[k])
 
-    def _mapped(self, p: Tensor, residual: Tensor, power: float) -> Tensor:
-        if not self.whitened:
-            return residual
-        values, vectors = torch.linalg.eigh(self._covariances())
-        values = values.clamp(min=SMALLEST_VARIANCE * values.amax(dim=1, keepdim=True)).clamp(min=1e-12)
-        roots = (vectors * values[:, None] ** power) @ vectors.mT
-        empty = self.weight <= 0
-        roots[empty] = torch.eye(roots.shape[-1], device=roots.device, dtype=roots.dtype)
-        mapped: Tensor = (roots[p.argmax(dim=1)] @ residual.to(roots.dtype)[..., None])[..., 0]
-        return mapped
+    def inverse(self, k: Tensor, z: Tensor) -> Tensor:
+        """Return h - m_k of z (B, d) in clusters k (B,)."""
+        return _applied(self.inverses[k], z)
 
-    def _means(self) -> Tensor:
-        """Return m_k, (K, d)."""
-        return self.first / self.weight.clamp(min=1e-12)[:, None]
 
-    def _covariances(self) -> Tensor:
-        """Return S_k, (K, d, d)."""
-        means = self._means()
-        return self.second / self.weight.clamp(min=1e-12)[:, None, None] - means[:, :, None] * means[:, None]
+def _applied(maps: Tensor, codes: Tensor) -> Tensor:
+    mapped: Tensor = (maps @ codes.to(maps.dtype)[..., None])[..., 0]
+    return mapped
 
-    def _remember(self, p: Tensor, h: Tensor) -> None:
-        self.batches += 1
-        share = (1 / self.batches).clamp(min=1 - MEMORY)  # all of the past at first, then the lately seen
-        self.weight.lerp_(p.mean(dim=0), share)
-        self.first.lerp_(p.T @ h / len(p), share)
-        self.second.lerp_(torch.einsum("bk,bi,bj->kij", p, h, h) / len(p), share)
+
+def _power(covariance: Tensor, exponent: float) -> Tensor:
+    """Return a power of a covariance, whose smallest eigenvalues are lifted."""
+    values, vectors = torch.linalg.eigh(covariance)
+    smallest = SMALLEST_VARIANCE * values[-1]
+    lifted: Tensor = (vectors * values.clamp(min=smallest.clamp(min=1e-12)) ** exponent) @ vectors.T
+    return lifted

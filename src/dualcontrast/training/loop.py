@@ -160,9 +160,10 @@ class Training:
         standing = self.standing
         for phase, optimizer in self.steppers.items():
             losses = self.module(batch, phase)
-            optimizer.zero_grad()
-            self.fabric.backward(losses.total)
-            optimizer.step()
+            if losses.total.requires_grad:  # else the method learns from sums over the epoch
+                optimizer.zero_grad()
+                self.fabric.backward(losses.total)
+                optimizer.step()
             _add(standing.sums, losses)
         standing.batch += 1
         standing.step += 1
@@ -176,14 +177,17 @@ class Training:
 
     def _tell(self) -> None:
         self.told = time.monotonic()
-        an_epoch = len(self.order) * self.settings.batch_size * self.fabric.world_size
-        self.progress(
-            "training",
-            self.standing.images_seen,
-            self.settings.epochs * an_epoch,
-            epoch=self.standing.epoch + 1,
-            **self._means(),
-        )
+        seen, epoch = self.standing.images_seen, self.standing.epoch + 1
+        self.progress("training", seen, self._images_to_see(), epoch=epoch, **self._means())
+
+    def _images_to_see(self) -> int:
+        """Return how many images training sees: of all epochs, or as many as the minutes will be enough for."""
+        standing, settings = self.standing, self.settings
+        images = settings.epochs * len(self.order) * settings.batch_size * self.fabric.world_size
+        if settings.minutes is None or not standing.seconds:
+            return images
+        in_time = int(60 * settings.minutes * standing.images_seen / standing.seconds)
+        return max(min(images, in_time), standing.images_seen)
 
     def _means(self) -> dict[str, float]:
         """Return the means of the loss's parts over the epoch's batches so far."""
@@ -256,11 +260,28 @@ class Training:
             self._enter_stage(share=1.0)  # so that there are codes, however short the training was
         if standing.best_loss == math.inf:
             self._save_weights("best")  # stopped within the first epoch: these are all there is
+        if reason != "signal":
+            self._finish_weights()
         self._save_weights("last")
         stopped = {"stopped": reason, "step": standing.step, "images_seen": standing.images_seen}
         self.log.append({**stopped, "epoch": standing.epoch, "seconds": round(standing.seconds, 3)})
         self._checkpoint()
-        self.progress("training", standing.images_seen, standing.images_seen)
+        total = self._images_to_see() if reason == "signal" else standing.images_seen
+        self.progress("training", standing.images_seen, total)
+
+    def _finish_weights(self) -> None:
+        """Finish the method with the weights kept during training, and then with the last ones."""
+        if type(self.method).finish is Method.finish:
+            return  # nothing to do, so that no weights need be read and written again
+        last = {name: value.clone() for name, value in self.method.state_dict().items()}
+        for name in self.run.kept_weights():
+            if name == "last":
+                continue  # of an earlier sitting, and about to be replaced
+            self.run.read_weights(self.method, name)
+            self.method.finish(self._training_batches)
+            self._save_weights(name)
+        self.method.load_state_dict(last)
+        self.method.finish(self._training_batches)
 
     def _refuse_broken(self, means: dict[str, float]) -> None:
         broken = [name for name, value in means.items() if not math.isfinite(value)]

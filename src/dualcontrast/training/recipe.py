@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationErr
 from dualcontrast.errors import RecipeError, nearest
 from dualcontrast.methods import METHODS, Method, MethodSettings, method_named
 from dualcontrast.networks import DecoderSettings, EncoderSettings
-from dualcontrast.settings import mapping_of, merged, read_yaml, sentence
+from dualcontrast.settings import mapping_of, merged, packaged, read_yaml, sentence
 from dualcontrast.transforms import VIEWS, View, view_of
 
 
@@ -128,23 +127,24 @@ def recipe_of(stated: Mapping[str, Any], where: str = "recipe") -> Recipe:
     RecipeError
         An unknown key or a wrong value; the message names it and what would be accepted.
     """
+    method_name = "dualcontrast"
     try:
-        method_name = str(mapping_of(stated.get("method", {}), "method").get("name", "dualcontrast"))
+        method_name = str(mapping_of(stated.get("method", {}), "method").get("name", method_name))
         presets = method_named(method_name).presets
         preset = str(stated.get("preset", "paper"))
         if preset not in presets:
             raise RecipeError(f"{method_name} has no preset {preset}; {nearest(preset, presets)}")
         return Recipe.model_validate(merged(presets[preset], stated))
     except ValidationError as error:
-        raise RecipeError(f"{where}: {sentence(error, Recipe)}") from None
+        parts = {"method": method_named(method_name).Settings}
+        raise RecipeError(f"{where}: {sentence(error, Recipe, parts=parts)}") from None
     except RecipeError as error:
         raise RecipeError(f"{where}: {error}") from None
 
 
 def packaged_recipes() -> dict[str, Path]:
     """Return the packaged recipes by name."""
-    folder = Path(str(resources.files("dualcontrast"))) / "recipes"
-    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+    return packaged("recipes")
 
 
 def _method_settings(value: Any) -> MethodSettings:

@@ -1,8 +1,9 @@
-"""Volumes in Fourier space: binning by a crop, and halves made whole."""
+"""Volumes in Fourier space: binning by a crop, other grids, and halves made whole."""
 
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 SPATIAL = (-3, -2, -1)
@@ -32,6 +33,24 @@ def fourier_crop(volumes: Tensor, size: int) -> Tensor:
     kept = spectrum[..., both_signs, :][..., both_signs, :, :]
     binned: Tensor = torch.fft.irfftn(kept, s=(size,) * 3, dim=SPATIAL) * (size / box) ** 3
     return binned
+
+
+def resized(volumes: Tensor, size: int) -> Tensor:
+    """Bring band-limited volumes onto a grid of other voxels, the voxel N // 2 becoming the voxel size // 2.
+
+    Parameters
+    ----------
+    volumes
+        (..., N, N, N), real; N even, or `size` a multiple of it.
+    size
+        Voxels a side afterwards. Where it is less, frequencies beyond its Nyquist frequency are left out.
+    """
+    box = volumes.shape[-1]
+    spectrum = torch.fft.fftshift(torch.fft.fftn(volumes, dim=SPATIAL), dim=SPATIAL)
+    before = size // 2 - box // 2
+    padded = F.pad(spectrum, (before, size - box - before) * 3)  # negative: a crop
+    result: Tensor = torch.fft.ifftn(torch.fft.ifftshift(padded, dim=SPATIAL), dim=SPATIAL).real
+    return result * (size / box) ** 3
 
 
 def whole_spectrum(half: Tensor) -> Tensor:

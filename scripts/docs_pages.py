@@ -1,0 +1,261 @@
+"""Pages of the site that are made of the code, so that they cannot drift from it: a hook of MkDocs (mkdocs.yml).
+
+- index.md, contributing.md and changelog.md are the repository's README.md, CONTRIBUTING.md and CHANGELOG.md.
+- verbs/NAME.md is made of the command line: what a verb is for, its arguments and options. What docs/verbs/NAME.md
+  holds, examples and what they print, stands between.
+- settings.md is made of the models that recipes are checked by.
+- reference/NAME.md has the docstrings of a package.
+- Equations, between dollar signs, become MathML, which browsers show without a script.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+import typer
+import yaml
+from latex2mathml.converter import convert
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+from pydantic import BaseModel
+from pydantic_core import PydanticUndefined
+
+from dualcontrast.cli import with_all_verbs
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "src" / "dualcontrast"
+COPIED = {"index.md": "README.md", "contributing.md": "CONTRIBUTING.md", "changelog.md": "CHANGELOG.md"}
+ORDER = ("images", "cryoet", "networks", "transforms", "methods", "training", "analysis", "report", "benchmarks")
+TITLES = {"api": "The Python way", "cryoet": "Cryo-ET"}
+
+
+def on_config(config: MkDocsConfig) -> MkDocsConfig:
+    """Put the made pages into the navigation."""
+    verbs = ["verbs/index.md", *({name: page_of(name)} for name in verbs_by_name())]
+    python = [{title_of(name): f"reference/{name}.md"} for name in reference()]
+    made = {"verbs/": verbs, "reference/": python}
+    for section in config.nav or []:
+        for title, place in section.items() if isinstance(section, dict) else ():
+            section[title] = made.get(place, place) if isinstance(place, str) else place
+    return config
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Add the made pages."""
+    for name, source in COPIED.items():
+        _put(files, config, name, copied(source))
+    for name, verb in verbs_by_name().items():
+        _put(files, config, page_of(name), verb_page(name, verb, _prose(files, page_of(name))))
+    _put(files, config, "verbs/index.md", verbs_page(_prose(files, "verbs/index.md")))
+    _put(files, config, "settings.md", settings_page(_prose(files, "settings.md")))
+    for name, modules in reference().items():
+        _put(files, config, f"reference/{name}.md", reference_page(name, modules))
+    return files
+
+
+def on_page_content(content: str, **_: Any) -> str:
+    """Turn equations into MathML."""
+    return re.sub(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', _mathml, content, flags=re.DOTALL)
+
+
+def _mathml(found: re.Match[str]) -> str:
+    display = "block" if found[1] == "div" else "inline"
+    return str(convert(html.unescape(found[2]), display=display))
+
+
+def _put(files: Files, config: MkDocsConfig, name: str, content: str) -> None:
+    there = files.get_file_from_path(name)
+    if there is not None:
+        files.remove(there)
+    files.append(File.generated(config, name, content=content))
+
+
+def _prose(files: Files, name: str) -> str:
+    """Return what is written by hand of a page; nothing where there is no such file."""
+    there = files.get_file_from_path(name)
+    return "" if there is None else there.content_string.strip()
+
+
+def copied(source: str) -> str:
+    """Return a file of the repository's root, whose links lead from docs/."""
+    text = (ROOT / source).read_text(encoding="utf-8")
+    for name, other in COPIED.items():
+        text = text.replace(f"]({other})", f"]({name})")
+    return text.replace("](docs/", "](").replace('src="docs/', 'src="')
+
+
+# ---- verbs
+
+
+def verbs_by_name() -> dict[str, Any]:
+    """Return the verbs that are shown, by the words they are called by."""
+    return dict(_verbs_of(typer.main.get_command(with_all_verbs())))
+
+
+def _verbs_of(group: Any, *before: str) -> Iterator[tuple[str, Any]]:
+    for name, verb in group.commands.items():
+        if hasattr(verb, "commands"):
+            yield from _verbs_of(verb, *before, name)
+        elif not verb.hidden:
+            yield " ".join([*before, name]), verb
+
+
+def page_of(verb: str) -> str:
+    """Return the page of a verb."""
+    return f"verbs/{verb.replace(' ', '-')}.md"
+
+
+def verb_page(name: str, verb: Any, prose: str) -> str:
+    """Return the page of a verb: what it is for, what is written of it by hand, its arguments and options."""
+    arguments = [one for one in verb.params if one.param_type_name == "argument"]
+    options = [one for one in verb.params if one.param_type_name == "option"]
+    needed = [written(one) for one in options if one.required]
+    usage = " ".join(["dualcontrast", name, *map(written, arguments), *needed, "[OPTIONS]"])
+    example = f"For example:\n\n{prose}" if prose.startswith("```") else prose
+    parts = [f"# {name}", _paragraphs(verb.help), f"```text\n{usage}\n```", example]
+    if arguments:
+        parts += ["## Arguments", *map(definition, arguments)]
+    parts += ["## Options", *map(definition, options)]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def verbs_page(prose: str) -> str:
+    """Return the page of all verbs."""
+    lines = [f"[{name}]({page_of(name).removeprefix('verbs/')})\n:   {_first(verb.help)}"
+             for name, verb in verbs_by_name().items()]  # fmt: skip
+    return "\n\n".join(["# Verbs", prose, "## All verbs", *lines]) + "\n"
+
+
+def _paragraphs(text: str) -> str:
+    return "\n\n".join(" ".join(part.split()) for part in text.split("\n\n"))
+
+
+def _first(text: str) -> str:
+    return " ".join(text.split("\n\n", maxsplit=1)[0].split())
+
+
+def written(parameter: Any) -> str:
+    """Return a parameter as it is typed, such as --out RUN, or [SOURCE] where it can be left out."""
+    if parameter.param_type_name == "option":
+        flag = max(parameter.opts, key=len)
+        return flag if parameter.is_flag else f"{flag} {parameter.metavar}"
+    bare = parameter.metavar.strip("[]") + ("..." if parameter.nargs == -1 else "")
+    return bare if parameter.required else f"[{bare}]"
+
+
+def definition(parameter: Any) -> str:
+    """Return what a parameter is for, as an entry of a list of definitions."""
+    told, default = _escaped(parameter.help), parameter.default
+    if parameter.required and parameter.param_type_name == "option":
+        told += " Needed."
+    elif default not in (None, False, (), []) and not callable(default):
+        told += f" Default: `{default}`."
+    if getattr(parameter, "multiple", False) and "repeatedly" not in told:
+        told += " Can be given repeatedly."
+    return f"`{written(parameter)}`\n:   {told}"
+
+
+def _escaped(text: str) -> str:
+    return text.replace("<", "&lt;").replace("*", "\\*").replace("_", "\\_")
+
+
+# ---- settings
+
+
+def settings_page(prose: str) -> str:
+    """Return the page of all settings and packaged recipes."""
+    from dualcontrast.cryoet.simulation import SimulationSettings, packaged_simulations
+    from dualcontrast.methods import METHODS
+    from dualcontrast.networks import DecoderSettings, EncoderSettings
+    from dualcontrast.training.recipe import TrainingSettings, packaged_recipes
+    from dualcontrast.transforms import VIEWS
+
+    parts = ["# Settings", prose, "## Training", table_of(TrainingSettings, "training.")]
+    parts += ["## Encoder", table_of(EncoderSettings, "network.encoder.")]
+    parts += ["## Decoder", table_of(DecoderSettings, "network.decoder."), "## Methods"]
+    for name, method in METHODS.items():
+        presets = f"`--method {name}`; presets: {', '.join(f'`{preset}`' for preset in method.presets)}."
+        parts += [f"### {name}", presets, table_of(method.Settings, "method.", without=("name",))]
+    parts += ["## Views"]
+    for name, view in VIEWS.items():
+        parts += [f"### {name}", _first(view.__doc__ or ""), table_of(view, without=("name",))]
+    parts += ["## Simulations", table_of(SimulationSettings)]
+    for title, packaged in (
+        ("Packaged recipes", packaged_recipes()),
+        ("Packaged simulations", packaged_simulations()),
+    ):
+        parts += [f"## {title}"]
+        for name, path in packaged.items():
+            parts += [
+                f"### {title[9:-1].capitalize()} {name}",
+                f"```yaml\n{path.read_text(encoding='utf-8').strip()}\n```",
+            ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def table_of(model: type[BaseModel], before: str = "", without: tuple[str, ...] = ()) -> str:
+    """Return a table of a model's settings: name, default and what they are; nothing where there are none."""
+    rows = []
+    for name, field in model.model_fields.items():
+        if name in without:
+            continue
+        if field.is_required():
+            default = "needed"
+        else:
+            value = field.get_default(call_default_factory=True)
+            default = "" if value is PydanticUndefined else f"`{_as_yaml(value)}`"
+        told = "; ".join(part for part in (field.description, _choices(field.annotation)) if part)
+        rows.append(f"| `{before}{name}` | {default} | {_cell(told)} |")
+    return "\n".join(["| setting | default | what it is |", "|---|---|---|", *rows]) if rows else ""
+
+
+def _choices(annotation: Any) -> str:
+    """Return the values that there are to choose from; nothing where any will do."""
+    choices = [
+        one
+        for part in (annotation, *get_args(annotation))
+        if get_origin(part) is Literal
+        for one in get_args(part)
+    ]
+    return f"one of {', '.join(map(str, choices))}" if len(choices) > 1 else ""
+
+
+def _as_yaml(value: Any) -> str:
+    if isinstance(value, BaseModel):
+        value = value.model_dump(mode="json")
+    elif isinstance(value, tuple):
+        value = [one.model_dump(mode="json") if isinstance(one, BaseModel) else one for one in value]
+    return yaml.safe_dump(value, default_flow_style=True, width=1000).removesuffix("\n...\n").strip()
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("<", "&lt;")
+
+
+# ---- reference
+
+
+def reference() -> dict[str, list[str]]:
+    """Return the modules of each page: api has those of no package, and packages follow the way of the data."""
+    alone = sorted(path.stem for path in PACKAGE.glob("*.py") if path.stem[0] != "_" and path.stem != "api")
+    packages = [path.parent.name for path in PACKAGE.glob("*/__init__.py") if path.parent.name != "cli"]
+    packages.sort(key=lambda name: (ORDER.index(name) if name in ORDER else len(ORDER), name))
+    pages = {"api": ["api", *alone]}
+    for package in packages:
+        names = sorted(path.stem for path in (PACKAGE / package).glob("*.py") if path.stem[0] != "_")
+        pages[package] = [f"{package}.{name}" for name in names]
+    return pages
+
+
+def reference_page(name: str, modules: list[str]) -> str:
+    """Return the page of a package's docstrings."""
+    return "\n\n".join([f"# {title_of(name)}", *(f"::: dualcontrast.{module}" for module in modules)]) + "\n"
+
+
+def title_of(name: str) -> str:
+    """Return what a page of the reference is called."""
+    return TITLES.get(name, name.capitalize())

@@ -1,0 +1,48 @@
+"""Settings of DualContrast plus: its sizes, and the weight of each part of its objective."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from dualcontrast.methods.method import MethodSettings
+
+
+class DualContrastPlusSettings(MethodSettings):
+    """Settings of the objective. A weight of zero takes its part away: the ablations."""
+
+    name: str = Field("dualcontrast_plus", description="the method's name in the registry")
+    content_size: int = Field(
+        20, ge=2, description="K, the most clusters there can be; the content code is the probability of each"
+    )
+    clusters: int | Literal["auto"] = Field(
+        "auto", description="how many there are, at most content_size; auto: the number that is found again best"
+    )
+    embedding_size: int = Field(16, ge=2, description="length of the embedding c that clusters are found in")
+    content_share: float = Field(0.5, gt=0, lt=1, description="share of training that content is learnt in")
+    contrast: float = Field(0.3, ge=0, description="weight of InfoNCE on the embeddings of two views")
+    temperature: float = Field(0.2, gt=0, description="of InfoNCE")
+    clustering: float = Field(1.0, ge=0, description="weight of the mutual information of two views' assignments")
+    encoding_views: int = Field(8, ge=1, description="views that c is the mean of where codes are read")
+    transformation_norm: Literal["instance", "layer"] = Field(
+        "instance", description="normalisation in the encoder of z, in place of the encoder's own"
+    )
+    pose: Literal["none", "search"] = Field(
+        "none", description="search: volumes are brought to a common pose, which joins the transformation code"
+    )
+    centred: bool = Field(True, description="take the clusters' centres from z in training")
+    whitened: bool = Field(True, description="give z the same covariance in every cluster")
+    reconstruction: float = Field(80.0, ge=0, description="weight of the mean squared error over pixels")
+    gamma_z: float = Field(0.04, ge=0, description="weight of KL(q(z|x) || N(0, I)) within the reconstruction")
+    second_moments: float = Field(0.6, ge=0, description="weight of X(p, z z')")
+    random_features: float = Field(2.0, ge=0, description="weight of X(p, cos(R z + b))")
+    adversary: float = Field(0.2, ge=0, description="weight of what an adversary reads of p in z")
+    hybrid_content: float = Field(0.3, ge=0, description="weight of CE(p_i, a(f(dec(p_i, z_j))))")
+    hybrid_transformation: float = Field(1.0, ge=0, description="weight of |z(dec(p_i, z_j)) - z_j|^2 / d")
+
+    @model_validator(mode="after")
+    def _contrast_or_clustering(self) -> DualContrastPlusSettings:
+        if not (self.contrast or self.clustering):
+            raise ValueError("contrast and clustering are both 0, so nothing would learn the content")
+        return self

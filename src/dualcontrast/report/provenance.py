@@ -1,0 +1,40 @@
+"""Where a report comes from: versions, seed, data digest, and the command that makes the run again."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import torch
+import yaml
+
+from dualcontrast import __version__
+from dualcontrast.report.material import Material
+from dualcontrast.report.section import Section
+
+
+def section(material: Material) -> Section:
+    """Return all that it takes to make the run, and the report, again."""
+    data, made_by = material.config["data"], material.config["made_by"]
+    facts = [
+        ("Run folder", str(material.run.path.resolve())),
+        (
+            "Weights",
+            f"{material.weights} (lowest validation loss)" if material.weights == "best" else material.weights,
+        ),
+        ("Seed", str(material.recipe.training.seed)),
+        ("Data digest (SHA-256)", data["digest"]),
+        ("Trained with", _versions(made_by)),
+        ("Trained on", f"{made_by.get('device', 'unknown device')}, {made_by.get('threads', '?')} threads"),
+        ("Report", f"dualcontrast {__version__}, torch {torch.__version__}, {datetime.now():%Y-%m-%d %H:%M}"),
+    ]
+    context = {
+        "facts": facts,
+        "command": made_by["command"],
+        "report": material.command("report"),
+        "config": yaml.safe_dump(dict(material.config), sort_keys=False, allow_unicode=True),
+    }
+    return Section("provenance", "How it was made", "provenance.html", context)
+
+
+def _versions(made_by: dict[str, object]) -> str:
+    return ", ".join(f"{name} {made_by[name]}" for name in ("dualcontrast", "torch", "python") if name in made_by)
