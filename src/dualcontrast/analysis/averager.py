@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import shlex
 import warnings
 from dataclasses import asdict
@@ -22,6 +23,7 @@ from dualcontrast.cryoet.averaging import resolution, shell_correlation
 from dualcontrast.cryoet.mrc import read_map, write_volume
 from dualcontrast.cryoet.refinement import Search, averaged, first_reference, initial_cutoff, joined, refine
 from dualcontrast.cryoet.simulation import Simulation, simulation_of
+from dualcontrast.cryoet.standing import read_standing, write_standing
 from dualcontrast.errors import DualContrastWarning, RunError
 from dualcontrast.files import read_json, write_json, written_whole
 from dualcontrast.images import open_images
@@ -32,6 +34,7 @@ from dualcontrast.runs import RunFolder
 With = Literal["auto", "relion", "builtin"]
 REFINED_BY_RELION_AT_MOST = 100  # particles; it takes some two seconds for each, an iteration
 FEWEST = 2
+SEARCH = "_search.safetensors"  # of a cluster whose poses are being found
 
 
 class Averager:
@@ -136,6 +139,7 @@ class Averager:
             "made_from": self.made_from(unit),
         }
         write_json(self.path(unit, ".json"), described)
+        self.path(unit, SEARCH).unlink(missing_ok=True)
         return described
 
     def _by_relion(self, subset: Subset, finding: bool) -> bool:
@@ -159,8 +163,7 @@ class Averager:
             return subset.poses, None
         mask = soft_sphere(subset.box)
         if not self._by_relion(subset, finding=True):
-            found = refine(subset.read, subset.halves, mask, subset.voxel_size, self.search, progress)
-            return found, "builtin"
+            return self._found(unit, subset, mask, progress), "builtin"
         place = self.workplace(unit)
         reference = first_reference(subset.read, len(subset), mask, subset.voxel_size, self.search, progress)
         write_volume(place / "reference.mrc", reference, subset.voxel_size)
@@ -187,6 +190,20 @@ class Averager:
         maps = [half.volume() for half in averaged(subset.read, subset.halves, poses)]
         joined(poses, subset.halves, maps, initial_cutoff(subset.box, subset.voxel_size))
         return poses, relion.REFINE
+
+    def _found(self, unit: tuple[int, int], subset: Subset, mask: torch.Tensor, progress: Progress) -> Poses:
+        """Find poses, or go on where a call that was stopped had come to."""
+        path, made_from = self.path(unit, SEARCH), json.dumps(self.made_from(unit))
+        return refine(
+            subset.read,
+            subset.halves,
+            mask,
+            subset.voxel_size,
+            self.search,
+            progress,
+            begun=read_standing(path, made_from),
+            keep=lambda standing: write_standing(path, standing, made_from),
+        )
 
     def _maps(
         self, unit: tuple[int, int], subset: Subset, poses: Poses, commands: list[list[str]], progress: Progress
