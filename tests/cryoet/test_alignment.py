@@ -142,16 +142,16 @@ def test_a_search_goes_on_after_its_last_whole_iteration(tmp_path: Path) -> None
         asked.extend(places)
         return Observed.of(copies[places], None)
 
-    class Stopped(Exception):
+    class StoppedError(Exception):
         pass
 
     def stop(standing: Standing) -> None:
         write_standing(tmp_path / "search.safetensors", standing, "these")
         if standing.iterations == 2:
-            raise Stopped
+            raise StoppedError
 
     whole = refine(read, halves, mask, 20.0, search)
-    with pytest.raises(Stopped):
+    with pytest.raises(StoppedError):
         refine(read, halves, mask, 20.0, search, keep=stop)
     assert read_standing(tmp_path / "search.safetensors", "others") is None
     begun = read_standing(tmp_path / "search.safetensors", "these")

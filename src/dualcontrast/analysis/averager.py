@@ -64,6 +64,12 @@ class Averager:
         self.images = open_images(source.path, **kept)
         if len(set(self.images.shape[1:])) > 1 or self.images.shape[0] > 1:
             raise RunError(f"{source.path}: its volumes are no cubes of one channel, and only such are averaged")
+        self.relion_takes = source.is_star and not source.options.get("invert", False)
+        if by == "relion" and not self.relion_takes:
+            raise RunError(
+                f"{source.path}: RELION takes the particles of a STAR file whose protein is white; leave out "
+                "--with"
+            )
         self.simulation: Simulation | None = simulation_of(source.path)
         self.labels = run.images().table.set_index("row")
 
@@ -143,17 +149,11 @@ class Averager:
         return described
 
     def _by_relion(self, subset: Subset, finding: bool) -> bool:
-        """Return whether RELION is to do it; say why not where that was asked for."""
-        can = subset.particles is not None and not self.source.options.get("invert", False)
-        if self.by == "relion" and not can:
-            raise RunError(
-                f"{self.source.path}: RELION takes the particles of a STAR file whose protein is white; leave "
-                "out --with"
-            )
+        """Return whether RELION is to do it."""
         if self.by != "auto":
             return self.by == "relion"
         few = len(subset) <= REFINED_BY_RELION_AT_MOST or not finding
-        return can and few and relion.installed() and not subset.premultiplied
+        return self.relion_takes and few and relion.installed() and not subset.premultiplied
 
     def _poses(
         self, unit: tuple[int, int], subset: Subset, commands: list[list[str]], progress: Progress
