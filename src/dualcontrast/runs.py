@@ -18,7 +18,7 @@ import yaml
 from safetensors.torch import load_file, save_file
 from typing_extensions import Self
 
-from dualcontrast.errors import RunError, nearest_path
+from dualcontrast.errors import RunError, SourceError, nearest_path
 from dualcontrast.files import read_json, write_json, write_text, written_whole
 from dualcontrast.images import ImageSet, limited, open_images, with_split
 from dualcontrast.methods import Method
@@ -178,6 +178,12 @@ class RunFolder:
             if data["source"] is None:
                 raise RunError(
                     f"{self.path}: trained on images in memory, which are no longer there; give a source of images"
+                )
+            path = Path(data["source"])
+            if path.is_absolute() and not path.exists():  # a name such as mnist is no path
+                raise SourceError(
+                    f"{self.path}: its images are no longer there, looked for at {path}; put them back, or say by "
+                    "--datadir to cluster, average or export in which folder they lie"
                 )
             self.attach(open_images(data["source"], **data["options"]))
         assert self._images is not None

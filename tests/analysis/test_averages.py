@@ -166,6 +166,7 @@ def test_volumes_without_a_star_are_aligned_and_listed_in_a_table(tmp_path: Path
     if relion.installed():
         with pytest.raises(RunError, match="RELION takes the particles of a STAR file"):
             average(run, by="relion", overwrite=True)
+        assert (done.folder / "content1_transformation1.mrc").exists()
 
 
 def test_equal_angles_state_no_poses_and_one_subset_no_halves(tmp_path: Path) -> None:

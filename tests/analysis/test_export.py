@@ -200,10 +200,26 @@ def test_a_source_that_was_moved_is_looked_for(run: Run, tmp_path: Path) -> None
     run = Run(run.path)
     with pytest.raises(SourceError, match=r"no longer there, looked for at .*particles\.star; put them back"):
         run.export()
-    with pytest.raises(SourceError, match=r"particles\.star and in .*run; put them back"):
+    with pytest.raises(SourceError, match=r"particles\.star and .*/run/particles\.star; put them back"):
         run.export(datadir=run.path)
     done = run.export(datadir=tmp_path / "elsewhere")
     assert done.starts_from == tmp_path / "elsewhere"
+    assert len(read(done.files[0])) == COUNT
+
+
+def test_a_project_that_was_moved_is_found_with_what_lies_below_it(volumes: np.ndarray, tmp_path: Path) -> None:
+    """RELION's STAR files lie in folders of its jobs, and the paths in them start from the project."""
+    before, after = tmp_path / "project", tmp_path / "elsewhere"
+    star = write_particles_of(volumes, before, **columns())
+    (before / "Extract" / "job007").mkdir(parents=True)
+    star = star.rename(before / "Extract" / "job007" / "particles.star")
+    write_mrc(before / "mask.mrc", np.ones((BOX,) * 3))
+    run = clustered(
+        untrained_run(tmp_path / "run", star, datadir=before.resolve(), mask=str(before.resolve() / "mask.mrc"))
+    )
+    before.rename(after)
+    done = Run(run.path).export(datadir=after)
+    assert done.starts_from == after
     assert len(read(done.files[0])) == COUNT
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -13,6 +15,7 @@ from dualcontrast.cryoet.averaging import Observed, aligned, shell_correlation
 from dualcontrast.cryoet.ctf import filtered, wedge_volume
 from dualcontrast.cryoet.refinement import Search, averaged, coarse, random_reference, refine
 from dualcontrast.cryoet.simulate import Oversampled
+from dualcontrast.cryoet.standing import Standing, read_standing, write_standing
 
 
 def degrees_apart(one: torch.Tensor, other: torch.Tensor) -> np.ndarray:
@@ -128,6 +131,35 @@ def test_an_average_is_found_from_random_orientations() -> None:
     assert shell_correlation(one, other)[1:4].min() > 0.5
     again = refine(read, halves, torch.ones(box, box, box), voxel_size, Search(iterations=4, degrees=30))
     assert torch.equal(again.matrices, poses.matrices)
+
+
+def test_a_search_goes_on_after_its_last_whole_iteration(tmp_path: Path) -> None:
+    copies, _, _ = turned(blob(seed=3, box=12), 8)
+    halves, mask, search = np.arange(8) % 2, torch.ones(12, 12, 12), Search(iterations=3, degrees=45)
+    asked: list[int] = []
+
+    def read(places: np.ndarray) -> Observed:
+        asked.extend(places)
+        return Observed.of(copies[places], None)
+
+    class StoppedError(Exception):
+        pass
+
+    def stop(standing: Standing) -> None:
+        write_standing(tmp_path / "search.safetensors", standing, "these")
+        if standing.iterations == 2:
+            raise StoppedError
+
+    whole = refine(read, halves, mask, 20.0, search)
+    with pytest.raises(StoppedError):
+        refine(read, halves, mask, 20.0, search, keep=stop)
+    assert read_standing(tmp_path / "search.safetensors", "others") is None
+    begun = read_standing(tmp_path / "search.safetensors", "these")
+    asked.clear()
+    found = refine(read, halves, mask, 20.0, search, begun=begun)
+    assert sorted(asked) == list(range(8))  # the last iteration alone
+    assert torch.equal(found.matrices, whole.matrices)
+    assert torch.equal(found.shifts, whole.shifts)
 
 
 def test_a_coarse_volume_holds_nothing_beyond_60_angstrom() -> None:

@@ -207,7 +207,8 @@ def test_a_device_that_is_not_there(run: Run, verb: str) -> None:
 @pytest.mark.parametrize("verb", ["encode", "evaluate", "transfer"])
 def test_a_source_deleted_since_training(run: Run, verb: str, tmp_path: Path) -> None:
     (tmp_path / "source.npz").unlink()
-    assert_refused(call(verb, run.path), "source.npz: no such file or folder", run.path / "codes")
+    sentence = f"its images are no longer there, looked for at {tmp_path}"
+    assert_refused(call(verb, run.path), sentence, run.path / "codes")
 
 
 @pytest.mark.parametrize("verb", ["encode", "evaluate", "transfer"])

@@ -16,13 +16,16 @@ import pytest
 import starfile
 from PIL import Image
 from tests.command import assert_refused, call, command
-from tests.maps import simulated_run
+from tests.maps import simulated_run, untrained_run
+from tests.particles import write_particles_of
 
 from dualcontrast.cryoet import relion
 from dualcontrast.cryoet.mrc import read_map, write_volume
 from dualcontrast.cryoet.simulation import Simulation
-from dualcontrast.cryoet.star import CONFORMATION, IDENTITY
 
+# What relion_refine finds, and so may change.
+REFINED = {"rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi", "rlnClassNumber", "rlnGroupNumber"}
+REFINED |= {f"rlnOrigin{axis}Angst" for axis in "XYZ"}
 UNITS = ["content1_transformation1", "content1_transformation2", "content2_transformation1"]
 RELION_OPTIONS = (
     "--ini_high 60 --firstiter_cc --ctf --K 1 --iter 1 --flatten_solvent --zero_mask --healpix_order 1 "
@@ -106,13 +109,12 @@ def test_refine_takes_an_exported_class_and_keeps_its_rows(exported: Path, tmp_p
     refined = starfile.read(tmp_path / "run_it001_data.star")["particles"].set_index("rlnImageName")
     assert sorted(refined.index) == sorted(given.index)
     refined = refined.loc[given.index]
-    ours = [name for name in given if name.startswith("dualcontrast")]
-    assert len(ours) == 2 + 4 + 3 + 4 + 1
-    for name in ours:
-        if name in (IDENTITY, CONFORMATION):
-            assert refined[name].tolist() == given[name].tolist()
-        else:
+    assert len([name for name in given if name.startswith("dualcontrast")]) == 2 + 4 + 3 + 4 + 1
+    for name in set(given) - REFINED:
+        if pd.api.types.is_numeric_dtype(given[name]):
             np.testing.assert_allclose(refined[name].astype(float), given[name], rtol=1e-5, atol=1e-5)
+        else:
+            assert refined[name].tolist() == given[name].tolist()
 
 
 @needs_relion
@@ -177,6 +179,46 @@ def test_a_killed_average_goes_on(clustered: Path) -> None:
     assert ended.status == 0, ended.err
     assert (folder / f"{UNITS[0]}.mrc").stat().st_mtime_ns == kept
     assert set(pd.read_csv(folder / "fsc.csv")["cluster"]) == set(UNITS)
+
+
+def test_a_killed_search_for_poses_goes_on_to_the_same_average(clustered: Path) -> None:
+    options = ("--with", "builtin", "--align", "--degrees", 30, "--iterations", 3, "--quiet")
+    for name in ("stopped", "unstopped"):
+        words = ("--within", 1, "--content", 1, "--transformation", 1, "--name", name, "--quiet")
+        assert call("cluster", clustered, *words).status == 0
+    folder, unit = clustered / "averages" / "stopped", UNITS[0]
+    process = subprocess.Popen(command("average", clustered, "--clusters", "stopped", *options))
+    for _ in range(2400):
+        if (folder / f"{unit}_search.safetensors").is_file():
+            break
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (folder / f"{unit}.json").exists()
+    for name in ("stopped", "unstopped"):
+        ended = call("average", clustered, "--clusters", name, *options)
+        assert ended.status == 0, ended.err
+    assert not (folder / f"{unit}_search.safetensors").exists()
+    maps = [read_map(clustered / "averages" / name / f"{unit}.mrc")[0] for name in ("stopped", "unstopped")]
+    np.testing.assert_allclose(*maps, atol=1e-5)
+
+
+def test_a_source_that_was_moved_is_found_by_its_folder(tmp_path: Path) -> None:
+    """Where codes are still to be made, and where the particles themselves are needed."""
+    volumes = np.random.default_rng(0).normal(size=(20, 8, 8, 8))
+    run = untrained_run(tmp_path / "run", write_particles_of(volumes, tmp_path / "before")).path
+    (tmp_path / "before").rename(tmp_path / "after")
+    there = ("--datadir", tmp_path / "after")
+    looked = f"looked for at {tmp_path}/before/particles.star; put them back"
+    for verb in ("cluster", "average", "export"):
+        if verb != "cluster":
+            assert call("cluster", run, *there, "--content", 1, "--transformation", 1, "--quiet").status == 0
+        assert_refused(call(verb, run), looked)
+        assert not (run / {"cluster": "clusters", "average": "averages", "export": "export"}[verb]).exists()
+    options = ("--with", "builtin", "--iterations", 1, "--degrees", 60, "--quiet")
+    assert call("average", run, *there, *options).status == 0
+    assert call("export", run, *there, "--quiet").status == 0
+    assert len(starfile.read(run / "export" / "main" / "particles.star")["particles"]) == 20
 
 
 def test_bad_words_are_one_sentence(clustered: Path, tmp_path: Path) -> None:

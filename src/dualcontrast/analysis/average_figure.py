@@ -48,6 +48,6 @@ def draw_averages(folder: Path, units: list[dict[str, Any]], path: Path, title: 
         axes[3].axhline(THRESHOLD, color="black", linewidth=0.5, linestyle=":")
         axes[3].set(ylim=(-0.1, 1.05), xlim=(0, frequency[-1]))
         axes[3].tick_params(labelsize=7)
-        axes[3].legend(fontsize=7, frameon=False, loc="lower left")
+        axes[3].legend(fontsize=7, framealpha=1, edgecolor="none", loc="lower left")
     rows[-1][3].set_xlabel("1 / Å", fontsize=8)
     save_figure(figure, path)

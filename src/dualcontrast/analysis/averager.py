@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import shlex
 import warnings
 from dataclasses import asdict
@@ -22,6 +23,7 @@ from dualcontrast.cryoet.averaging import resolution, shell_correlation
 from dualcontrast.cryoet.mrc import read_map, write_volume
 from dualcontrast.cryoet.refinement import Search, averaged, first_reference, initial_cutoff, joined, refine
 from dualcontrast.cryoet.simulation import Simulation, simulation_of
+from dualcontrast.cryoet.standing import read_standing, write_standing
 from dualcontrast.errors import DualContrastWarning, RunError
 from dualcontrast.files import read_json, write_json, written_whole
 from dualcontrast.images import open_images
@@ -32,6 +34,7 @@ from dualcontrast.runs import RunFolder
 With = Literal["auto", "relion", "builtin"]
 REFINED_BY_RELION_AT_MOST = 100  # particles; it takes some two seconds for each, an iteration
 FEWEST = 2
+SEARCH = "_search.safetensors"  # of a cluster whose poses are being found
 
 
 class Averager:
@@ -61,6 +64,12 @@ class Averager:
         self.images = open_images(source.path, **kept)
         if len(set(self.images.shape[1:])) > 1 or self.images.shape[0] > 1:
             raise RunError(f"{source.path}: its volumes are no cubes of one channel, and only such are averaged")
+        self.relion_takes = source.is_star and not source.options.get("invert", False)
+        if by == "relion" and not self.relion_takes:
+            raise RunError(
+                f"{source.path}: RELION takes the particles of a STAR file whose protein is white; leave out "
+                "--with"
+            )
         self.simulation: Simulation | None = simulation_of(source.path)
         self.labels = run.images().table.set_index("row")
 
@@ -136,20 +145,15 @@ class Averager:
             "made_from": self.made_from(unit),
         }
         write_json(self.path(unit, ".json"), described)
+        self.path(unit, SEARCH).unlink(missing_ok=True)
         return described
 
     def _by_relion(self, subset: Subset, finding: bool) -> bool:
-        """Return whether RELION is to do it; say why not where that was asked for."""
-        can = subset.particles is not None and not self.source.options.get("invert", False)
-        if self.by == "relion" and not can:
-            raise RunError(
-                f"{self.source.path}: RELION takes the particles of a STAR file whose protein is white; leave "
-                "out --with"
-            )
+        """Return whether RELION is to do it."""
         if self.by != "auto":
             return self.by == "relion"
         few = len(subset) <= REFINED_BY_RELION_AT_MOST or not finding
-        return can and few and relion.installed() and not subset.premultiplied
+        return self.relion_takes and few and relion.installed() and not subset.premultiplied
 
     def _poses(
         self, unit: tuple[int, int], subset: Subset, commands: list[list[str]], progress: Progress
@@ -159,8 +163,7 @@ class Averager:
             return subset.poses, None
         mask = soft_sphere(subset.box)
         if not self._by_relion(subset, finding=True):
-            found = refine(subset.read, subset.halves, mask, subset.voxel_size, self.search, progress)
-            return found, "builtin"
+            return self._found(unit, subset, mask, progress), "builtin"
         place = self.workplace(unit)
         reference = first_reference(subset.read, len(subset), mask, subset.voxel_size, self.search, progress)
         write_volume(place / "reference.mrc", reference, subset.voxel_size)
@@ -187,6 +190,20 @@ class Averager:
         maps = [half.volume() for half in averaged(subset.read, subset.halves, poses)]
         joined(poses, subset.halves, maps, initial_cutoff(subset.box, subset.voxel_size))
         return poses, relion.REFINE
+
+    def _found(self, unit: tuple[int, int], subset: Subset, mask: torch.Tensor, progress: Progress) -> Poses:
+        """Find poses, or go on where a call that was stopped had come to."""
+        path, made_from = self.path(unit, SEARCH), json.dumps(self.made_from(unit))
+        return refine(
+            subset.read,
+            subset.halves,
+            mask,
+            subset.voxel_size,
+            self.search,
+            progress,
+            begun=read_standing(path, made_from),
+            keep=lambda standing: write_standing(path, standing, made_from),
+        )
 
     def _maps(
         self, unit: tuple[int, int], subset: Subset, poses: Poses, commands: list[list[str]], progress: Progress

@@ -74,7 +74,8 @@ def average(
     would not leave such a ball, and starts from 60 A of what the built-in search makes of some. A simulation's
     averages are compared with the truth afterwards; it has no part in them.
 
-    A cluster's CLUSTER.json is written last: a call that was stopped goes on with the clusters that lack theirs.
+    A cluster's CLUSTER.json is written last: a call that was stopped goes on with the clusters that lack theirs,
+    and with the built-in search for poses after its last whole iteration.
 
     Parameters
     ----------

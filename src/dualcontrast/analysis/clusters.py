@@ -7,6 +7,7 @@ import re
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -17,6 +18,7 @@ from dualcontrast.analysis.codes import codes_of, made_with_weights
 from dualcontrast.analysis.figures import draw_counts, draw_embedding
 from dualcontrast.analysis.mixtures import Mixture, mixture_of, reduced
 from dualcontrast.analysis.probes import label_numbers
+from dualcontrast.analysis.sources import attached
 from dualcontrast.errors import DualContrastWarning, RunError, nearest
 from dualcontrast.files import write_json, write_text
 from dualcontrast.progress import Progress, silent
@@ -84,6 +86,7 @@ def cluster(
     name: str | None = None,
     weights: str = "best",
     seed: int = 0,
+    datadir: str | Path | None = None,
     device: str | torch.device = "cpu",
     progress: Progress = silent,
 ) -> Clusters:
@@ -107,6 +110,8 @@ def cluster(
         Which of the run's weights.
     seed
         Of the mixtures.
+    datadir
+        Where the run's images are now, if they were moved and have to be encoded.
     device
         Where images are encoded, if the run has no codes yet.
     progress
@@ -125,6 +130,8 @@ def cluster(
     parent = None if within is None else _parent(within)
     name = name or (DEFAULT if parent is None else f"{parent[0]}-{parent[1]}")
     check_name(name)
+    if datadir is not None:
+        attached(run, datadir)
     codes = codes_of(run, weights, device=device, progress=progress)
     chosen = np.arange(len(codes.table))
     if parent is not None:

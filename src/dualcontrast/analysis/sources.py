@@ -46,8 +46,8 @@ def attached(run: RunFolder, datadir: str | Path | None = None) -> Source:
     Parameters
     ----------
     datadir
-        Where they are now, if they were moved: the folder of the source, and that in which the paths of a STAR
-        file start.
+        Where they are now, if they were moved: the folder of the source, or that in which the paths of a STAR
+        file start, with the STAR file in it or as far below it as it was.
 
     Raises
     ------
@@ -62,16 +62,31 @@ def attached(run: RunFolder, datadir: str | Path | None = None) -> Source:
         raise RunError(
             f"{run.path}: trained on images in memory, which have no rows to go back to; train on a file"
         )
-    path = Path(recorded)
+    looked = [Path(recorded)]
     if datadir is not None:
-        path = path if path.exists() else Path(datadir).resolve() / path.name
-        options |= {"datadir": str(Path(datadir).resolve())} if "datadir" in options else {}
+        before, now = options.get("datadir"), Path(datadir).resolve()
+        looked = _places(recorded, before, now)
+        if before is not None:
+            options["datadir"] = str(now)
+        if Path(options.get("mask", "")).is_absolute():
+            options["mask"] = str(_first_there(_places(options["mask"], before, now)))
+    path = _first_there(looked)
     if path.is_absolute() and not path.exists():  # a name such as mnist is no path
-        looked = recorded if datadir is None else f"{recorded} and in {datadir}"
         raise SourceError(
-            f"{run.path}: its images are no longer there, looked for at {looked}; put them back, or say in which "
-            "folder they lie with --datadir"
+            f"{run.path}: its images are no longer there, looked for at {' and '.join(map(str, looked))}; put "
+            "them back, or say in which folder they lie with --datadir"
         )
     images = open_images(str(path), **options)
     run.attach(images)
     return Source(str(path), options, images)
+
+
+def _places(recorded: str, before: str | None, now: Path) -> list[Path]:
+    """Return where a file may be: where it was, as deep within the folder that was moved, or right in it."""
+    path = Path(recorded)
+    within = [now / path.relative_to(before)] if before is not None and path.is_relative_to(before) else []
+    return list(dict.fromkeys([path, *within, now / path.name]))
+
+
+def _first_there(places: list[Path]) -> Path:
+    return next((place for place in places if place.exists()), places[0])

@@ -1,19 +1,22 @@
-"""Pictures of all methods of a data set side by side: grids of transfers, and codes in the plane."""
+"""Pictures of methods side by side: grids of transfers, codes in the plane, and maps."""
 
 from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from dualcontrast.analysis.figures import new_figure, save_figure, scatter, show_mosaic, with_sources
 from dualcontrast.analysis.transfer import grid_of, source_images
+from dualcontrast.analysis.volumes import titled
 from dualcontrast.benchmarks.worker import EMBEDDING
 from dualcontrast.images import ImageSet
+from dualcontrast.images.preparation import soft_sphere
 from dualcontrast.methods import method_named
 from dualcontrast.runs import RunFolder
 
@@ -22,6 +25,14 @@ GRIDS_A_ROW, GRID_INCHES = 3, 4.2
 METHODS_A_ROW, CODE_INCHES = 2, 2.8
 CODES = ("content", "transformation")
 POINT = 3.0
+MAP_INCHES = 1.5
+
+
+class Panel(NamedTuple):
+    """A map, and what is said of it."""
+
+    density: np.ndarray  # (N, N, N)
+    text: str
 
 
 def draw_transfers(runs: Mapping[str, RunFolder], images: ImageSet, path: Path, title: str) -> list[Path]:
@@ -102,6 +113,34 @@ def draw_codes(runs: Mapping[str, RunFolder], path: Path, title: str) -> list[Pa
     figure.suptitle(f"{title}: t-SNE of codes, coloured by content")
     save_figure(figure, path)
     return [path]
+
+
+def draw_maps(rows: Sequence[tuple[str, Sequence[Panel]]], columns: int, path: Path, title: str) -> None:
+    """Draw maps as projections along y of what is within a sphere, as figure 6 of the paper.
+
+    Parameters
+    ----------
+    rows
+        What each row is called, and its maps, at most so many as there are columns.
+    columns
+        Maps a row.
+    path
+        The PNG to write.
+    title
+        Stands above all.
+    """
+    figure = titled(title, MAP_INCHES * columns + 1.6, (MAP_INCHES + 0.45) * len(rows))
+    for panels, (label, maps) in zip(figure.subplots(len(rows), columns, squeeze=False), rows, strict=True):
+        for axes in panels:
+            axes.set(xticks=[], yticks=[])
+            axes.spines[:].set_visible(False)
+        panels[0].set_ylabel(label, rotation=0, ha="right", va="center", fontsize=9, parse_math=False)
+        for axes, one in zip(panels, maps, strict=False):
+            axes.imshow(
+                (one.density * soft_sphere(len(one.density)).numpy()).sum(axis=1), cmap="gray", origin="lower"
+            )
+            axes.set_title(one.text, fontsize=8, parse_math=False)
+    save_figure(figure, path)
 
 
 def _embedding(run: RunFolder, code: str) -> pd.DataFrame | None:

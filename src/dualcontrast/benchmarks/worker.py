@@ -22,6 +22,7 @@ from dualcontrast.errors import RunError
 from dualcontrast.files import write_json
 from dualcontrast.methods import method_named
 from dualcontrast.progress import Progress, silent
+from dualcontrast.runs import RunFolder
 from dualcontrast.training.recipe import recipe_of
 
 EMBEDDED = 2000  # images in a picture of codes
@@ -48,10 +49,9 @@ def do_cell(cell: Cell, results: Path, work: Path, device: str = "cpu", progress
         As training, encoding and scoring do.
     """
     run = Run(work / cell.run_name)
-    trained = run.path / "trained.json"
-    if not trained.is_file():
+    if not is_trained(run):
         _train(run, cell, device, progress)
-        write_json(trained, {"peak_memory": _peak_memory(device), "device": _device_name(device)})
+        write_json(_mark(run), {"peak_memory": _peak_memory(device), "device": _device_name(device)})
     run.encode(device=device, progress=progress)
     scores = run.evaluate(device=device, progress=progress)
     if method_named(cell.recipe["method"]["name"]).has_decoder:
@@ -63,6 +63,11 @@ def do_cell(cell: Cell, results: Path, work: Path, device: str = "cpu", progress
     write_result(results, cell, _result(run, cell, scores))
 
 
+def is_trained(run: RunFolder) -> bool:
+    """Return whether a cell's run has been trained to its end."""
+    return _mark(run).is_file() and run.weights_path("best").is_file()
+
+
 def end_with(pipe: int) -> None:
     """End this process, as SIGTERM would, once a pipe is closed: whoever held its other end is gone."""
 
@@ -72,6 +77,11 @@ def end_with(pipe: int) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+def _mark(run: RunFolder) -> Path:
+    """Return the file that is written once a run's training is over."""
+    return run.path / "trained.json"
 
 
 def _train(run: Run, cell: Cell, device: str, progress: Progress) -> None:
@@ -96,7 +106,7 @@ def _result(run: Run, cell: Cell, scores: Mapping[str, Any]) -> dict[str, Any]:
     """Return what is stored of a cell: all that a table may show."""
     last = run.read_log()[-1]
     config = run.config()
-    trained = json.loads((run.path / "trained.json").read_text(encoding="utf-8"))
+    trained = json.loads(_mark(run).read_text(encoding="utf-8"))
     return {
         "scores": dict(scores),
         "data": {"images": config["data"]["images"], "shape": config["data"]["shape"]},

@@ -43,6 +43,7 @@ def cluster(
     ] = None,
     weights: Weights = "best",
     seed: Annotated[int, typer.Option(metavar="N", help="Seed of the mixtures.")] = 0,
+    datadir: Moved = None,
     device: Device = "auto",
     quiet: Quiet = False,
     as_json: AsJson = False,
@@ -63,6 +64,7 @@ def cluster(
             name=name,
             weights=weights,
             seed=seed,
+            datadir=datadir,
             device=device,
             progress=progress,
         )

@@ -94,20 +94,26 @@ def find_poses(
         shifts = torch.zeros(len(observed), 3)
     data = waves.spectra(observed.data) * waves.moving(-shifts)
     step = box / (SHIFTS_A_WAVE * cutoff)
-    offsets = step * _lattice(math.ceil(reach / step))
-    back, beside = waves.moving(-offsets), waves.moving(step / 2 * _lattice(FINE_REACH))
-    shared = turning.turned(rotations) if rotations.ndim == 3 else None
-    matrices, moved = torch.empty(len(observed), 3, 3), torch.empty(len(observed), 3)
-    for i in range(len(observed)):
-        turned = turning.turned(rotations[i]) if shared is None else shared
-        norms = (turned.abs().square() @ weight[i]).clamp_min(1e-20).sqrt()
-        scores, at = (_correlations(turned, data[i] * back) / norms[:, None]).max(dim=1)
-        best = scores.topk(min(CANDIDATES, len(scores))).indices
-        products = data[i] * back[at[best]] * turned[best].conj()
-        place, peak = _highest(_correlations(products, beside) / norms[best, None])
-        matrices[i] = (rotations[i] if shared is None else rotations)[best[place]]
-        moved[i] = (offsets[at[best[place]]] + step / 2 * (peak - FINE_REACH)).clamp(-reach, reach)
-    return Poses(matrices, shifts + moved)
+    offsets, beside = step * _lattice(math.ceil(reach / step)), step / 2 * _lattice(FINE_REACH)
+    moved = data[:, None] * waves.moving(-offsets)
+    turned = turning.turned(rotations)
+    power = torch.view_as_real(turned).square().sum(dim=-1)
+    norms = (power @ weight[..., None]).clamp_min(1e-20).sqrt()
+    # Of rotations that are the same for all there are many: their scores are held of one subtomogram at a time.
+    shared, rows = rotations.ndim == 3, torch.arange(len(observed))
+    parts = [slice(row, row + 1) for row in rows.tolist()] if shared else [slice(None)]
+    tried = [(_correlations(turned, moved[part]) / norms[part]).max(dim=-1) for part in parts]
+    scores, at = (torch.cat(values) for values in zip(*tried, strict=True))
+    best = scores.topk(min(CANDIDATES, scores.shape[1])).indices
+    at = at.gather(1, best)
+    chosen = best if shared else (rows[:, None], best)
+    products = moved[rows[:, None], at] * turned[chosen].conj()
+    finer = _correlations(products, waves.moving(beside)) / norms.gather(1, best[..., None])
+    heights, peaks = finer.max(dim=-1)
+    first = heights.argmax(dim=1)
+    within = _peaks(finer[rows, first].reshape(-1, *(2 * FINE_REACH + 1,) * 3), peaks[rows, first]) - FINE_REACH
+    found = (offsets[at[rows, first]] + step / 2 * within).clamp(-reach, reach)
+    return Poses(rotations[chosen][rows, first], shifts + found)
 
 
 def refined(
@@ -202,10 +208,10 @@ class Turning:
         self.spectrum = torch.view_as_real(spectrum[near, near, near]).permute(3, 0, 1, 2)[None].contiguous()
 
     def turned(self, rotations: Tensor) -> Tensor:
-        """Return the transforms of copies turned by (R, 3, 3), acting on (x, y, z), (R, F)."""
-        grid = FINER / self.reach * (self.waves.k @ rotations)  # A^-1 k, as rows
-        parts = F.grid_sample(self.spectrum, grid[None, None], padding_mode="border", align_corners=True)
-        return torch.complex(parts[0, 0, 0], parts[0, 1, 0])
+        """Return the transforms of copies turned by (..., 3, 3), acting on (x, y, z), (..., F)."""
+        grid = FINER / self.reach * (self.waves.k @ rotations).reshape(1, 1, -1, len(self.waves.k), 3)  # A^-1 k
+        parts = F.grid_sample(self.spectrum, grid, padding_mode="border", align_corners=True)[0, :, 0]
+        return torch.complex(parts[0], parts[1]).reshape(*rotations.shape[:-2], -1)
 
 
 def _lattice(reach: int) -> Tensor:
@@ -215,16 +221,8 @@ def _lattice(reach: int) -> Tensor:
 
 
 def _correlations(one: Tensor, other: Tensor) -> Tensor:
-    """Return the real parts of sums over F of a b*, for each a of (R, F) and each b of (S, F), (R, S)."""
-    return torch.view_as_real(one).flatten(1) @ torch.view_as_real(other).flatten(1).T
-
-
-def _highest(scores: Tensor) -> tuple[int, Tensor]:
-    """Return which of some references, with scores (M, S), fits best, and its place on the lattice, x first."""
-    highest, peaks = scores.max(dim=1)
-    place = int(highest.argmax())
-    size = 2 * FINE_REACH + 1
-    return place, _peaks(scores[place].reshape(1, size, size, size), peaks[place : place + 1])[0]
+    """Return the real parts of sums over F of a b*, for each a of (..., R, F) and each b of (..., S, F)."""
+    return torch.view_as_real(one).flatten(-2) @ torch.view_as_real(other).flatten(-2).mT
 
 
 def _peaks(correlation: Tensor, peak: Tensor) -> Tensor:

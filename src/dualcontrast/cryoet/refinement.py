@@ -14,6 +14,7 @@ from torch import Tensor
 from dualcontrast.cryoet.alignment import Poses, find_poses, pose_of_map, refined, rotation_grid
 from dualcontrast.cryoet.averaging import Observed, Sums, resolution, shell_correlation
 from dualcontrast.cryoet.ctf import filtered, low_pass
+from dualcontrast.cryoet.standing import Standing
 from dualcontrast.progress import Progress, silent
 
 INITIAL_RESOLUTION = 60.0  # in Angstrom: what a first reference holds
@@ -91,6 +92,8 @@ def refine(
     voxel_size: float,
     search: Search,
     progress: Progress = silent,
+    begun: Standing | None = None,
+    keep: Callable[[Standing], None] = lambda standing: None,
 ) -> Poses:
     """Find the poses of all subtomograms, those of each half from that half alone.
 
@@ -113,27 +116,30 @@ def refine(
         How poses are looked for.
     progress
         Told of subtomograms matched, in all iterations together.
+    begun
+        How far an earlier search of the same came, which goes on there.
+    keep
+        Given, after each iteration, what the search can go on from; its poses change afterwards.
     """
     box = len(mask)
-    reference = random_reference(read, len(halves), voxel_size, search.seed)
-    lowest = cutoff = initial_cutoff(box, voxel_size)
+    lowest = initial_cutoff(box, voxel_size)
+    standing = begun or _start(read, len(halves), mask, voxel_size, search.seed)
     reach = box / 8
     grid = torch.from_numpy(rotation_grid(search.degrees)).float()
     everywhere = math.ceil(search.iterations / 2)
-    references = [torch.from_numpy(reference) * mask] * 2
-    poses = Poses(torch.eye(3).repeat(len(halves), 1, 1), torch.zeros(len(halves), 3))
-    matched = 0
+    poses = standing.poses
+    matched = standing.iterations * len(halves)
     told: dict[str, float] = {}
-    for iteration in range(search.iterations):
+    for iteration in range(standing.iterations, search.iterations):
         sums = [Sums(box), Sums(box)]
         step = search.degrees / 2 ** (1 + max(0, iteration - everywhere + 1))
         for half, places in _parts(halves, box):
             observed, start = read(places), poses.select(torch.from_numpy(places))
-            target = references[half]
+            target = standing.references[half]
             if iteration < everywhere:
                 near = reach / 2 if iteration else reach  # once the first has brought particles to the middle
                 start = find_poses(target, observed, grid, cutoff=lowest, reach=near, shifts=start.shifts)
-            found = refined(target, observed, start, step, cutoff=cutoff, reach=reach)
+            found = refined(target, observed, start, step, cutoff=standing.cutoff, reach=reach)
             poses.matrices[places], poses.shifts[places] = found
             sums[half].add(observed, *found)
             matched += len(places)
@@ -144,9 +150,18 @@ def refine(
         fsc = shell_correlation(*maps)
         agreed = resolution(fsc, box, voxel_size)
         cutoff = min(max(lowest, box * voxel_size / agreed), box / 2)
-        references = [torch.from_numpy(half.volume(fsc)) * mask for half in sums]
+        references = torch.stack([torch.from_numpy(half.volume(fsc)) * mask for half in sums])
+        standing = Standing(iteration + 1, poses, references, cutoff)
+        keep(standing)
         told = {"resolution": agreed}
     return poses
+
+
+def _start(read: Read, count: int, mask: Tensor, voxel_size: float, seed: int) -> Standing:
+    """Return where a search begins: all unturned, and both halves with the same reference."""
+    reference = torch.from_numpy(random_reference(read, count, voxel_size, seed)) * mask
+    unturned = Poses(torch.eye(3).repeat(count, 1, 1), torch.zeros(count, 3))
+    return Standing(0, unturned, reference.repeat(2, 1, 1, 1), initial_cutoff(len(mask), voxel_size))
 
 
 def joined(poses: Poses, halves: np.ndarray, maps: list[np.ndarray], cutoff: float) -> Poses:

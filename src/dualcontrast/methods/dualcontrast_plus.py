@@ -62,8 +62,8 @@ class DualContrastPlus(Method):
 
         z = A_k (h - m_k),   k = argmax p                                                              (whitening)
 
-    For pictures its whole distribution is then made the same, by a monotone map of each cluster to one Gaussian
-    (`Gaussianisation`):
+    Where clusters have thousands of pictures, its whole distribution can then be made the same, by an invertible map
+    of each cluster to one Gaussian (`Gaussianisation`):
 
         z <- G_k(z)                                                                               (gaussianisation)
 

@@ -11,17 +11,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 LARGEST_NUMBER = 20
+AS_STABLE = 0.01  # as the best: less by no more than this ...
+ERRORS = 2.0  # ... and by no more than so many standard errors
 REPEATS = 5  # splits into parts
 STARTS = 5  # of k-means
 AT_MOST = 20_000  # codes that clusters are found in
 
 
 class Stability(NamedTuple):
-    """How well so many clusters are found again: a mean, and its standard error."""
+    """How well so many clusters are found again."""
 
     clusters: int
     ari: float
-    error: float
 
 
 class Prototypes(nn.Module):
@@ -99,8 +100,9 @@ def stable_number(points: np.ndarray, largest: int, seed: int = 0) -> tuple[int,
 
     Of three parts drawn at random, k-means is fitted on two, and the third is sorted by either: their adjusted
     Rand index, the mean over five draws, is the stability of a number of clusters (R. Tibshirani & G. Walther,
-    J. Comput. Graph. Stat. 14, 2005). Of all numbers whose stability is within one standard error of the best, the
-    largest is taken.
+    J. Comput. Graph. Stat. 14, 2005). Of all numbers that are as stable as the best, the largest is taken: those
+    that fall short of it by no more than 0.01, and by no more than two standard errors of the difference in the
+    same draws.
 
     Parameters
     ----------
@@ -122,18 +124,20 @@ def stable_number(points: np.ndarray, largest: int, seed: int = 0) -> tuple[int,
 
     rng = np.random.default_rng((seed, 1))
     draws = [np.array_split(rng.permutation(len(points)), 3) for _ in range(REPEATS)]
-    tried = []
-    for number in range(2, min(largest, len(points) // 3) + 1):
-        agreement = []
-        for first, second, judged in draws:
-            fits = [_clustered(points[half], number, seed) for half in (first, second)]
-            agreement.append(adjusted_rand_score(*(fit.predict(points[judged]) for fit in fits)))
-        mean, error = float(np.mean(agreement)), float(np.std(agreement, ddof=1)) / math.sqrt(REPEATS)
-        tried.append(Stability(number, round(mean, 4), round(error, 4)))
-    best = max(tried, key=lambda one: one.ari, default=None)
-    if best is None:
-        return 1, tried
-    return max(one.clusters for one in tried if one.ari >= best.ari - best.error), tried
+    numbers = np.arange(2, min(largest, len(points) // 3) + 1)
+    agreement = np.zeros((len(numbers), REPEATS))
+    for place, number in enumerate(numbers):
+        for draw, (first, second, judged) in enumerate(draws):
+            fits = [_clustered(points[half], int(number), seed) for half in (first, second)]
+            agreement[place, draw] = adjusted_rand_score(*(fit.predict(points[judged]) for fit in fits))
+    if not len(numbers):
+        return 1, []
+    means = agreement.mean(axis=1)
+    shortfall = agreement[means.argmax()] - agreement
+    error = shortfall.std(axis=1, ddof=1) / math.sqrt(REPEATS)
+    as_stable = shortfall.mean(axis=1) <= np.minimum(AS_STABLE, ERRORS * error)
+    tried = [Stability(int(number), round(float(mean), 4)) for number, mean in zip(numbers, means, strict=True)]
+    return int(numbers[as_stable].max()), tried
 
 
 def _clustered(points: np.ndarray, number: int, seed: int):  # type: ignore[no-untyped-def]  # scikit-learn's KMeans

@@ -1,0 +1,289 @@
+"""Figure 6 of the paper: maps of the clusters that codes make, each named by the truth it is most like."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from dualcontrast.analysis.averages import average
+from dualcontrast.analysis.clusters import cluster, read_clusters
+from dualcontrast.benchmarks.cells import Cell
+from dualcontrast.benchmarks.pictures import Panel, draw_maps
+from dualcontrast.benchmarks.plan import Source, Wanted, plan_of
+from dualcontrast.benchmarks.rows import TABLE1
+from dualcontrast.benchmarks.runner import places_of, reason_of_failure, run_cells
+from dualcontrast.benchmarks.worker import is_trained
+from dualcontrast.cryoet.alignment import pose_of_map
+from dualcontrast.cryoet.averaging import aligned
+from dualcontrast.cryoet.mrc import read_map
+from dualcontrast.cryoet.refinement import initial_cutoff
+from dualcontrast.cryoet.simulation import Simulation, simulation_of
+from dualcontrast.errors import RecipeError, RunError, SourceError, nearest
+from dualcontrast.files import write_text
+from dualcontrast.progress import Progress, silent
+from dualcontrast.runs import RunFolder
+
+DATA = "subtomograms"
+METHODS = ("spatial_vae", "harmony", "dualcontrast")  # a, b and c of the figure
+WITHIN = {"harmony": "content", "dualcontrast": "transformation"}  # d and e: the code that is sorted further
+MAPS = 4
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the figure is made of.
+
+    Attributes
+    ----------
+    star : str
+        The STAR of a simulation.
+    bin : int
+        The factor by which subtomograms are shrunk for training.
+    seed, budget, limit
+        Of the cells of Table 1, as in `plan.Wanted`.
+    identity : str
+        The one whose cluster is sorted further.
+    align : bool
+        Find poses, in place of those that the STAR states.
+    """
+
+    star: str
+    bin: int = 1
+    seed: int = 0
+    budget: float | None = 10.0
+    limit: int | None = None
+    identity: str = "nucleosome"
+    align: bool = False
+
+    @property
+    def name(self) -> str:
+        """What the clusters are called in the run folders."""
+        return "figure6-aligned" if self.align else "figure6"
+
+
+@dataclass(frozen=True)
+class Strip:
+    """A row of the figure: the maps of one method's clusters.
+
+    Attributes
+    ----------
+    method, code : str
+        Whose codes were sorted.
+    within : str
+        The cluster that was sorted further; an empty text where all subtomograms were.
+    folder : pathlib.Path
+        Where the maps are.
+    units : list of dict
+        What CLUSTER.json holds, of each map.
+    """
+
+    method: str
+    code: str
+    within: str
+    folder: Path
+    units: list[dict[str, Any]]
+
+    @property
+    def label(self) -> str:
+        """What the row is called."""
+        letter = "c" if self.code == "content" else "z"
+        whole = f"{TABLE1[self.method].label}, {letter}"
+        return f"{whole}\nwithin {self.within}" if self.within else whole
+
+
+@dataclass(frozen=True)
+class Figure6:
+    """What the figure leaves.
+
+    Attributes
+    ----------
+    rows : list of dict
+        One a map: the CSV's columns.
+    files : list of Path
+        The CSV and the picture.
+    failed : dict
+        By cell, its exit status and the sentence it ended with.
+    """
+
+    rows: list[dict[str, Any]]
+    files: list[Path]
+    failed: dict[str, tuple[int, str]]
+
+    def describe(self, shortened: Callable[[Path], Path]) -> list[str]:
+        """Return one line a map, and where to look."""
+        told = []
+        for row in self.rows:
+            of = f"{row['method']}, {row['code']}" + (f" within {row['within']}" if row["within"] else "")
+            told.append(
+                f"  {of:<45} {row['particles']:>6,}  most like {row['identity']} {row['conformation']} "
+                f"({row['correlation']:.3f}), of which {100 * row['share']:.0f} % are"
+            )
+        return [*told, *(f"Look at: {shortened(path)}" for path in self.files)]
+
+
+def figure6(
+    asked: Asked,
+    *,
+    results: Path,
+    work: Path,
+    out: Path,
+    jobs: int | None = None,
+    device: str = "auto",
+    progress: Progress = silent,
+) -> Figure6:
+    """Make figure 6: train what is not trained yet, sort codes into four clusters, average each, name the maps.
+
+    SpatialVAE, Harmony and DualContrast are those of Table 1, with its run folders. All subtomograms are sorted by
+    their content codes. Of Harmony and DualContrast, the cluster whose map is most like the identity asked for is
+    sorted further, by the content code of the one and the transformation code of the other.
+
+    Parameters
+    ----------
+    asked
+        What it is made of.
+    results, work, out, jobs, device
+        As in `benchmark.benchmark`.
+    progress
+        Told of cells, clusters and averages.
+
+    Raises
+    ------
+    DualContrastError
+        The STAR is not of a simulation, or has no such identity; or as `plan_of`, `cluster` and `average` do.
+    KeyboardInterrupt, SystemExit
+        After Ctrl-C or SIGTERM; another call goes on.
+    """
+    places = places_of(device, jobs)
+    simulation = _simulation(asked)
+    sources = {DATA: Source(asked.star, {"bin": asked.bin})}
+    wanted = Wanted("table1", sources, METHODS, (DATA,), (asked.seed,), asked.budget, asked.limit)
+    cells = {cell.row: cell for cell in plan_of(wanted).trainable()}
+    untrained = [cell for cell in cells.values() if not is_trained(_run(work, cell))]
+    failed = run_cells(untrained, results, work, places, progress) if untrained else {}
+    runs = {row: _run(work, cell) for row, cell in cells.items() if is_trained(_run(work, cell))}
+    strips = [_strip(run, asked, method, "content", progress) for method, run in runs.items()]
+    for first in [strip for strip in strips if strip.method in WITHIN]:
+        number = _most_like(first, asked.identity)
+        strips.append(_strip(runs[first.method], asked, first.method, WITHIN[first.method], progress, number))
+    rows = [row for strip in strips for row in _rows(strip)]
+    files = []
+    if rows:
+        files = [out / "figure6.csv", out / "figure6.png"]
+        write_text(files[0], pd.DataFrame(rows).to_csv(index=False))
+        _draw(strips, simulation, files[1])
+    names = {cell.name: cell for cell in untrained}
+    return Figure6(rows, files, {n: (status, reason_of_failure(work, names[n])) for n, status in failed.items()})
+
+
+def _simulation(asked: Asked) -> Simulation:
+    simulation = simulation_of(asked.star)
+    if simulation is None:
+        raise SourceError(
+            f"{asked.star}: not the STAR file of a simulation, whose truth maps are named by; give one that "
+            "dualcontrast simulate wrote"
+        )
+    identities = {state.identity for state in simulation.settings.states}
+    if asked.identity not in identities:
+        raise RecipeError(f"{asked.star}: has no {asked.identity}; {nearest(asked.identity, identities)}")
+    return simulation
+
+
+def _run(work: Path, cell: Cell) -> RunFolder:
+    return RunFolder(work / cell.run_name)
+
+
+def _strip(
+    run: RunFolder, asked: Asked, method: str, code: str, progress: Progress, within: int | None = None
+) -> Strip:
+    """Sort all subtomograms of a run, or those of a cluster, by a code, and average each cluster."""
+    name = asked.name if within is None else f"{asked.name}-{within}"
+    parent = None if within is None else f"{asked.name}:{within}"
+    numbers = {kind: MAPS if kind == code else 1 for kind in ("content", "transformation")}
+    _make_clusters(run, name, parent, numbers, progress)
+    done = average(run, clusters=name, align=asked.align, progress=progress)
+    return Strip(method, code, "" if within is None else f"cluster {within}", done.folder, done.units)
+
+
+def _make_clusters(
+    run: RunFolder, name: str, parent: str | None, numbers: Mapping[str, int], progress: Progress
+) -> None:
+    """Sort codes, where an earlier call has not done so."""
+    with suppress(RunError):  # missing, or older than the weights
+        if read_clusters(run, name).described["asked"] == numbers:
+            return
+    content, transformation = numbers["content"], numbers["transformation"]
+    cluster(run, name=name, within=parent, content=content, transformation=transformation, progress=progress)
+
+
+def _most_like(strip: Strip, identity: str) -> int:
+    """Return the number of the content cluster whose map is most like any state of an identity."""
+    likeness = {
+        int(unit["cluster"].split("_")[0].removeprefix("content")): max(
+            state["correlation"] for state in unit["truth"] if state["identity"] == identity
+        )
+        for unit in strip.units
+    }
+    return max(likeness, key=lambda number: likeness[number])
+
+
+def _best(unit: Mapping[str, Any]) -> dict[str, Any]:
+    best: dict[str, Any] = max(unit["truth"], key=lambda state: state["correlation"])
+    return best
+
+
+def _rows(strip: Strip) -> list[dict[str, Any]]:
+    """Return what the CSV holds of a strip's maps."""
+    rows = []
+    for unit in strip.units:
+        best = _best(unit)
+        held = max(unit["truth"], key=lambda state: state["share"])
+        rows.append(
+            {
+                "method": TABLE1[strip.method].label,
+                "code": strip.code,
+                "within": strip.within,
+                "map": str(strip.folder / f"{unit['cluster']}.mrc"),
+                "particles": unit["particles"],
+                "identity": best["identity"],
+                "conformation": best["conformation"],
+                "correlation": best["correlation"],
+                "resolution": best["resolution"],
+                "share": best["share"],
+                "most_common": f"{held['identity']} {held['conformation']}",
+                "share_of_most_common": held["share"],
+                "halves_resolution": unit["resolution"],
+                "how": unit["how"],
+            }
+        )
+    return rows
+
+
+def _draw(strips: list[Strip], simulation: Simulation, path: Path) -> None:
+    """Draw the truth, and every map turned to the truth that it is most like."""
+    settings = simulation.settings
+    templates = simulation.templates()
+    states = [f"{state.identity} {state.conformation}" for state in settings.states]
+    truth = [Panel(template, name) for template, name in zip(templates, states, strict=True)]
+    rows = [("truth" if start == 0 else "", truth[start : start + MAPS]) for start in range(0, len(truth), MAPS)]
+    for strip in strips:
+        panels = []
+        for unit in strip.units:
+            best, volume = _best(unit), read_map(strip.folder / f"{unit['cluster']}.mrc")[0]
+            template = templates[states.index(f"{best['identity']} {best['conformation']}")]
+            turned = _turned(template, volume, initial_cutoff(settings.box, settings.voxel_size))
+            name = f"{best['identity']} {best['conformation']} {best['correlation']:.2f}"
+            panels.append(Panel(turned, f"{name}\n{unit['particles']:,} subtomograms"))
+        rows.append((strip.label, panels))
+    draw_maps(rows, MAPS, path, "Maps of clusters, named by the truth they are most like, with the correlation")
+
+
+def _turned(template: np.ndarray, volume: np.ndarray, cutoff: float) -> np.ndarray:
+    pose = pose_of_map(template, volume, cutoff=cutoff)
+    return aligned(torch.from_numpy(volume)[None], *pose)[0].numpy()
