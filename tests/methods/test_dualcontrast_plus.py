@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -18,13 +17,7 @@ from dualcontrast.training.recipe import recipe_of
 from dualcontrast.transforms import resample
 
 GREY = (1, 12, 12)
-PARTS = (
-    "second_moments",
-    "random_features",
-    "adversary",
-    "hybrid_content",
-    "hybrid_transformation",
-)
+PARTS = ("hybrid_content", "hybrid_transformation")
 
 
 def plus_of(shape: tuple[int, ...] = GREY, **settings: Any) -> DualContrastPlus:
@@ -71,7 +64,7 @@ def test_the_first_stage_compares_two_views() -> None:
     x = batch.images
     first, second = method.content(torch.cat([method.view(x), method.view(x)])).chunk(2)
     assert set(losses.parts) == {"contrast", "clustering"}
-    torch.testing.assert_close(losses.parts["contrast"], info_nce(first, second, 0.2))
+    torch.testing.assert_close(losses.parts["contrast"], info_nce(first, second, 0.5))
     assigned = []
     for codes in (first, second):
         cosines = [[float(F.cosine_similarity(c, w, dim=0).detach()) for w in method.assignment] for c in codes]
@@ -84,26 +77,6 @@ def test_the_first_stage_compares_two_views() -> None:
 def test_without_contrast_and_clustering_nothing_would_learn_the_content() -> None:
     with pytest.raises(RecipeError, match="contrast and clustering are both 0"):
         untrained(contrast=0.0, clustering=0.0)
-
-
-def test_a_penalty_of_correlation_has_no_floor_where_there_is_none() -> None:
-    """Its mean over batches is the squared correlation: nothing for independent codes, however many features."""
-    method = plus_of().train()
-    generator = torch.Generator().manual_seed(0)
-    past, independent = torch.zeros(5, 50), []
-    for i in range(200):
-        features = torch.randn(40, 50, generator=generator)
-        independent.append(
-            float(method.variation._cross_correlation(probabilities(40, 5, i).float(), features, past))
-        )
-    assert abs(np.mean(independent[20:])) < 0.15
-    past = torch.zeros(5, 5)
-    p = probabilities(40, 5).float()
-    dependent = [float(method.variation._cross_correlation(p, p, past)) for _ in range(60)]
-    squares = np.square(np.corrcoef(p.numpy().T)).sum() / 5
-    assert dependent[-1] == pytest.approx(2 * squares, rel=0.02)
-    floor = 5 * 50 / 40 / 5  # what the plain square of a batch's correlation would give
-    assert floor > 1
 
 
 @pytest.mark.parametrize("name", PARTS)
@@ -119,7 +92,7 @@ def test_the_total_is_the_weighted_sum() -> None:
     expected = sum(losses.weights[name] * part for name, part in losses.parts.items())
     torch.testing.assert_close(losses.total, expected)
     assert losses.weights["reconstruction"] == 80
-    assert losses.weights["kl"] == pytest.approx(3.2)
+    assert losses.weights["kl"] == pytest.approx(1.6)
 
 
 # ---- what is a constant in which part
@@ -140,12 +113,9 @@ def gradient_of(method: DualContrastPlus, part: str, module: str) -> float:
     return max(0.0 if p.grad is None else float(p.grad.abs().max()) for p in parameters)
 
 
-@pytest.mark.parametrize(
-    "part", ["reconstruction", "kl", "second_moments", "random_features", "adversary_error", "adversary"]
-)
+@pytest.mark.parametrize("part", ["reconstruction", "kl"])
 def test_the_second_stage_leaves_the_content_as_it_is(part: str) -> None:
     method = plus_of()
-    method(batch_of())  # so that there is a past
     before = {name: value.clone() for name, value in method.content.state_dict().items()}
     assert gradient_of(method, part, "content") == gradient_of(method, part, "assignment") == 0
     assert all(torch.equal(value, before[name]) for name, value in method.content.state_dict().items())
@@ -157,15 +127,6 @@ def test_hybrids_teach_the_decoder_and_not_the_content(part: str) -> None:
     assert gradient_of(method, part, "content") == gradient_of(method, part, "assignment") == 0
     assert gradient_of(method, part, "decoder") > 0
     assert gradient_of(method, part, "encoder") > 0
-
-
-def test_the_adversary_learns_of_z_and_z_of_the_adversary_but_not_both_at_once() -> None:
-    method = plus_of()
-    with torch.no_grad():  # an adversary that knows something
-        method.variation.adversary[-1].weight.mul_(20)
-    assert gradient_of(method, "adversary_error", "adversary") > 0
-    assert gradient_of(method, "adversary_error", "encoder") == 0
-    assert gradient_of(method, "adversary", "adversary") == 0
 
 
 def test_hybrids_leave_the_statistics_of_batch_normalisation_alone() -> None:

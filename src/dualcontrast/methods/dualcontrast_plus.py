@@ -41,16 +41,10 @@ class DualContrastPlus(Method):
     (`LearnedVariation`):
 
         z = h - p mu,   mu = (P'P / B + 1e-3 I)^-1 P'H / B                                             (centring)
-        L = 80 [ |dec(p, z) - x|^2 + 0.04 KL(q(z|x) || N(0, I)) ] / pixels                       (reconstruction)
-          + 0.6 X(p, z_a z_b) + 2.0 X(p, cos(R z + b))                                             (independence)
-          + 0.2 relu(H(mean p) - CE(adversary(z), p))                                                 (adversary)
+        L = 80 [ |dec(p, z) - x|^2 + 0.02 KL(q(z|x) || N(0, I)) ] / pixels                       (reconstruction)
           + 0.3 CE(p_i, a(f(dec(p_i, z_j)))) + 1.0 |z(dec(p_i, z_j)) - z_j|^2 / d                       (hybrids)
 
-    where P and H hold a batch's p and means of h: no linear map of p is left in z. X(u, v) = 2 <M_past, M> / K,
-    with M the cross-correlation of a batch and M_past its running mean, through which no gradient flows: its
-    expectation is the squared correlation, where that of a batch's own square would have a floor. R and b are
-    random Fourier features. The adversary, a small network, learns from constant z to tell p, and is a constant
-    where z is to tell it nothing.
+    where P and H hold a batch's p and means of h: no linear map of p is left in z.
 
     With `pose: search`, for volumes under much noise, q and dec are linear in a common pose, where this objective
     has a closed solution: principal components of the aligned volumes of a cluster (`AlignedVariation`). The
@@ -62,8 +56,8 @@ class DualContrastPlus(Method):
 
         z = A_k (h - m_k),   k = argmax p                                                              (whitening)
 
-    Where clusters have thousands of pictures, its whole distribution can then be made the same, by an invertible map
-    of each cluster to one Gaussian (`Gaussianisation`):
+    Where clusters have thousands of pictures, its whole distribution can then be made the same, by an invertible
+    map of each cluster to one Gaussian (`Gaussianisation`):
 
         z <- G_k(z)                                                                               (gaussianisation)
 

@@ -25,9 +25,6 @@ class DualContrastPlusSettings(MethodSettings):
     temperature: float = Field(0.5, gt=0, description="of InfoNCE")
     clustering: float = Field(1.0, ge=0, description="weight of the mutual information of two views' assignments")
     encoding_views: int = Field(8, ge=1, description="views that c is the mean of where codes are read")
-    transformation_norm: Literal["instance", "layer"] = Field(
-        "instance", description="normalisation in the encoder of z, in place of the encoder's own"
-    )
     pose: Literal["none", "search"] = Field(
         "none", description="search: volumes are brought to a common pose, which joins the transformation code"
     )
@@ -35,10 +32,7 @@ class DualContrastPlusSettings(MethodSettings):
     whitened: bool = Field(True, description="give z the same covariance in every cluster")
     gaussianised: bool = Field(False, description="give z of pictures one Gaussian distribution in every cluster")
     reconstruction: float = Field(80.0, ge=0, description="weight of the mean squared error over pixels")
-    gamma_z: float = Field(0.04, ge=0, description="weight of KL(q(z|x) || N(0, I)) within the reconstruction")
-    second_moments: float = Field(0.6, ge=0, description="weight of X(p, z z')")
-    random_features: float = Field(2.0, ge=0, description="weight of X(p, cos(R z + b))")
-    adversary: float = Field(0.2, ge=0, description="weight of what an adversary reads of p in z")
+    gamma_z: float = Field(0.02, ge=0, description="weight of KL(q(z|x) || N(0, I)) within the reconstruction")
     hybrid_content: float = Field(0.3, ge=0, description="weight of CE(p_i, a(f(dec(p_i, z_j))))")
     hybrid_transformation: float = Field(1.0, ge=0, description="weight of |z(dec(p_i, z_j)) - z_j|^2 / d")
 
