@@ -108,8 +108,8 @@ def test_every_packaged_recipe_can_be_the_start_of_a_run(tmp_path: Path) -> None
         ((1, 28, 28), None, "images"),
         ((3, 28, 28), "dualcontrast_plus", "images"),
         ((1, 28, 28), "vitae", "images-paper"),
-        ((1, 8, 8, 8), None, "subtomograms"),
-        ((1, 8, 8, 8), "harmony", "subtomograms-infonce"),
+        ((1, 16, 16, 16), None, "subtomograms"),
+        ((1, 16, 16, 16), "harmony", "subtomograms-infonce"),
     ],
 )
 def test_the_recipe_that_suits_images_and_method(
