@@ -82,9 +82,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copy("project/templates/spike_closed.mrc", "map.mrc")
         Path("project/simulation.yaml").unlink()  # a user's project knows no truth to compare with
         run_script("dualcontrast train images.npz --out runs/digits --recipe mnist", "data")
-        run_script(
-            "dualcontrast train project/particles.star --bin 2 --out runs/a", "data"
-        )
+        run_script("dualcontrast train project/particles.star --bin 2 --out runs/a", "data")
     finally:
         os.chdir(here)
     return folder

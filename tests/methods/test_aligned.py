@@ -31,10 +31,15 @@ def two_states(count: int, noise: float, seed: int = 0) -> tuple[Tensor, Tensor,
     return volumes + noise * torch.randn_like(volumes), state, states.mean(dim=0)
 
 
+def certain(k: Tensor) -> Tensor:
+    """Return the probabilities (B, 2) of clusters that are certain."""
+    return torch.nn.functional.one_hot(k, 2).float()
+
+
 def fitted(volumes: Tensor, reference: Tensor, size: int = 3) -> AlignedVariation:
     variation = AlignedVariation((1, BOX, BOX, BOX), 2, size)
     variation.search.references[1] = reference
-    variation.fit([(part, torch.ones(len(part), dtype=torch.long)) for part in volumes.split(30)])
+    variation.moments([(part, torch.ones(len(part), dtype=torch.long)) for part in volumes.split(30)])
     return variation
 
 
@@ -58,8 +63,8 @@ def test_components_are_those_of_the_aligned_volumes() -> None:
 def test_the_posterior_is_that_of_the_linear_gaussian_model() -> None:
     volumes, _, reference = two_states(40, noise=0.3)
     variation, k = fitted(volumes, reference), torch.ones(40, dtype=torch.long)
-    posterior, poses = variation.posterior(volumes, k)
-    residual = (poses.undone(volumes)[:, 0] - variation.volumes[1]).flatten(1).double()
+    posterior, pose = variation.posterior(volumes, k)
+    residual = (Poses.of_code(pose).undone(volumes)[:, 0] - variation.volumes[1]).flatten(1).double()
     basis = variation.components[1].flatten(1).double()
     prior, noise = variation.eigenvalues[1].double() - variation.noise[1], variation.noise[1].double()
     covariance = torch.linalg.inv(basis @ basis.T / noise + torch.diag(1 / prior))
@@ -70,9 +75,10 @@ def test_the_posterior_is_that_of_the_linear_gaussian_model() -> None:
         torch.testing.assert_close(row, covariance.diagonal(), rtol=1e-3, atol=1e-6)
     means = posterior.mean.double()
     torch.testing.assert_close(means.mean(dim=0), torch.zeros(3).double(), rtol=0, atol=1e-3)
-    torch.testing.assert_close(
-        torch.cov(means.T, correction=0), variation.covariances()[1].double(), rtol=0, atol=1e-2
-    )
+    counts, stated, covariances = variation.moments([(volumes, k)])
+    assert counts.tolist() == [0, 40]
+    assert not stated.any()
+    torch.testing.assert_close(torch.cov(means.T, correction=0), covariances[1].double(), rtol=0, atol=1e-2)
 
 
 def test_the_first_component_tells_the_state_in_any_pose() -> None:
@@ -87,9 +93,10 @@ def test_the_first_component_tells_the_state_in_any_pose() -> None:
 def test_decoded_volumes_stand_in_their_pose() -> None:
     volumes, _, reference = two_states(120, noise=0.05)
     variation, k = fitted(volumes, reference), torch.ones(120, dtype=torch.long)
-    posterior, poses = variation.posterior(volumes, k)
-    decoded = variation.decoded(k, posterior.mean, poses)
-    at_rest = variation.decoded(k, posterior.mean, Poses(torch.eye(3).repeat(120, 1, 1), torch.zeros(120, 3)))
+    posterior, pose = variation.posterior(volumes, k)
+    decoded = variation.decoded(certain(k), posterior.mean, pose)
+    rest = Poses(torch.eye(3).repeat(120, 1, 1), torch.zeros(120, 3)).as_code()
+    at_rest = variation.decoded(certain(k), posterior.mean, rest)
     likeness = torch.corrcoef(torch.stack([decoded.flatten(), volumes.flatten()]))[0, 1]
     assert likeness > 0.9
     assert torch.corrcoef(torch.stack([at_rest.flatten(), volumes.flatten()]))[0, 1] < likeness - 0.2
@@ -99,13 +106,12 @@ def test_larger_boxes_are_decoded_in_their_size() -> None:
     variation = AlignedVariation((1, 32, 32, 32), 2, 3)
     volumes = torch.rand(10, 1, 32, 32, 32, generator=torch.Generator().manual_seed(0))
     k = torch.zeros(10, dtype=torch.long)
-    variation.search.begin(volumes, k)
-    variation.search.begun(0)
-    variation.fit([(volumes, k)])
-    posterior, poses = variation.posterior(volumes, k)
+    variation.begin([(volumes, k)], 0)
+    variation.moments([(volumes, k)])
+    posterior, pose = variation.posterior(volumes, k)
     assert variation.components.shape == (2, 3, 16, 16, 16)
     assert torch.isfinite(posterior.mean).all()
-    assert variation.decoded(k, posterior.mean, poses).shape == volumes.shape
+    assert variation.decoded(certain(k), posterior.mean, pose).shape == volumes.shape
 
 
 @pytest.mark.parametrize("count", [1, 2])

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dualcontrast.methods.within import WithinClusters, centres
+from dualcontrast.methods.within import Moments, WithinClusters, centres
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -37,7 +37,7 @@ def test_centring_is_the_residual_of_a_ridge_regression() -> None:
 def test_codes_have_mean_0_and_one_covariance_in_every_cluster() -> None:
     clusters, _, h = three_clusters()
     within = WithinClusters(3, 2).double()
-    within.fit(clusters, h)
+    within.take(Moments.of(clusters, h, len(within.means)))
     z = within(clusters, h)
     shared = sum(np.cov(h[clusters == k].T, bias=True) for k in range(3)) / 3
     for k in range(3):
@@ -51,7 +51,7 @@ def test_no_other_map_moves_codes_less() -> None:
     """A_k is symmetric and positive, which marks the optimal transport among all maps S^1/2 Q S_k^-1/2."""
     clusters, _, h = three_clusters()
     within = WithinClusters(3, 2).double()
-    within.fit(clusters, h)
+    within.take(Moments.of(clusters, h, len(within.means)))
     own = h[clusters == 1] - h[clusters == 1].mean(dim=0)
     moved = (own @ within.maps[1].T - own).square().sum()
     shared = torch.from_numpy(sum(np.cov(h[clusters == k].T, bias=True) for k in range(3)) / 3)
@@ -67,14 +67,14 @@ def test_a_direction_that_hardly_varies_stays_small() -> None:
     clusters, _, h = three_clusters()
     h = torch.cat([h, 1e-2 * torch.randn(len(h), 1, generator=generator(5), dtype=torch.float64)], dim=1)
     within = WithinClusters(3, 3).double()
-    within.fit(clusters, h)
+    within.take(Moments.of(clusters, h, len(within.means)))
     assert within(clusters, h)[:, 2].std() < 0.02
 
 
 def test_without_whitening_codes_are_only_centred() -> None:
     clusters, _, h = three_clusters()
     within = WithinClusters(3, 2, whitened=False).double()
-    within.fit(clusters, h)
+    within.take(Moments.of(clusters, h, len(within.means)))
     centre = torch.stack([h[clusters == k].mean(dim=0) for k in range(3)])
     torch.testing.assert_close(within(clusters, h), h - centre[clusters])
 
@@ -84,7 +84,7 @@ def test_clusters_of_no_or_few_codes_do_no_harm() -> None:
     clusters = clusters.clone()
     clusters[0] = 4
     within = WithinClusters(5, 2).double()
-    within.fit(clusters, h)
+    within.take(Moments.of(clusters, h, len(within.means)))
     assert torch.isfinite(within(clusters, h)).all()
     torch.testing.assert_close(within(clusters[:1], h[:1]), torch.zeros(1, 2).double())
     assert torch.equal(within.maps[3], torch.eye(2).double())

@@ -90,8 +90,7 @@ PLUS_PARTS: dict[str, dict[str, Any]] = {
     "contrast": {"contrast": 0},
     "clustering": {"clustering": 0},
     "centring": {"centred": False},
-    "whitening": {"whitened": False, "gaussianised": False},
-    "gaussianisation": {"gaussianised": False},
+    "whitening": {"whitened": False},
     "hybrids": {"hybrid_content": 0, "hybrid_transformation": 0},
 }
 

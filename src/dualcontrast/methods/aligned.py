@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from dualcontrast.methods.poses import Poses, PoseSearch
+from dualcontrast.methods.method import Batch, Losses
+from dualcontrast.methods.poses import POSE_SIZE, Poses, PoseSearch
+from dualcontrast.methods.variation import ContentError, Variation, WithClusters
+from dualcontrast.methods.within import Moments
 from dualcontrast.networks import Gaussian
 from dualcontrast.transforms.fourier import resized
 
 SMALLEST_SIGNAL = 1e-6  # variance of a component that is no more than noise, as a share of the noise
 
 
-class AlignedVariation(nn.Module):
+class AlignedVariation(Variation):
     """The linear Gaussian model of the volumes of a cluster k in a common pose.
 
         x = T_R,t (V_k + U_k h) + noise,      h ~ N(0, diag(l - s)),   noise ~ N(0, s),
@@ -35,6 +38,7 @@ class AlignedVariation(nn.Module):
         K, and the number of components.
     """
 
+    pose_size = POSE_SIZE
     volumes: Tensor
     components: Tensor
     eigenvalues: Tensor
@@ -50,66 +54,74 @@ class AlignedVariation(nn.Module):
         self.register_buffer("eigenvalues", torch.ones(clusters, size))
         self.register_buffer("noise", torch.ones(clusters))
 
-    def forward(self, images: Tensor, k: Tensor, epoch: int) -> Tensor:
+    def begin(self, images: WithClusters, epoch: int) -> None:
+        """Make the first references."""
+        for some, k in images:
+            self.search.begin(some, k)
+        self.search.begun(epoch)
+
+    def losses(self, batch: Batch, p: Tensor, content_error: ContentError) -> Losses:
         """Return the mean squared difference of volumes to the reference of their cluster, in its pose.
 
-        In training the volumes enter the references of the next epoch.
+        It has no gradient. In training the volumes enter the references of the next epoch.
         """
+        k, losses = p.argmax(dim=1), Losses()
         with torch.no_grad():
-            canonical = self.search(images, k).undone(images)
+            canonical = self.search(batch.images, k).undone(batch.images)
             if self.training:
-                self.search.remember(canonical, k, epoch)
+                self.search.remember(canonical, k, batch.epoch)
             difference = self.search.searched(canonical) - self.search.references[k]
-            return difference.square().mean()
+            losses.add("reference", difference.square().mean(), 1.0)
+        return losses
 
-    def fit(self, batches: Iterable[tuple[Tensor, Tensor]]) -> None:
-        """Take the mean and the components of volumes (B, 1, N, N, N) and their clusters (B,), in the poses found.
+    def moments(self, images: WithClusters) -> Moments:
+        """Fit the components, and return the moments that they state: means of 0, covariances (l - s)^2 / l.
 
         The references stay as they are, so that the poses of these volumes are found again.
         """
-        moments: dict[int, _Moments] = {}
-        with torch.no_grad():
-            for images, k in batches:
-                canonical = self.search.searched(self.search(images, k).undone(images)).flatten(1)
-                for cluster in k.unique().tolist():
-                    own = moments.setdefault(cluster, _Moments(canonical.shape[1], self.search.inside))
-                    own.add(canonical[k == cluster])
-            for cluster, own in moments.items():
-                self._take(cluster, own)
+        sums: dict[int, _Sums] = {}
+        counts = torch.zeros(len(self.noise), dtype=torch.long)
+        for some, k in images:
+            canonical = self.search.searched(self.search(some, k).undone(some)).flatten(1)
+            counts += torch.bincount(k, minlength=len(counts)).cpu()
+            for cluster in k.unique().tolist():
+                own = sums.setdefault(cluster, _Sums(canonical.shape[1], self.search.inside))
+                own.add(canonical[k == cluster])
+        for cluster, own in sums.items():
+            self._take(cluster, own)
+        variances = (self.eigenvalues - self.noise[:, None]).square() / self.eigenvalues
+        return Moments(counts, torch.zeros_like(self.eigenvalues), torch.diag_embed(variances))
 
-    def _take(self, cluster: int, moments: _Moments) -> None:
+    def _take(self, cluster: int, sums: _Sums) -> None:
         size = self.components.shape[1]
-        values, vectors = torch.linalg.eigh(moments.covariance())
+        values, vectors = torch.linalg.eigh(sums.covariance())
         values, vectors = values.flip(0).clamp(min=0), vectors.flip(1)
         noise = values[size:].mean().clamp(min=1e-12)
         leading = vectors[:, :size].T
         largest = leading.gather(1, leading.abs().argmax(dim=1, keepdim=True))
-        self.volumes[cluster] = moments.mean().reshape_as(self.volumes[cluster])
+        self.volumes[cluster] = sums.mean().reshape_as(self.volumes[cluster])
         self.components[cluster] = 0
         self.components[cluster].flatten(1)[:, self.search.inside] = (leading * largest.sign()).to(self.components)
         self.eigenvalues[cluster] = values[:size].clamp(min=noise * (1 + SMALLEST_SIGNAL))
         self.noise[cluster] = noise
 
-    def posterior(self, images: Tensor, k: Tensor) -> tuple[Gaussian, Poses]:
-        """Return q(h|x) of volumes (B, 1, N, N, N) of clusters k (B,), and their poses."""
+    def posterior(self, images: Tensor, k: Tensor) -> tuple[Gaussian, Tensor]:
+        """Return q(h|x) of volumes (B, 1, N, N, N) of clusters k (B,), and their poses as numbers, (B, 12)."""
         poses = self.search(images, k)
         residual = self.search.searched(poses.undone(images))[:, 0] - self.volumes[k]
         projected = torch.einsum("bzyx,bdzyx->bd", residual, self.components[k])
         values, noise = self.eigenvalues[k], self.noise[k][:, None]
         share = (values - noise) / values
-        return Gaussian(share * projected, (share * noise).log()), poses
+        return Gaussian(share * projected, (share * noise).log()), poses.as_code()
 
-    def covariances(self) -> Tensor:
-        """Return the covariance of the means of q(h|x) in every cluster, (K, d, d): diagonal, (l - s)^2 / l."""
-        return torch.diag_embed((self.eigenvalues - self.noise[:, None]).square() / self.eigenvalues)
-
-    def decoded(self, k: Tensor, h: Tensor, poses: Poses) -> Tensor:
+    def decoded(self, p: Tensor, h: Tensor, pose: Tensor) -> Tensor:
         """Return T_R,t (V_k + U_k h), (B, 1, N, N, N)."""
+        k = p.argmax(dim=1)
         canonical = self.volumes[k] + torch.einsum("bd,bdzyx->bzyx", h, self.components[k])
-        return poses.applied(resized(canonical[:, None], self.side))
+        return Poses.of_code(pose).applied(resized(canonical[:, None], self.side))
 
 
-class _Moments:
+class _Sums:
     """Sums over flattened volumes: of all voxels, and of the products of those inside."""
 
     def __init__(self, voxels: int, inside: Tensor) -> None:

@@ -13,14 +13,13 @@ from dualcontrast.devices import seeded
 from dualcontrast.errors import MethodError
 from dualcontrast.methods.aligned import AlignedVariation
 from dualcontrast.methods.dualcontrast_plus_settings import DualContrastPlusSettings
-from dualcontrast.methods.gaussianisation import Gaussianisation
+from dualcontrast.methods.learned import LearnedVariation
 from dualcontrast.methods.losses import info_nce, mutual_information
 from dualcontrast.methods.method import Batch, Codes, Losses, Method, MethodSettings, Pair
-from dualcontrast.methods.poses import POSE_SIZE, Poses
 from dualcontrast.methods.prototypes import Prototypes
-from dualcontrast.methods.variation import LearnedVariation, evaluating, with_constant_weights
+from dualcontrast.methods.variation import evaluating, with_constant_weights
 from dualcontrast.methods.within import WithinClusters
-from dualcontrast.networks import DecoderSettings, EncoderSettings, Gaussian, trunk_of
+from dualcontrast.networks import DecoderSettings, EncoderSettings, trunk_of
 from dualcontrast.transforms import View
 
 ASSIGNMENT_TEMPERATURE = 0.1  # of the cosines that the mutual information is taken of
@@ -55,11 +54,6 @@ class DualContrastPlus(Method):
     its mean and covariance are the same in all of them (`WithinClusters`):
 
         z = A_k (h - m_k),   k = argmax p                                                              (whitening)
-
-    Where clusters have thousands of pictures, its whole distribution can then be made the same, by an invertible
-    map of each cluster to one Gaussian (`Gaussianisation`):
-
-        z <- G_k(z)                                                                               (gaussianisation)
 
     Parameters
     ----------
@@ -102,7 +96,6 @@ class DualContrastPlus(Method):
         self.assignment = nn.Parameter(torch.randn(clusters, settings.embedding_size))
         self.prototypes = Prototypes(settings.embedding_size, clusters)
         self.within = WithinClusters(clusters, size, settings.whitened)
-        self.gaussianisation = Gaussianisation(clusters, size)
         self.variation = (
             AlignedVariation(shape, clusters, size)
             if settings.pose == "search"
@@ -114,7 +107,7 @@ class DualContrastPlus(Method):
     def transformation_parts(self) -> dict[str, int]:
         """See Method."""
         size = self.settings.transformation_size
-        return {"conformation": size, "pose": POSE_SIZE} if isinstance(self.variation, AlignedVariation) else {}
+        return {"conformation": size, "pose": self.variation.pose_size} if self.variation.pose_size else {}
 
     # ---- codes
 
@@ -132,25 +125,16 @@ class DualContrastPlus(Method):
             raise MethodError("training ended before any clusters were found; go on with --resume")
         p = self.prototypes(self._embedding(batch.images))
         k = p.argmax(dim=1)
-        posterior, pose = self._posterior(batch.images, k)
-        mean, draw = (self.gaussianisation(k, self.within(k, h)) for h in (posterior.mean, posterior.sample()))
+        posterior, pose = self.variation.posterior(batch.images, k)
+        mean, draw = (self.within(k, h) for h in (posterior.mean, posterior.sample()))
         return Codes(p, torch.cat([mean, pose], dim=1)), Codes(p, torch.cat([draw, pose], dim=1))
 
     def decode(self, codes: Codes) -> Tensor:
         """Return dec(p, z), in its pose where that is part of the code."""
-        p, k = codes.content, codes.content.argmax(dim=1)
-        z = codes.transformation[:, : self.settings.transformation_size]
-        residual = self.within.inverse(k, self.gaussianisation.inverse(k, z))
-        if isinstance(self.variation, AlignedVariation):
-            return self.variation.decoded(k, residual, Poses.of_code(codes.transformation[:, -POSE_SIZE:]))
-        return self.variation.decoded(p, residual if self.settings.centred else residual + self.within.means[k])
-
-    def _posterior(self, images: Tensor, k: Tensor) -> tuple[Gaussian, Tensor]:
-        """Return q(h|x), and the poses as numbers, (B, 12), or (B, 0) where there are none."""
-        if isinstance(self.variation, AlignedVariation):
-            posterior, poses = self.variation.posterior(images, k)
-            return posterior, poses.as_code()
-        return self.variation.posterior(images), images.new_zeros(len(images), 0)
+        p, k, size = codes.content, codes.content.argmax(dim=1), self.settings.transformation_size
+        z, pose = codes.transformation[:, :size], codes.transformation[:, size:]
+        h = self.within.inverse(k, z)
+        return self.variation.decoded(p, h if self.settings.centred else h + self.within.means[k], pose)
 
     def _embedding(self, images: Tensor) -> Tensor:
         """Return the sum of f, in unit length, over the same few views of every image, (B, e)."""
@@ -178,26 +162,14 @@ class DualContrastPlus(Method):
             codes = torch.cat([self._embedding(batch.images) for batch in batches()])
             tried = self.prototypes.fit(codes, self.settings.clusters)
             self._training_clusters = self.prototypes(codes).argmax(dim=1)
-        if isinstance(self.variation, AlignedVariation):
-            for images, k in self._with_clusters(batches):
-                self.variation.search.begin(images, k)
-            self.variation.search.begun(epoch)
+            self.variation.begin(self._with_clusters(batches), epoch)
         stability = {str(one.clusters): one.ari for one in tried}
         return {"clusters": int(self.prototypes.used.sum()), "stability": stability}
 
     def finish(self, batches: Callable[[], Iterator[Batch]]) -> None:
-        """Measure the moments of h in every cluster, and first the components of aligned volumes."""
+        """Measure the moments of h in every cluster."""
         with evaluating(self), torch.no_grad():
-            if isinstance(self.variation, AlignedVariation):
-                self.variation.fit(self._with_clusters(batches))
-                counts = torch.bincount(self._clusters_of(batches), minlength=len(self.within.means))
-                self.within.take(counts, torch.zeros_like(self.within.means), self.variation.covariances())
-            else:
-                h = torch.cat([self.variation.posterior(batch.images).mean for batch in batches()])
-                k = self._clusters_of(batches)
-                self.within.fit(k, h)
-                if self.settings.gaussianised:
-                    self.gaussianisation.fit(k, self.within(k, h))
+            self.within.take(self.variation.moments(self._with_clusters(batches)))
 
     def _clusters_of(self, batches: Callable[[], Iterator[Batch]]) -> Tensor:
         """Return the clusters of the training images, (N,), which the second stage leaves as they are."""
@@ -223,11 +195,7 @@ class DualContrastPlus(Method):
             return self._content_objective(x)
         with evaluating(self.content), torch.no_grad():
             p = self.prototypes(self.content(self.view(x)))
-        if isinstance(self.variation, LearnedVariation):
-            return self.variation.losses(x, p, lambda images: self._content_error(images, p))
-        losses = Losses()
-        losses.add("reference", self.variation(x, p.argmax(dim=1), batch.epoch), 1.0)
-        return losses
+        return self.variation.losses(batch, p, self._content_error)
 
     def _content_objective(self, x: Tensor) -> Losses:
         settings, losses = self.settings, Losses()

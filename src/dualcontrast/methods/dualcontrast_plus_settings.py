@@ -30,7 +30,6 @@ class DualContrastPlusSettings(MethodSettings):
     )
     centred: bool = Field(True, description="take the clusters' centres from z in training")
     whitened: bool = Field(True, description="give z the same covariance in every cluster")
-    gaussianised: bool = Field(False, description="give z of pictures one Gaussian distribution in every cluster")
     reconstruction: float = Field(80.0, ge=0, description="weight of the mean squared error over pixels")
     gamma_z: float = Field(0.02, ge=0, description="weight of KL(q(z|x) || N(0, I)) within the reconstruction")
     hybrid_content: float = Field(0.3, ge=0, description="weight of CE(p_i, a(f(dec(p_i, z_j))))")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -11,8 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 LARGEST_NUMBER = 20
-AS_STABLE = 0.01  # as the best: less by no more than this ...
-ERRORS = 2.0  # ... and by no more than so many standard errors
+AS_STABLE = 0.005  # as the best: less by no more than this
 REPEATS = 5  # splits into parts
 STARTS = 5  # of k-means
 AT_MOST = 20_000  # codes that clusters are found in
@@ -101,8 +99,7 @@ def stable_number(points: np.ndarray, largest: int, seed: int = 0) -> tuple[int,
     Of three parts drawn at random, k-means is fitted on two, and the third is sorted by either: their adjusted
     Rand index, the mean over five draws, is the stability of a number of clusters (R. Tibshirani & G. Walther,
     J. Comput. Graph. Stat. 14, 2005). Of all numbers that are as stable as the best, the largest is taken: those
-    that fall short of it by no more than 0.01, and by no more than two standard errors of the difference in the
-    same draws.
+    that fall short of it by no more than 0.005, and not in every draw, which by chance alone would happen in 3 %.
 
     Parameters
     ----------
@@ -134,8 +131,7 @@ def stable_number(points: np.ndarray, largest: int, seed: int = 0) -> tuple[int,
         return 1, []
     means = agreement.mean(axis=1)
     shortfall = agreement[means.argmax()] - agreement
-    error = shortfall.std(axis=1, ddof=1) / math.sqrt(REPEATS)
-    as_stable = shortfall.mean(axis=1) <= np.minimum(AS_STABLE, ERRORS * error)
+    as_stable = (shortfall.mean(axis=1) <= AS_STABLE) & ~(shortfall > 0).all(axis=1)
     tried = [Stability(int(number), round(float(mean), 4)) for number, mean in zip(numbers, means, strict=True)]
     return int(numbers[as_stable].max()), tried
 

@@ -1,86 +1,51 @@
-"""What varies among the pictures of one cluster, learnt by an encoder and a decoder."""
+"""What varies among the images of one cluster: what DualContrast plus asks of a model of it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
-from dualcontrast.methods.dualcontrast_plus_settings import DualContrastPlusSettings
-from dualcontrast.methods.losses import squared_error
-from dualcontrast.methods.method import Losses
-from dualcontrast.methods.within import centres
-from dualcontrast.networks import Decoder, DecoderSettings, EncoderSettings, Gaussian, trunk_of
+from dualcontrast.methods.method import Batch, Losses
+from dualcontrast.methods.within import Moments
+from dualcontrast.networks import Gaussian
 
-SHARPNESS = 4.0  # factor on p before the decoder, whose other input z has unit variance
+ContentError = Callable[[Tensor, Tensor], Tensor]
+WithClusters = Iterable[tuple[Tensor, Tensor]]  # images (B, C, spatial...) and their clusters (B,)
 
 
-class LearnedVariation(nn.Module):
-    """An encoder q(h|x) and a decoder of what varies within a cluster; the second objective of DualContrastPlus.
+class Variation(nn.Module):
+    """A model of images x of cluster k by a code h of what varies among them, and a pose where there is one."""
 
-    Parameters
-    ----------
-    shape
-        (C, spatial...) of an image.
-    settings
-        Weights and sizes.
-    encoder, decoder
-        The networks.
-    """
+    pose_size = 0  # numbers of a pose as a code
 
-    def __init__(
-        self,
-        shape: Sequence[int],
-        settings: DualContrastPlusSettings,
-        encoder: EncoderSettings,
-        decoder: DecoderSettings,
-    ) -> None:
-        super().__init__()
-        self.settings = settings
-        clusters, size = settings.content_size, settings.transformation_size
-        # without batch normalisation: what h is in training it must be afterwards
-        trunk, features = trunk_of(shape, encoder.model_copy(update={"norm": "instance"}))
-        self.encoder = nn.Sequential(trunk, nn.Linear(features, 2 * size))
-        self.decoder = Decoder(shape, clusters, size, decoder)
+    def begin(self, images: WithClusters, epoch: int) -> None:
+        """Look at all training images before the epoch in which training of this model begins."""
 
-    def posterior(self, x: Tensor) -> Gaussian:
-        """Return q(h|x)."""
-        return Gaussian(*self.encoder(x).chunk(2, dim=1))
-
-    def decoded(self, p: Tensor, z: Tensor) -> Tensor:
-        """Return dec(p, z), in the range of the data."""
-        images: Tensor = self.decoder(SHARPNESS * p, z)
-        return images
-
-    def losses(self, x: Tensor, p: Tensor, content_error: Callable[[Tensor], Tensor]) -> Losses:
-        """Return the objective for images of clusters p (B, K).
+    @abstractmethod
+    def losses(self, batch: Batch, p: Tensor, content_error: ContentError) -> Losses:
+        """Return the objective for images whose clusters are p (B, K).
 
         Parameters
         ----------
         content_error
-            How far images are from having the content p: a scalar, constant but for them.
+            How far images are from having the contents p: a scalar, whose gradients reach the images alone.
         """
-        settings, losses = self.settings, Losses()
-        posterior, mu = self.posterior(x), p.new_zeros(())
-        if settings.centred:
-            mu = p @ centres(p, posterior.mean)
-            posterior = Gaussian(posterior.mean - mu, posterior.log_variance)
-        z = posterior.sample()
-        losses.add("reconstruction", squared_error(self.decoded(p, z), x, "pixel"), settings.reconstruction)
-        losses.add("kl", posterior.kl().mean() / x[0].numel(), settings.reconstruction * settings.gamma_z)
-        if settings.hybrid_content or settings.hybrid_transformation:
-            z_other = z[torch.randperm(len(z), device=z.device)]
-            hybrids = self.decoded(p, z_other)
-            if settings.hybrid_content:
-                losses.add("hybrid_content", content_error(hybrids), settings.hybrid_content)
-            if settings.hybrid_transformation:
-                with evaluating(self):
-                    seen = self.posterior(hybrids).mean - mu
-                error = (seen - z_other.detach()).square().mean()
-                losses.add("hybrid_transformation", error, settings.hybrid_transformation)
-        return losses
+
+    @abstractmethod
+    def posterior(self, images: Tensor, k: Tensor) -> tuple[Gaussian, Tensor]:
+        """Return q(h|x) of images of clusters k (B,), and their poses, (B, pose_size)."""
+
+    @abstractmethod
+    def decoded(self, p: Tensor, h: Tensor, pose: Tensor) -> Tensor:
+        """Return images of contents p (B, K) and codes h (B, d) in poses (B, pose_size)."""
+
+    @abstractmethod
+    def moments(self, images: WithClusters) -> Moments:
+        """Return the moments of the means of q(h|x) in every cluster, once training has ended."""
 
 
 def with_constant_weights(module: nn.Module, inputs: Tensor) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 
@@ -26,6 +28,26 @@ def centres(p: Tensor, h: Tensor) -> Tensor:
         shrunk = gram + SHRINKAGE * torch.eye(len(gram), device=gram.device, dtype=gram.dtype)
         solved: Tensor = torch.linalg.solve(shrunk, moment)
         return solved
+
+
+class Moments(NamedTuple):
+    """Counts (K,), means (K, d) and covariances (K, d, d) of codes in every cluster, in double precision."""
+
+    counts: Tensor
+    means: Tensor
+    covariances: Tensor
+
+    @classmethod
+    def of(cls, k: Tensor, h: Tensor, clusters: int) -> Moments:
+        """Return the moments of codes h (N, d) of clusters k (N,), of which there are so many."""
+        size = h.shape[1]
+        counts = torch.bincount(k, minlength=clusters)
+        means, covariances = h.new_zeros(clusters, size).double(), h.new_zeros(clusters, size, size).double()
+        for cluster in counts.nonzero()[:, 0].tolist():
+            own = h[k == cluster].double()
+            means[cluster] = own.mean(dim=0)
+            covariances[cluster] = torch.cov(own.T, correction=0).reshape(size, size)
+        return cls(counts, means, covariances)
 
 
 class WithinClusters(nn.Module):
@@ -58,20 +80,10 @@ class WithinClusters(nn.Module):
         self.register_buffer("maps", torch.eye(size).repeat(clusters, 1, 1))
         self.register_buffer("inverses", torch.eye(size).repeat(clusters, 1, 1))
 
-    def fit(self, k: Tensor, h: Tensor) -> None:
-        """Take the moments of codes h (N, d) of clusters k (N,); a cluster of too few keeps its covariance."""
-        clusters, size = self.means.shape
-        counts = torch.bincount(k, minlength=clusters)
-        means, covariances = h.new_zeros(clusters, size).double(), h.new_zeros(clusters, size, size).double()
-        for cluster in counts.nonzero()[:, 0].tolist():
-            own = h[k == cluster].double()
-            means[cluster] = own.mean(dim=0)
-            covariances[cluster] = torch.cov(own.T, correction=0).reshape(size, size)
-        self.take(counts, means, covariances)
-
-    def take(self, counts: Tensor, means: Tensor, covariances: Tensor) -> None:
-        """Take counts (K,), m_k (K, d) and S_k (K, d, d)."""
-        counts, covariances = counts.to(means.device), covariances.double()
+    def take(self, moments: Moments) -> None:
+        """Take the moments of h; a cluster of too few codes keeps its covariance."""
+        counts, means, covariances = (part.to(self.means.device) for part in moments)
+        covariances = covariances.double()
         self.means.copy_(means)
         root = power(torch.einsum("k,kij->ij", counts.double() / counts.sum(), covariances), 0.5)
         for cluster in (counts > self.means.shape[1]).nonzero()[:, 0].tolist() if self.whitened else ():
