@@ -73,11 +73,12 @@ def test_a_number_that_is_given_is_kept_to() -> None:
     assert int(prototypes.used.sum()) == 2
 
 
-def test_what_is_no_cluster_is_not_found_again() -> None:
+def test_what_is_no_cluster_is_not_found_again_and_all_numbers_are_used() -> None:
     generator = np.random.default_rng(0)
     points = generator.standard_normal((600, 6))
-    _, tried = stable_number(points / np.linalg.norm(points, axis=1, keepdims=True), 6)
+    number, tried = stable_number(points / np.linalg.norm(points, axis=1, keepdims=True), 6)
     assert max(one.ari for one in tried) < 0.9
+    assert number == 6
 
 
 def test_too_few_points_to_compare_are_one_cluster() -> None:
