@@ -101,8 +101,8 @@ def stable_number(points: np.ndarray, largest: int, seed: int = 0) -> tuple[int,
     Rand index, the mean over five draws, is the stability of a number of clusters (R. Tibshirani & G. Walther,
     J. Comput. Graph. Stat. 14, 2005). Of all numbers that are as stable as the best, the largest is taken: those
     that fall short of it by no more than 0.005, and not in every draw, which by chance alone would happen in 3 %.
-    Where even the best is below 0.9, codes do not fall into clusters, and the largest number that was tried is taken:
-    p then says where in all of them a code lies.
+    Where even the best is below 0.9, codes do not fall into clusters, and the largest number that was tried is
+    taken: p then says where among them all a code lies.
 
     Parameters
     ----------
