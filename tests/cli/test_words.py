@@ -17,7 +17,7 @@ from tests.runs import DIGITS
         (["benchmark", "tabel1"], "no verb is called benchmark tabel1; did you mean table1?"),
         (
             ["benchmark", "sell"],
-            "no verb is called benchmark sell; known are ablation, table1, table2, throughput",
+            "no verb is called benchmark sell; known are ablation, figure6, table1, table2, throughput",
         ),
         (["--verson"], "no option is called --verson; did you mean --version?"),
         (["benchmark", "--mnist"], "no option of benchmark is called --mnist; known are --help"),
@@ -41,7 +41,10 @@ def test_values_that_are_not_known(tmp_path: Path) -> None:
             "no recipe is called MNIST-plsu and no such file exists; did you mean mnist-plus?",
         ),
         (("--method", "harmny"), "no method is called harmny; did you mean harmony?"),
-        (("--set", "preset=authors-cod"), "dualcontrast has no preset authors-cod; did you mean authors-code?"),
+        (
+            ("--recipe", "mnist", "--set", "preset=authors-cod"),
+            "dualcontrast has no preset authors-cod; did you mean authors-code?",
+        ),
         (("--set", "epochs=3"), "no setting is called epochs; did you mean training.epochs?"),
         (("--set", "gamma_z=3"), "no setting is called gamma_z; did you mean method.gamma_z?"),
         (("--set", "method.gama_z=3"), "no setting is called method.gama_z; did you mean gamma_z?"),

@@ -44,7 +44,7 @@ def write_two_factors(path: Path, seed: int, count: int = 1600) -> Path:
 
 def scores_of(folder: Path, changes: Mapping[str, Any]) -> dict[str, Any]:
     source = write_two_factors(folder / "toy.npz", seed=0)
-    run = train(source, out=folder / "run", settings={**SETTINGS, **changes}, device="cpu")
+    run = train(source, out=folder / "run", recipe="images-paper", settings={**SETTINGS, **changes}, device="cpu")
     return run.evaluate(device="cpu")
 
 
