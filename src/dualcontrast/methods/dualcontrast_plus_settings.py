@@ -22,7 +22,7 @@ class DualContrastPlusSettings(MethodSettings):
     embedding_size: int = Field(16, ge=2, description="length of the embedding c that clusters are found in")
     content_share: float = Field(0.5, gt=0, lt=1, description="share of training that content is learnt in")
     contrast: float = Field(0.3, ge=0, description="weight of InfoNCE on the embeddings of two views")
-    temperature: float = Field(0.5, gt=0, description="of InfoNCE")
+    temperature: float = Field(0.2, gt=0, description="of InfoNCE")
     clustering: float = Field(1.0, ge=0, description="weight of the mutual information of two views' assignments")
     encoding_views: int = Field(8, ge=1, description="views that c is the mean of where codes are read")
     pose: Literal["none", "search"] = Field(
