@@ -6,13 +6,17 @@ import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from dualcontrast.cli.console import Console, from_here
 from dualcontrast.cli.options import AsJson, Device, Quiet
 from dualcontrast.cli.words import Verbs
+
+if TYPE_CHECKING:
+    from dualcontrast.benchmarks.benchmark import Benchmark
+    from dualcontrast.benchmarks.figure6 import Figure6
 
 app = typer.Typer(help="Measure what this machine and these methods do.", cls=Verbs, rich_markup_mode=None)
 
@@ -144,9 +148,7 @@ def figure6(
         done = figures.figure6(
             asked, results=results, work=work, out=out, jobs=jobs, device=device, progress=progress
         )
-    told = {"rows": done.rows, "files": [str(path) for path in done.files], "failed": done.failed}
-    console.result(told, done.describe(from_here))
-    _end_by(done.failed)
+    _tell(done, console)
 
 
 def _asked(
@@ -195,17 +197,17 @@ def _make(
             device=device,
             progress=progress,
         )
+    _tell(done, console)
+
+
+def _tell(done: Benchmark | Figure6, console: Console) -> None:
+    """Tell what was made and which cells failed, and end with their status, where there are any."""
     told = {"rows": done.rows, "files": [str(path) for path in done.files], "failed": done.failed}
     console.result(told, done.describe(from_here))
-    _end_by(done.failed)
-
-
-def _end_by(failed: dict[str, tuple[int, str]]) -> None:
-    """Tell of cells that failed, and end with their status, where there are any."""
-    for name, (_, reason) in failed.items():
+    for name, (_, reason) in done.failed.items():
         print(f"dualcontrast: {name} failed: {reason}", file=sys.stderr)
-    if failed:
-        raise typer.Exit(2 if all(status == 2 for status, _ in failed.values()) else 1)
+    if done.failed:
+        raise typer.Exit(2 if all(status == 2 for status, _ in done.failed.values()) else 1)
 
 
 @app.command("cell", hidden=True)
