@@ -204,7 +204,7 @@ def train(
     opened = open_images(images, **options)
     if recipe is None:
         recipe = _default_recipe(opened.shape, settings or {})
-    recipe = _resumed(run, settings or {}) if resume else _asked_for(recipe, settings or {})
+    recipe = _resumed(run, settings or {}) if resume else _asked_for(recipe, settings or {}, opened)
     prepared = prepared_images(opened, recipe.training.limit, recipe.training.seed)
     training, validation = training_and_validation(prepared, recipe.training)
     torch.manual_seed(recipe.training.seed)
@@ -353,10 +353,14 @@ def _default_recipe(shape: tuple[int, ...], settings: Mapping[str, Any]) -> str:
     return best if named in (None, "dualcontrast_plus") else other
 
 
-def _asked_for(recipe: str | Path | Recipe, settings: Mapping[str, Any]) -> Recipe:
+def _asked_for(recipe: str | Path | Recipe, settings: Mapping[str, Any], images: ImageSet) -> Recipe:
+    """Return the recipe with its changes, and what it leaves to the images."""
     if isinstance(recipe, Recipe):
-        return recipe_of(merged(recipe.model_dump(mode="json"), settings))
-    return read_recipe(recipe, settings)
+        asked = recipe_of(merged(recipe.model_dump(mode="json"), settings))
+    else:
+        asked = read_recipe(recipe, settings)
+    tilts = images.tilt_range()
+    return asked if tilts is None else asked.for_tilts(tilts)
 
 
 def _resumed(run: RunFolder, settings: Mapping[str, Any]) -> Recipe:

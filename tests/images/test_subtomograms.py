@@ -13,6 +13,7 @@ import torch
 from tests.particles import PIXEL_SIZE, angles_and_origins, write_mrc, write_particles_of, write_star
 from torch.utils.data import DataLoader, Dataset
 
+from dualcontrast.cryoet.ctf import CTFSettings, ctf_volume, wedge_volume
 from dualcontrast.cryoet.geometry import matrices_of_angles
 from dualcontrast.errors import DualContrastWarning, SourceError
 from dualcontrast.images import ImageSet, open_images, subtomograms, with_split
@@ -176,8 +177,23 @@ def test_ctfs_whole_or_half(volumes: np.ndarray, rng: np.random.Generator, tmp_p
             assert ctf[(len(ctf) // 2,) * 3] == spectra[which][4, 4, 4]
 
 
+@pytest.mark.parametrize("tilts", [30, 45, 60, 90])
+@pytest.mark.parametrize("box", [16, 32])
+def test_tilts_are_told_by_what_the_ctfs_leave_out(tilts: int, box: int, tmp_path: Path) -> None:
+    ctf = wedge_volume(box, tilts) * ctf_volume(box, 10.0, CTFSettings())
+    turned = np.ascontiguousarray(ctf.transpose(1, 2, 0))  # of a tomogram with other axes: it changes nothing
+    write_mrc(tmp_path / "a.mrc", ctf)
+    write_mrc(tmp_path / "b.mrc", turned)
+    noise = np.random.default_rng(0).normal(size=(4, box, box, box)).astype(np.float32)
+    star = write_particles_of(noise, tmp_path, rlnCtfImage=["a.mrc", "b.mrc", "b.mrc", "a.mrc"])
+    found = opened(star).tilt_range()
+    assert found == pytest.approx(tilts, abs=0 if tilts == 90 else 5)  # voxels on the edge count as measured
+
+
 def test_no_ctfs(volumes: np.ndarray, tmp_path: Path) -> None:
-    assert opened(write_particles_of(volumes, tmp_path)).ctf(np.arange(2)) is None
+    images = opened(write_particles_of(volumes, tmp_path))
+    assert images.ctf(np.arange(2)) is None
+    assert images.tilt_range() is None
 
 
 def test_ctfs_turn_with_their_particles(volumes: np.ndarray, rng: np.random.Generator, tmp_path: Path) -> None:

@@ -129,6 +129,23 @@ def test_the_papers_network_makes_volumes_of_32(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize(("tilts", "widths"), [(90, []), (60, [60])])
+def test_views_lose_the_wedge_that_is_missing(tilts: int, widths: list[int], tmp_path: Path) -> None:
+    import dualcontrast
+
+    changes = {"tilt_range": tilts, "per_state": 6, "box": 16, "voxel_size": 16.0}
+    simulation = dualcontrast.simulate(tmp_path / "sim", recipe="demo", settings=changes)
+    quick = {
+        "method": {"name": "simclr"},
+        "views": ["rotation", "wedge"],
+        "network": {"encoder": {"channels": [4, 4]}},
+        "training": {"minutes": 1e-6, "batch_size": 4},
+    }
+    run = dualcontrast.train(simulation.star, out=tmp_path / "run", settings=quick)
+    views = run.config()["recipe"]["views"]
+    assert [view["degrees"] for view in views if view["name"] == "wedge"] == pytest.approx(widths, abs=3)
+
+
 def test_other_subtomograms_are_prepared_as_those_of_the_training(run: Path, folder: Path, tmp_path: Path) -> None:
     blocks = starfile.read(folder / "particles.star", parse_as_string=["dualcontrastConformation"])
     blocks["particles"] = blocks["particles"].iloc[[3, 50, 7]]
@@ -137,4 +154,5 @@ def test_other_subtomograms_are_prepared_as_those_of_the_training(run: Path, fol
     assert ended.status == 0, ended.err
     assert call("encode", run, "--quiet", "--device", "cpu").status == 0
     some, own = (np.load(place / "content.npy") for place in (tmp_path / "codes", run / "codes"))
-    np.testing.assert_allclose(some, own[[3, 50, 7]], rtol=1e-4, atol=1e-5)
+    # probabilities are steep in codes, which differ by rounding with the size of a batch
+    np.testing.assert_allclose(some, own[[3, 50, 7]], rtol=0, atol=1e-3)

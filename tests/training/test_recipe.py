@@ -123,6 +123,16 @@ def test_views_are_replaced_as_a_whole() -> None:
     assert recipe.views[1].model_dump()["factor"] == (0.5, 2)
 
 
+def test_a_wedge_that_states_no_width_is_that_of_the_tilts() -> None:
+    recipe = read_recipe("subtomograms", {"views": ["rotation", "wedge", {"name": "wedge", "degrees": 50}]})
+    assert [view.model_dump() for view in recipe.for_tilts(42).views] == [
+        recipe.views[0].model_dump(),
+        {**recipe.views[1].model_dump(), "degrees": 42},
+        recipe.views[2].model_dump(),
+    ]
+    assert [view.name for view in recipe.for_tilts(90).views] == ["rotation", "wedge"]
+
+
 def test_merging_goes_mapping_by_mapping_and_leaves_its_arguments_alone() -> None:
     base = {"a": {"b": 1, "c": {"d": 2}}, "e": [1, 2], "f": {"g": 1}}
     changes = {"a": {"c": {"x": 3}}, "e": [3], "f": 4, "h": {"i": 5}}

@@ -99,6 +99,10 @@ class ImageSet(ABC):
                     "floats must lie within 0 and 1: scale them, or store them as uint8"
                 )
 
+    def tilt_range(self) -> float | None:
+        """Tell how far a specimen was tilted either way, in degrees; None where nothing is known of tilts."""
+        return None
+
     def select(self, index: np.ndarray) -> ImageSet:
         """Return the images at `index`, in that order, still read lazily."""
         return _Selection(self, np.asarray(index))

@@ -33,6 +33,8 @@ from dualcontrast.transforms.fourier import whole_spectrum
 KEPT_BYTES = 512 << 20  # of prepared volumes; a set that needs no more is kept in memory
 VOXELS_AT_ONCE = 1 << 18  # prepared together: few enough to stay in a processor's cache
 LOOKED_AT = 64
+LOW = 8  # cycles a box: planes of tilts 6 degrees apart still touch there
+ZERO = 1e-4  # of the largest value: a CTF that crosses zero is rarely as small on a voxel
 
 
 class Subtomograms(ImageSet):
@@ -93,6 +95,23 @@ class Subtomograms(ImageSet):
         chosen = [self._ctfs[place] for place in np.asarray(index)]
         cubes = torch.stack([_ctf_cube(ctf.file, ctf.place, self.shape[-1]) for ctf in chosen])
         return self._preparation.turned(cubes, np.asarray(index))
+
+    def tilt_range(self) -> float | None:
+        """Tell how far the specimen was tilted either way, by what the CTFs leave out.
+
+        Tilts within -a and a degrees leave out a share 1 - a / 90 of all directions, however they are turned. It
+        is counted in up to 64 CTFs, at low frequencies, where neighbouring tilts overlap.
+
+        Returns
+        -------
+        float or None
+            In whole degrees, of the median CTF, 90 where nothing is left out; None where there are no CTFs.
+        """
+        if self._ctfs is None:
+            return None
+        spread = _spread_over(len(self))
+        shares = [_share_left_out(self._ctfs[place]) for place in spread]
+        return float(round(90 * (1 - float(np.median(shares)))))
 
     def _read(self, index: np.ndarray) -> np.ndarray:
         if 4 * len(self) * int(np.prod(self.shape)) > KEPT_BYTES:
@@ -255,6 +274,20 @@ def _ctf_cube(file: VolumeFile, place: int, size: int) -> Tensor:
     return cube[kept, kept, kept]
 
 
+def _spread_over(count: int) -> np.ndarray:
+    """Return up to 64 places spread evenly over `count`."""
+    return np.unique(np.linspace(0, count - 1, min(count, LOOKED_AT)).astype(int))
+
+
+def _share_left_out(ctf: Stored) -> float:
+    """Return the share of low frequencies, but the lowest, that a CTF holds at zero."""
+    box = ctf.file.shape[0]
+    cube = _ctf_cube(ctf.file, ctf.place, box).abs()
+    radius = radii(box)
+    low = (radius >= 2) & (radius <= min(box // 2, LOW))
+    return float((cube[low] <= ZERO * cube.max()).float().mean())
+
+
 def _look_at_some(images: Subtomograms, invert: bool) -> None:
     """Look at up to 64 volumes, to find at once what is wrong with all.
 
@@ -265,7 +298,7 @@ def _look_at_some(images: Subtomograms, invert: bool) -> None:
     SourceError
         One has voxels that are not finite, or a constant background.
     """
-    spread = np.unique(np.linspace(0, len(images) - 1, min(len(images), LOOKED_AT)).astype(int))
+    spread = _spread_over(len(images))
     box = images.raw(spread[:1]).shape[-1]
     middle, background = radii(box) < box / 4, outside_sphere(box)
     brightness = np.zeros(len(spread))

@@ -12,10 +12,11 @@ from dualcontrast.errors import RecipeError, nearest
 from dualcontrast.methods import METHODS, Method, MethodSettings, method_named
 from dualcontrast.networks import DecoderSettings, EncoderSettings
 from dualcontrast.settings import mapping_of, merged, packaged, read_yaml, sentence
-from dualcontrast.transforms import VIEWS, View, view_of
+from dualcontrast.transforms import VIEWS, View, Wedge, view_of
 
 DEFAULT_METHOD = "dualcontrast"  # of a recipe that names none
 SIZES = ("content_size", "transformation_size")
+ALL_ROUND = 85.0  # degrees of tilt either way, beyond which no wedge is taken to be missing
 
 
 class NetworkSettings(BaseModel):
@@ -94,6 +95,20 @@ class Recipe(BaseModel):
             view.check(shape)
         method = method_named(self.method.name)
         return method(shape, self.method, self.network.encoder, self.network.decoder, self.views)
+
+    def for_tilts(self, degrees: float) -> Recipe:
+        """Return the recipe for subtomograms of tilts from minus to plus `degrees`.
+
+        Views of a wedge that state no width of their own get that of the tilts, and go where hardly anything is
+        missing: there they would only take something away.
+        """
+        views: list[View] = []
+        for view in self.views:
+            if not isinstance(view, Wedge) or view.degrees is not None:
+                views.append(view)
+            elif degrees < ALL_ROUND:
+                views.append(view.model_copy(update={"degrees": degrees}))
+        return self.model_copy(update={"views": tuple(views)})
 
 
 def read_recipe(name_or_file: str | Path = "images", changes: Mapping[str, Any] | None = None) -> Recipe:

@@ -19,6 +19,8 @@ from dualcontrast.errors import RecipeError, nearest
 from dualcontrast.transforms.fourier import SPATIAL
 from dualcontrast.transforms.geometry import Interpolation, random_rotations, resample
 
+USUAL_TILTS = 60.0  # degrees either way, of most tilt series
+
 
 def _ordered(bounds: tuple[float, float]) -> tuple[float, float]:
     if bounds[0] <= 0:
@@ -261,23 +263,25 @@ class Wedge(View):
     """Take a wedge of frequencies away, as if tilts from minus to plus `degrees` were seen from anywhere.
 
     Turned with its volume, a missing wedge still says from where the particle was seen; two views of it then agree
-    in more than the particle. What each loses at random hides that.
+    in more than the particle. What each loses at random hides that. Where no `degrees` are given, a training takes
+    those of its images' CTFs (see `Recipe.for_tilts`), and 60 where these are not known.
     """
 
     dimensions: ClassVar[tuple[int, ...]] = (3,)
 
     name: Literal["wedge"] = "wedge"
-    degrees: float = Field(60, gt=0, lt=90)
+    degrees: float | None = Field(None, gt=0, lt=90)
 
     def transform(self, images: Tensor, draws: int) -> Tensor:
         """See View.transform."""
+        degrees = USUAL_TILTS if self.degrees is None else self.degrees
         spatial = images.shape[2:]
         axes = [torch.fft.fftfreq(n, device=images.device, dtype=images.dtype) for n in spatial[:-1]]
         axes.append(torch.fft.rfftfreq(spatial[-1], device=images.device, dtype=images.dtype))
         frequencies = torch.stack(torch.meshgrid(axes, indexing="ij")[::-1], dim=-1)  # x first
         turns = random_rotations(draws, 3, 180, images.device, images.dtype)
         across, beam = (torch.tensordot(turns[:, axis], frequencies, ([1], [-1])) for axis in (0, 2))
-        seen = beam.abs() <= across.abs() * math.tan(math.radians(self.degrees)) + 1e-9
+        seen = beam.abs() <= across.abs() * math.tan(math.radians(degrees)) + 1e-9
         spectra = torch.fft.rfftn(images, dim=SPATIAL) * seen[:, None]
         left: Tensor = torch.fft.irfftn(spectra, s=spatial, dim=SPATIAL)
         return left
