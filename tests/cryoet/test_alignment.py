@@ -12,10 +12,11 @@ from tests.cryoet.test_averaging import BOX, blob, likeness, turned
 
 from dualcontrast.cryoet.alignment import Poses, find_poses, pose_of_map, refined, rotation_grid, rotations_near
 from dualcontrast.cryoet.averaging import Observed, aligned, shell_correlation
-from dualcontrast.cryoet.ctf import filtered, wedge_volume
+from dualcontrast.cryoet.ctf import wedge_volume
 from dualcontrast.cryoet.refinement import Search, averaged, coarse, random_reference, refine
 from dualcontrast.cryoet.simulate import Oversampled
 from dualcontrast.cryoet.standing import Standing, read_standing, write_standing
+from dualcontrast.transforms.fourier import filtered
 
 
 def degrees_apart(one: torch.Tensor, other: torch.Tensor) -> np.ndarray:

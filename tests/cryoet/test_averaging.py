@@ -8,9 +8,9 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from dualcontrast.cryoet.averaging import Observed, Sums, aligned, resolution, shell_correlation
-from dualcontrast.cryoet.ctf import CTFSettings, ctf_volume, filtered, low_pass, wedge_volume
+from dualcontrast.cryoet.ctf import CTFSettings, ctf_volume, low_pass, wedge_volume
 from dualcontrast.cryoet.simulate import Oversampled
-from dualcontrast.transforms.fourier import resized
+from dualcontrast.transforms.fourier import filtered, resized
 
 BOX = 16
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from dualcontrast.cryoet.ctf import CTFSettings, ctf_volume, filtered, low_pass, wedge_volume
+from dualcontrast.cryoet.ctf import CTFSettings, ctf_volume, low_pass, wedge_volume
+from dualcontrast.transforms.fourier import filtered
 
 
 def test_wavelength_at_300_kv() -> None:

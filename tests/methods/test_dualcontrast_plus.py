@@ -181,7 +181,7 @@ def test_decoding_undoes_the_whitening(centred: bool) -> None:
     method, batch = finished(centred=centred), batch_of()
     with torch.no_grad():
         codes = method.encode(batch)
-        inner = method.variation.posterior(batch.images, codes.content.argmax(dim=1))[0].mean
+        inner = method.variation.posterior(batch, codes.content.argmax(dim=1))[0].mean
         if centred:
             inner = inner - method.within.means[codes.content.argmax(dim=1)]
         assert not torch.allclose(inner, codes.transformation, rtol=1e-3, atol=0)

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from tests.particles import write_mrc, write_particles_of
 
+from dualcontrast.cryoet.ctf import wedge_volume
 from dualcontrast.errors import DualContrastError, MethodError
+from dualcontrast.images import open_images
 from dualcontrast.methods import METHODS, Batch, Codes, Losses, Method, MethodSettings
 from dualcontrast.training.recipe import Recipe, recipe_of
 
@@ -261,3 +265,18 @@ def test_the_total_is_the_weighted_sum_and_carries_gradients() -> None:
 def test_losses_do_not_share_their_parts() -> None:
     Losses().add("a", torch.tensor(1.0), 1.0)
     assert Losses().parts == {}
+
+
+def test_ctfs_are_read_for_those_who_use_them(tmp_path: Path) -> None:
+    volumes = np.random.default_rng(0).normal(size=(5, 16, 16, 16)).astype(np.float32)
+    write_mrc(tmp_path / "ctf.mrc", wedge_volume(16, 60))
+    images = open_images(write_particles_of(volumes, tmp_path, rlnCtfImage="ctf.mrc"))
+    plain = built("dualcontrast", VOLUME)
+    aware = recipe_of({"method": {"name": "dualcontrast_plus", "pose": "search"}}).build(VOLUME)
+    assert [batch.ctf for batch in plain.batches(images, 2, "cpu")] == [None] * 3
+    read = list(aware.batches(images, 2, "cpu"))
+    assert [len(batch) for batch in read] == [2, 2, 1]
+    for batch in read:
+        assert batch.ctf is not None
+        assert torch.equal(batch.images, images.read(batch.index.numpy()))
+        np.testing.assert_array_equal(batch.ctf[0], wedge_volume(16, 60))

@@ -9,9 +9,11 @@ import roma
 import torch
 from torch import Tensor
 
+from dualcontrast.cryoet.ctf import wedge_volume
 from dualcontrast.errors import RecipeError
 from dualcontrast.methods.poses import Poses, PoseSearch
 from dualcontrast.transforms import random_rotations, resample
+from dualcontrast.transforms.fourier import filtered
 
 BOX = 16
 
@@ -83,6 +85,55 @@ def test_the_pose_found_scores_as_the_best_of_a_slow_search() -> None:
     for volume, rotation, shift in zip(volumes, found.rotations, BOX * found.shifts, strict=True):
         best = max(score(volume, each, shift) for each in rotation_grid(ROTATIONS[1])[::6])
         assert score(volume, rotation, shift) > best
+
+
+def wedge(tilts: float, box: int = BOX) -> Tensor:
+    return torch.from_numpy(wedge_volume(box, tilts)).float()
+
+
+@pytest.mark.parametrize("box", [16, 15])
+def test_the_score_is_the_correlation_constrained_to_what_was_measured(box: int) -> None:
+    """Against whole spectra of the turned reference; what lies beyond Nyquist's frequency counts as measured."""
+    search = PoseSearch((1, box, box, box), 1)
+    search.references[0] = template(4, box)
+    x = torch.randn(5, 1, box, box, box, generator=torch.Generator().manual_seed(0)) * search.ball
+    measured = wedge(35, box).expand(5, -1, -1, -1)
+    rotations = random_rotations(5, 3, 180, torch.device("cpu"))
+    k = torch.zeros(5, dtype=torch.long)
+    found = search._score(x, k, search._listed(measured), rotations)
+    axis = (torch.arange(box) - box // 2).abs()
+    below = (axis[:, None, None] ** 2 + axis[:, None] ** 2 + axis**2).sqrt() < box / 2
+    for volume, rotation, score in zip(x[:, 0], rotations, found, strict=True):
+        reference = resample(template(4, box)[None], rotation[None])[0, 0]
+        reference = torch.where(search.ball > 0, reference - reference[search.ball > 0].mean(), 0)
+        reference = reference / reference.norm()
+        power = torch.fft.fftshift(torch.fft.fftn(reference)).abs() ** 2
+        share = (power * measured[0] * below).sum() / (power * below).sum()
+        torch.testing.assert_close(score, (volume * reference).sum() / share.sqrt(), rtol=1e-3, atol=1e-4)
+
+
+def test_a_missing_wedge_does_not_turn_volumes_away() -> None:
+    """A third of the tilts: how much of a reference would be seen differs from pose to pose."""
+    volumes, poses = turned(40, seed=1, noise=0.05)
+    measured = wedge(30).expand(40, -1, -1, -1)
+    seen = filtered(volumes, measured[:, None])
+    search = PoseSearch((1, BOX, BOX, BOX), 1)
+    search.references[0] = template(1)
+    k = torch.zeros(40, dtype=torch.long)
+    told, untold = (search(seen, k, m).rotations for m in (measured, None))
+    errors, without = (angles_between(found, poses.rotations) for found in (told, untold))
+    assert errors.median() < 10
+    assert errors.mean() < 0.8 * without.mean()
+
+
+def test_references_are_means_of_what_was_measured() -> None:
+    volumes, k = template(1)[None].repeat(4, 1, 1, 1, 1), torch.zeros(4, dtype=torch.long)
+    measured = torch.stack([wedge(40), 1 - wedge(40)] * 2)  # each frequency in two of four
+    measured[:, BOX // 2, :, BOX // 2] = 1
+    search = PoseSearch((1, BOX, BOX, BOX), 1)
+    search.remember(filtered(volumes, measured[:, None]), k, 0, measured)
+    search.remember(volumes[:0], k[:0], 1)
+    torch.testing.assert_close(search.references[0, 0], template(1)[0], rtol=0, atol=1e-4)
 
 
 def test_poses_are_undone_and_applied() -> None:

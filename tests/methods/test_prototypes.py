@@ -81,5 +81,19 @@ def test_what_is_no_cluster_is_not_found_again_and_all_numbers_are_used() -> Non
     assert number == 6
 
 
+def test_of_numbers_that_are_found_again_as_well_the_largest_is_taken() -> None:
+    """Two groups of three clusters each: 2 and 6 are found again, and only 6 tells all there is."""
+    generator = np.random.default_rng(0)
+    centres = np.repeat([[1, 0, 0, 0.0], [-1, 0, 0, 0.0]], 3, axis=0)
+    centres[:, 1:] += 0.6 * np.tile(np.eye(3), (2, 1))
+    points = np.repeat(centres, 150, axis=0) + 0.14 * generator.standard_normal((900, 4))
+    number, tried = stable_number(points / np.linalg.norm(points, axis=1, keepdims=True), 8)
+    stability = {one.clusters: one.ari for one in tried}
+    assert stability[2] == 1.0
+    assert 0.995 <= stability[6] < 1.0
+    assert max(stability[8], stability[7]) < 0.99
+    assert number == 6
+
+
 def test_too_few_points_to_compare_are_one_cluster() -> None:
     assert stable_number(np.eye(4)[:4], 6) == (1, [])

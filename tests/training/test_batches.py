@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 from itertools import chain
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from tests.particles import write_mrc, write_particles_of
 
 from dualcontrast.errors import SourceError
+from dualcontrast.images import open_images
 from dualcontrast.images.arrays import ArrayImages
 from dualcontrast.training.batches import EpochOrder, loader_of, training_and_validation
 from dualcontrast.training.recipe import TrainingSettings
@@ -62,10 +65,22 @@ def test_readers_ahead_read_what_one_process_reads() -> None:
         loaded.append(list(loader_of(images, order, workers)))
         assert torch.equal(torch.get_rng_state(), state)  # or a resumed run would draw other views
     assert len(loaded[0]) == 3
-    for (index, pixels), (index_ahead, pixels_ahead) in zip(*loaded, strict=True):
+    for (index, pixels, no_ctf), (index_ahead, pixels_ahead, _) in zip(*loaded, strict=True):
+        assert no_ctf is None
         assert torch.equal(index, index_ahead)
         assert torch.equal(pixels, pixels_ahead)
         assert torch.equal(pixels[:, 0, 0, 0], index / 255)
+
+
+def test_ctfs_are_read_for_those_who_use_them(tmp_path: Path) -> None:
+    volumes = np.random.default_rng(0).normal(size=(6, 8, 8, 8)).astype(np.float32)
+    write_mrc(tmp_path / "ctf.mrc", np.ones((8, 8, 8)))
+    images = open_images(write_particles_of(volumes, tmp_path, rlnCtfImage="ctf.mrc"))
+    order = EpochOrder(6, 3, seed=0)
+    assert [ctf for _, _, ctf in loader_of(images, order, workers=0)] == [None, None]
+    assert [ctf.shape for _, _, ctf in loader_of(images, order, workers=0, ctfs=True)] == [(3, 8, 8, 8)] * 2
+    some = images.select(np.array([4, 1]))
+    assert some.ctf(np.array([1])).shape == (1, 8, 8, 8)
 
 
 def test_validation_is_apart_from_training_and_from_test() -> None:

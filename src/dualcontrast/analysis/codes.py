@@ -12,7 +12,7 @@ import torch
 from dualcontrast.devices import seeded
 from dualcontrast.errors import RunError
 from dualcontrast.images import ImageSet
-from dualcontrast.methods import Batch, Method
+from dualcontrast.methods import Method
 from dualcontrast.progress import Progress, silent
 from dualcontrast.runs import RunFolder, SavedCodes, read_codes, write_codes
 
@@ -55,11 +55,10 @@ def encode(
     """
     parts = []
     with inference(method, device, seed):
-        for index, pixels in images.batches(batch_size):
-            batch = Batch(pixels, torch.from_numpy(index)).to(torch.device(device))
+        for batch in method.batches(images, batch_size, device):
             codes, draw = method.encode_and_sample(batch)
             parts.append([code.cpu().numpy() for code in (*codes, *draw)])
-            progress("encoding", int(index[-1]) + 1, len(images))
+            progress("encoding", int(batch.index[-1]) + 1, len(images))
     content, transformation, content_latent, transformation_latent = (
         np.concatenate(batches) for batches in zip(*parts, strict=True)
     )

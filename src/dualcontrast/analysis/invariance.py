@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -50,10 +48,9 @@ def invariance(
     of_images: list[Codes] = []
     of_views: list[Codes] = []
     with inference(method, device, seed):
-        for index, pixels in images.batches(batch_size):
-            batch = Batch(pixels, torch.from_numpy(index)).to(torch.device(device))
+        for batch in method.batches(images, batch_size, device):
             of_images.append(method.encode(batch))
-            of_views.append(method.encode(replace(batch, images=method.view(batch.images))))
+            of_views.append(method.encode(Batch(method.view(batch.images), batch.index)))
     order = torch.from_numpy(np.random.default_rng(seed).permutation(len(images)))
     figures: dict[str, float] = {}
     for name in Codes._fields:

@@ -12,12 +12,12 @@ from torch import Tensor
 
 from dualcontrast.analysis.probes import is_test
 from dualcontrast.analysis.volumes import draw_slices, draw_surfaces
-from dualcontrast.cryoet.ctf import filtered
 from dualcontrast.cryoet.mrc import read_header, read_map, read_volume
 from dualcontrast.cryoet.simulate import Oversampled
 from dualcontrast.cryoet.simulation import Simulation
 from dualcontrast.cryoet.star import read_particles
 from dualcontrast.progress import Progress, silent
+from dualcontrast.transforms.fourier import filtered
 
 OBSERVED_AT_MOST = 500
 AT_ONCE = 50

@@ -250,14 +250,13 @@ def _observed(
     the variance of its means. Pictures are taken to have no noise.
     """
     codes, real, residuals = [], [], []
-    for index, pixels in images.batches(BATCH):
-        batch = Batch(pixels, torch.from_numpy(index)).to(torch.device(device))
+    for batch in method.batches(images, BATCH, device):
         codes.append(method.encode(batch))
         real.append(classifier(batch.images).argmax(dim=1))
         if len(images.shape) == 4:
             residual = (batch.images - method.decode(codes[-1])).flatten(1)
             residuals.append(torch.stack(torch.var_mean(residual, dim=1, correction=0)).cpu())
-        progress("encoding for the swap score", int(index[-1]) + 1, len(images))
+        progress("encoding for the swap score", int(batch.index[-1]) + 1, len(images))
     noise = 0.0
     if residuals:
         variances, means = torch.cat(residuals, dim=1).double()

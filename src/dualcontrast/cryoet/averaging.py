@@ -18,8 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dualcontrast.cryoet.ctf import filtered
-from dualcontrast.transforms.fourier import resized
+from dualcontrast.transforms.fourier import filtered, resized
 from dualcontrast.transforms.geometry import resample
 
 THRESHOLD = 0.143  # of the Fourier shell correlation of halves (P. Rosenthal and R. Henderson, J. Mol. Biol. 2003)

@@ -9,9 +9,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import torch
 from pydantic import BaseModel, ConfigDict, Field
-from torch import Tensor
 
 
 class CTFSettings(BaseModel):
@@ -63,23 +61,6 @@ def wedge_volume(box: int, tilt_range: float) -> np.ndarray:
         return np.ones((box, box, box))
     measured = np.abs(z) <= np.abs(x) * math.tan(math.radians(tilt_range)) + 1e-9
     return np.broadcast_to(measured, (box, box, box)).astype(float)
-
-
-def filtered(volumes: Tensor, transfer: Tensor) -> Tensor:
-    """Multiply volumes by a transfer function in Fourier space.
-
-    Parameters
-    ----------
-    volumes
-        (..., N, N, N), real.
-    transfer
-        (N, N, N) or of as many dimensions as `volumes`, real and even, zero frequency at N // 2.
-    """
-    box = volumes.shape[-1]
-    half = torch.fft.ifftshift(transfer, dim=(-3, -2, -1))[..., : box // 2 + 1]
-    spectrum = torch.fft.rfftn(volumes, dim=(-3, -2, -1)) * half
-    result: Tensor = torch.fft.irfftn(spectrum, s=volumes.shape[-3:], dim=(-3, -2, -1))
-    return result
 
 
 def low_pass(box: int, cutoff: float) -> np.ndarray:

@@ -13,9 +13,10 @@ from torch import Tensor
 
 from dualcontrast.cryoet.alignment import Poses, find_poses, pose_of_map, refined, rotation_grid
 from dualcontrast.cryoet.averaging import Observed, Sums, resolution, shell_correlation
-from dualcontrast.cryoet.ctf import filtered, low_pass
+from dualcontrast.cryoet.ctf import low_pass
 from dualcontrast.cryoet.standing import Standing
 from dualcontrast.progress import Progress, silent
+from dualcontrast.transforms.fourier import filtered
 
 INITIAL_RESOLUTION = 60.0  # in Angstrom: what a first reference holds
 RANDOM_SUBSET = 50

@@ -21,7 +21,7 @@ from scipy.spatial.transform import Rotation
 from torch import Tensor
 
 from dualcontrast import __version__
-from dualcontrast.cryoet.ctf import CTFSettings, ctf_volume, filtered, wedge_volume
+from dualcontrast.cryoet.ctf import CTFSettings, ctf_volume, wedge_volume
 from dualcontrast.cryoet.geometry import angles_of_matrices
 from dualcontrast.cryoet.mrc import read_map, write_volume
 from dualcontrast.cryoet.simulation import Simulation, SimulationSettings
@@ -30,6 +30,7 @@ from dualcontrast.cryoet.structures import structure_path, template_of
 from dualcontrast.errors import RunError
 from dualcontrast.files import write_text, written_whole
 from dualcontrast.progress import Progress, silent
+from dualcontrast.transforms.fourier import filtered
 
 IN_FOLDER = 500  # subtomograms a folder; a folder is there whole, or not at all
 AT_ONCE = 50

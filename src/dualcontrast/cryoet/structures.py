@@ -11,10 +11,11 @@ import numpy as np
 import torch
 from scipy import ndimage
 
-from dualcontrast.cryoet.ctf import filtered, low_pass
+from dualcontrast.cryoet.ctf import low_pass
 from dualcontrast.cryoet.mrc import read_map
 from dualcontrast.errors import SourceError
 from dualcontrast.files import cache_folder
+from dualcontrast.transforms.fourier import filtered
 
 STRUCTURES_URL = "https://files.rcsb.org/download/"
 PACKAGED = Path(str(resources.files("dualcontrast"))) / "data"  # models/6vxx.pdb.gz and others, coarse

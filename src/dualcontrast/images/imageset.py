@@ -99,6 +99,10 @@ class ImageSet(ABC):
                     "floats must lie within 0 and 1: scale them, or store them as uint8"
                 )
 
+    def ctf(self, index: np.ndarray) -> Tensor | None:
+        """Read the transfer functions of images, (B, spatial...), zero frequency in the middle; None for none."""
+        return None
+
     def tilt_range(self) -> float | None:
         """Tell how far a specimen was tilted either way, in degrees; None where nothing is known of tilts."""
         return None
@@ -140,6 +144,12 @@ class _Selection(ImageSet):
 
     def _read(self, index: np.ndarray) -> np.ndarray:
         return self._images._read(self._index[index])
+
+    def ctf(self, index: np.ndarray) -> Tensor | None:
+        return self._images.ctf(self._index[index])
+
+    def tilt_range(self) -> float | None:
+        return self._images.tilt_range()
 
     def _fingerprint(self, index: np.ndarray) -> bytes:
         return self._images._fingerprint(self._index[index])

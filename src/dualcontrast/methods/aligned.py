@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,8 +13,9 @@ from dualcontrast.methods.poses import POSE_SIZE, Poses, PoseSearch
 from dualcontrast.methods.variation import ContentError, Variation, WithClusters
 from dualcontrast.methods.within import Moments
 from dualcontrast.networks import Gaussian
-from dualcontrast.transforms.fourier import resized
+from dualcontrast.transforms.fourier import SPATIAL, filtered, resized
 
+UNMEASURED = 1e-4  # of the largest value of a CTF
 SMALLEST_SIGNAL = 1e-6  # variance of a component that is no more than noise, as a share of the noise
 
 
@@ -29,6 +31,10 @@ class AlignedVariation(Variation):
 
     Poses are searched for (`PoseSearch`), turn by turn with the references, over the epochs; the covariance is
     taken at the end. All of it is seen at no more than 16 voxels a side.
+
+    Frequencies that were not measured, such as those of the missing wedge, would differ from V_k most of all. So
+    volumes differ from M V_k, where M, turned by T^-1, tells what was measured: T^-1 M x - M V_k (J. Heumann,
+    A. Hoenger & D. Mastronarde, J. Struct. Biol. 175, 2011).
 
     Parameters
     ----------
@@ -54,10 +60,10 @@ class AlignedVariation(Variation):
         self.register_buffer("eigenvalues", torch.ones(clusters, size))
         self.register_buffer("noise", torch.ones(clusters))
 
-    def begin(self, images: WithClusters, epoch: int) -> None:
+    def begin(self, batches: WithClusters, epoch: int) -> None:
         """Make the first references."""
-        for some, k in images:
-            self.search.begin(some, k)
+        for batch, k in batches:
+            self.search.begin(batch.images, k)
         self.search.begun(epoch)
 
     def losses(self, batch: Batch, p: Tensor, content_error: ContentError) -> Losses:
@@ -67,26 +73,35 @@ class AlignedVariation(Variation):
         """
         k, losses = p.argmax(dim=1), Losses()
         with torch.no_grad():
-            canonical = self.search(batch.images, k).undone(batch.images)
+            aligned = self._aligned(batch, k)
             if self.training:
-                self.search.remember(canonical, k, batch.epoch)
-            difference = self.search.searched(canonical) - self.search.references[k]
-            losses.add("reference", difference.square().mean(), 1.0)
+                self.search.remember(aligned.volumes, k, batch.epoch, aligned.measured)
+            losses.add("reference", aligned.less(self.search.references[k]).square().mean(), 1.0)
         return losses
 
-    def moments(self, images: WithClusters) -> Moments:
+    def _aligned(self, batch: Batch, k: Tensor) -> _Aligned:
+        """Bring volumes of clusters k (B,), and what was measured of them, to the pose of their reference."""
+        measured = None if batch.ctf is None else measured_by(batch.ctf)
+        poses = self.search(batch.images, k, measured)
+        volumes = self.search.searched(poses.undone(batch.images))
+        if measured is None:
+            return _Aligned(poses, volumes, None)
+        turned = poses.undone_spectra(self.search.searched_spectra(measured))
+        return _Aligned(poses, volumes, turned)
+
+    def moments(self, batches: WithClusters) -> Moments:
         """Fit the components, and return the moments that they state: means of 0, covariances (l - s)^2 / l.
 
         The references stay as they are, so that the poses of these volumes are found again.
         """
         sums: dict[int, _Sums] = {}
         counts = torch.zeros(len(self.noise), dtype=torch.long)
-        for some, k in images:
-            canonical = self.search.searched(self.search(some, k).undone(some)).flatten(1)
+        for batch, k in batches:
+            differences = self._aligned(batch, k).less(self.search.references[k]).flatten(1)
             counts += torch.bincount(k, minlength=len(counts)).cpu()
             for cluster in k.unique().tolist():
-                own = sums.setdefault(cluster, _Sums(canonical.shape[1], self.search.inside))
-                own.add(canonical[k == cluster])
+                own = sums.setdefault(cluster, _Sums(differences.shape[1], self.search.inside))
+                own.add(differences[k == cluster])
         for cluster, own in sums.items():
             self._take(cluster, own)
         variances = (self.eigenvalues - self.noise[:, None]).square() / self.eigenvalues
@@ -99,26 +114,47 @@ class AlignedVariation(Variation):
         noise = values[size:].mean().clamp(min=1e-12)
         leading = vectors[:, :size].T
         largest = leading.gather(1, leading.abs().argmax(dim=1, keepdim=True))
-        self.volumes[cluster] = sums.mean().reshape_as(self.volumes[cluster])
+        self.volumes[cluster] = self.search.references[cluster, 0] + sums.mean().reshape(
+            self.volumes[cluster].shape
+        )
         self.components[cluster] = 0
         self.components[cluster].flatten(1)[:, self.search.inside] = (leading * largest.sign()).to(self.components)
         self.eigenvalues[cluster] = values[:size].clamp(min=noise * (1 + SMALLEST_SIGNAL))
         self.noise[cluster] = noise
 
-    def posterior(self, images: Tensor, k: Tensor) -> tuple[Gaussian, Tensor]:
+    def posterior(self, batch: Batch, k: Tensor) -> tuple[Gaussian, Tensor]:
         """Return q(h|x) of volumes (B, 1, N, N, N) of clusters k (B,), and their poses as numbers, (B, 12)."""
-        poses = self.search(images, k)
-        residual = self.search.searched(poses.undone(images))[:, 0] - self.volumes[k]
+        aligned = self._aligned(batch, k)
+        residual = aligned.less(self.volumes[k][:, None])[:, 0]
         projected = torch.einsum("bzyx,bdzyx->bd", residual, self.components[k])
         values, noise = self.eigenvalues[k], self.noise[k][:, None]
         share = (values - noise) / values
-        return Gaussian(share * projected, (share * noise).log()), poses.as_code()
+        return Gaussian(share * projected, (share * noise).log()), aligned.poses.as_code()
 
     def decoded(self, p: Tensor, h: Tensor, pose: Tensor) -> Tensor:
         """Return T_R,t (V_k + U_k h), (B, 1, N, N, N)."""
         k = p.argmax(dim=1)
         canonical = self.volumes[k] + torch.einsum("bd,bdzyx->bzyx", h, self.components[k])
         return Poses.of_code(pose).applied(resized(canonical[:, None], self.side))
+
+
+class _Aligned(NamedTuple):
+    """Volumes whose poses are undone, in the box that is searched, and what was measured of them."""
+
+    poses: Poses
+    volumes: Tensor  # (B, 1, n, n, n)
+    measured: Tensor | None  # (B, n, n, n), zero frequency at n // 2; all where there is none
+
+    def less(self, references: Tensor) -> Tensor:
+        """Return how volumes differ from references (B, 1, n, n, n), in what was measured."""
+        difference = self.volumes - references
+        return difference if self.measured is None else filtered(difference, self.measured[:, None])
+
+
+def measured_by(ctf: Tensor) -> Tensor | None:
+    """Tell which frequencies CTFs (B, N, N, N) leave, as 0 or 1; None where they leave all of them."""
+    measured = ctf.abs() > UNMEASURED * ctf.abs().amax(dim=SPATIAL, keepdim=True)
+    return None if measured.all() else measured.to(ctf)
 
 
 class _Sums:

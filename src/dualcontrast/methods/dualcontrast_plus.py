@@ -104,6 +104,11 @@ class DualContrastPlus(Method):
         self._training_clusters: Tensor | None = None
 
     @property
+    def uses_ctf(self) -> bool:  # type: ignore[override]
+        """See Method."""
+        return self.settings.pose == "search"
+
+    @property
     def transformation_parts(self) -> dict[str, int]:
         """See Method."""
         size = self.settings.transformation_size
@@ -125,7 +130,7 @@ class DualContrastPlus(Method):
             raise MethodError("training ended before any clusters were found; go on with --resume")
         p = self.prototypes(self._embedding(batch.images))
         k = p.argmax(dim=1)
-        posterior, pose = self.variation.posterior(batch.images, k)
+        posterior, pose = self.variation.posterior(batch, k)
         mean, draw = (self.within(k, h) for h in (posterior.mean, posterior.sample()))
         return Codes(p, torch.cat([mean, pose], dim=1)), Codes(p, torch.cat([draw, pose], dim=1))
 
@@ -178,11 +183,11 @@ class DualContrastPlus(Method):
             self._training_clusters = self.prototypes(codes).argmax(dim=1)
         return self._training_clusters
 
-    def _with_clusters(self, batches: Callable[[], Iterator[Batch]]) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield the training images and their clusters."""
+    def _with_clusters(self, batches: Callable[[], Iterator[Batch]]) -> Iterator[tuple[Batch, Tensor]]:
+        """Yield the batches of training images, and the clusters of each."""
         clusters, start = self._clusters_of(batches), 0
         for batch in batches():
-            yield batch.images, clusters[start : start + len(batch)]
+            yield batch, clusters[start : start + len(batch)]
             start += len(batch)
 
     def forward(self, batch: Batch, phase: str = "main") -> Losses:

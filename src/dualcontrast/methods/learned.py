@@ -45,9 +45,9 @@ class LearnedVariation(Variation):
         self.encoder = nn.Sequential(trunk, nn.Linear(features, 2 * size))
         self.decoder = Decoder(shape, self.clusters, size, decoder)
 
-    def posterior(self, images: Tensor, k: Tensor) -> tuple[Gaussian, Tensor]:
+    def posterior(self, batch: Batch, k: Tensor) -> tuple[Gaussian, Tensor]:
         """Return q(h|x), whatever the clusters, and no poses."""
-        return self._posterior(images), images.new_zeros(len(images), 0)
+        return self._posterior(batch.images), batch.images.new_zeros(len(batch), 0)
 
     def decoded(self, p: Tensor, h: Tensor, pose: Tensor) -> Tensor:
         """Return dec(p, h), in the range of the data."""
@@ -75,9 +75,9 @@ class LearnedVariation(Variation):
                 losses.add("hybrid_transformation", error, settings.hybrid_transformation)
         return losses
 
-    def moments(self, images: WithClusters) -> Moments:
+    def moments(self, batches: WithClusters) -> Moments:
         """Return the moments of the means of q(h|x)."""
-        clusters, means = zip(*((k, self._posterior(some).mean) for some, k in images), strict=True)
+        clusters, means = zip(*((k, self._posterior(batch.images).mean) for batch, k in batches), strict=True)
         return Moments.of(torch.cat(clusters), torch.cat(means), self.clusters)
 
     def _posterior(self, x: Tensor) -> Gaussian:

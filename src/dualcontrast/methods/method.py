@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -12,6 +12,9 @@ from torch import Tensor, nn
 
 from dualcontrast.errors import MethodError
 from dualcontrast.transforms import View
+
+if TYPE_CHECKING:
+    from dualcontrast.images import ImageSet
 
 
 @dataclass  # not frozen: Fabric rebuilds what passes through forward
@@ -124,6 +127,8 @@ class Method(nn.Module):
         T: what turns an image into another of the same content.
     has_decoder : bool
         Whether `decode` makes images; transfer and swap scores need it.
+    uses_ctf : bool
+        Whether it looks at `Batch.ctf`; else nobody reads CTFs for it.
     stages : tuple of float
         Shares of the training at which a stage ends; in each the objective is another, the lowest validation loss
         is sought anew, and the learning rate goes through its schedule.
@@ -135,12 +140,19 @@ class Method(nn.Module):
     views: tuple[View, ...] = ()
     settings: MethodSettings
     has_decoder: bool = True
+    uses_ctf: bool = False
     stages: tuple[float, ...] = (1.0,)
 
     @property
     def transformation_parts(self) -> dict[str, int]:
         """The parts of the transformation code by name, in order, and their lengths; empty where it is one."""
         return {}
+
+    def batches(self, images: ImageSet, size: int, device: str | torch.device) -> Iterator[Batch]:
+        """Read images from first to last, `size` at a time, and what this method wants to know of them."""
+        for index, pixels in images.batches(size):
+            ctf = images.ctf(index) if self.uses_ctf else None
+            yield Batch(pixels, torch.from_numpy(index), ctf).to(torch.device(device))
 
     def begin_stage(self, batches: Callable[[], Iterator[Batch]], epoch: int) -> dict[str, Any]:
         """Do what must be done before the second stage, and before every later one.

@@ -13,13 +13,15 @@ from torch import Tensor, nn
 
 from dualcontrast.errors import RecipeError
 from dualcontrast.transforms import resample, rotation_grid
-from dualcontrast.transforms.fourier import SPATIAL, resized
+from dualcontrast.transforms.fourier import SPATIAL, filtered, resized
 
 ROTATIONS = (1152, 4608)  # compared one after the other: about 23 and 15 degrees from one to the next
 REFINED_WITHIN = (7.0, 5.0, 3.0)  # degrees, one after the other
 LARGEST_SHIFT = 2.0  # voxels of the compared boxes
 SHIFT_STEP = 0.25
 SEARCHED_BOX = 16  # voxels a side; larger boxes are binned to it
+SELDOM = 0.05  # of the volumes; a frequency measured in fewer is damped
+LEAST_MEASURED = 0.05  # of the power of a template
 AT_ONCE = 512  # turned references made at a time
 POSE_SIZE = 12  # numbers of a pose as a code
 
@@ -44,6 +46,10 @@ class Poses(NamedTuple):
         back = -(self.rotations.mT @ (volumes.shape[-1] * self.shifts)[..., None])[..., 0]
         return resample(volumes, self.rotations.mT, back)
 
+    def undone_spectra(self, spectra: Tensor) -> Tensor:
+        """Turn what is said of frequencies (B, N, N, N), zero at N // 2, as `undone` turns the volumes."""
+        return resample(spectra[:, None], self.rotations.mT)[:, 0]
+
     def applied(self, canonical: Tensor) -> Tensor:
         """Bring canonical volumes (B, 1, N, N, N) to these poses."""
         return resample(canonical, self.rotations, canonical.shape[-1] * self.shifts)
@@ -58,6 +64,10 @@ class PoseSearch(nn.Module):
     rotation is sought on two grids of SO(3) and then refined; the shift is that of the highest correlation, after
     each of them. References are made anew from all of an epoch's images: the alternation of multi-reference
     alignment. At first they are an image of the cluster, added to the mean of its images as they are.
+
+    Where M tells for each frequency whether it was measured (1) or is missing (0), as in the wedge that tilts
+    leave out, |M T V| stands in place of |T V|, the correlation constrained to what was measured (F. Foerster et
+    al., J. Struct. Biol. 161, 2008), and V_k is the sum of T^-1 M x over that of T^-1 M, not over their number.
 
     Parameters
     ----------
@@ -75,6 +85,7 @@ class PoseSearch(nn.Module):
     references: Tensor
     sums: Tensor
     counts: Tensor
+    measured: Tensor
     epoch: Tensor
     ball: Tensor
 
@@ -92,8 +103,10 @@ class PoseSearch(nn.Module):
         self.register_buffer("references", torch.zeros(clusters, 1, box, box, box))
         self.register_buffer("sums", torch.zeros(clusters, 1, box, box, box))
         self.register_buffer("counts", torch.zeros(clusters))
+        self.register_buffer("measured", torch.zeros(clusters, box, box, box))  # how often, of all in `sums`
         self.register_buffer("epoch", torch.zeros((), dtype=torch.long))
         self._templates: dict[tuple[int, int], Tensor] = {}
+        self._powers: dict[tuple[int, int], Tensor] = {}
         self.register_load_state_dict_post_hook(_forget_templates)  # type: ignore[no-untyped-call]
 
     def begin(self, volumes: Tensor, k: Tensor) -> None:
@@ -111,9 +124,16 @@ class PoseSearch(nn.Module):
         self.references += self.sums / self.counts.clamp(min=1)[:, None, None, None, None]
         self._start_epoch(epoch)
 
-    def forward(self, volumes: Tensor, k: Tensor) -> Poses:
-        """Return the poses of volumes (B, 1, N, N, N) of clusters k (B,)."""
+    def forward(self, volumes: Tensor, k: Tensor, measured: Tensor | None = None) -> Poses:
+        """Return the poses of volumes (B, 1, N, N, N) of clusters k (B,).
+
+        Parameters
+        ----------
+        measured
+            M, (B, N, N, N), zero frequency at N // 2; all was measured where it is left out.
+        """
         x = self.searched(volumes) * self.ball
+        m = None if measured is None else self._listed(self.searched_spectra(measured))
         rotations = torch.eye(3, device=x.device).repeat(len(x), 1, 1)
         shifts = torch.zeros(len(x), 3, device=x.device)
         for count in ROTATIONS:
@@ -121,27 +141,48 @@ class PoseSearch(nn.Module):
             for cluster in k.unique().tolist():
                 own = k == cluster
                 scores = centred[own].flatten(1)[:, self.inside] @ self._template(cluster, count).T
+                if m is not None:
+                    scores = scores / _norms(m[own], self._power(cluster, count))
                 rotations[own] = grid[scores.argmax(dim=1)]
             shifts = self._shifts_of(x, k, rotations)
         for degrees in REFINED_WITHIN:
-            rotations = self._refined(_shifted(x, -shifts), k, rotations, degrees)
+            rotations = self._refined(_shifted(x, -shifts), k, m, rotations, degrees)
             shifts = self._shifts_of(x, k, rotations)
         return Poses(rotations, shifts / self.box)
 
-    def remember(self, aligned: Tensor, k: Tensor, epoch: int) -> None:
-        """Add volumes whose poses were undone (B, 1, N, N, N) to the references of the next epoch."""
+    def remember(self, aligned: Tensor, k: Tensor, epoch: int, measured: Tensor | None = None) -> None:
+        """Add volumes whose poses were undone (B, 1, N, N, N) to the references of the next epoch.
+
+        Parameters
+        ----------
+        measured
+            M turned with them, (B, n, n, n) of the box that is searched; all was measured where it is left out.
+        """
         if epoch != int(self.epoch):
             known = self.counts > 0
-            self.references[known] = (self.sums / self.counts.clamp(min=1)[:, None, None, None, None])[known]
+            self.references[known] = self._means()[known]
             self._start_epoch(epoch)
-        self.sums.index_add_(0, k, self.searched(aligned))
+        volumes = self.searched(aligned)
+        if measured is None:
+            measured = torch.ones_like(volumes[:, 0])
+        else:
+            volumes = filtered(volumes, measured[:, None])
+        self.sums.index_add_(0, k, volumes)
+        self.measured.index_add_(0, k, measured)
         self.counts.index_add_(0, k, torch.ones_like(k, dtype=self.counts.dtype))
+
+    def _means(self) -> Tensor:
+        """Return the mean of what was remembered of each cluster, by how often a frequency was measured."""
+        often = SELDOM * self.counts.clamp(min=1)[:, None, None, None]
+        return filtered(self.sums, 1 / self.measured.maximum(often)[:, None])
 
     def _start_epoch(self, epoch: int) -> None:
         self.sums.zero_()
         self.counts.zero_()
+        self.measured.zero_()
         self.epoch.fill_(epoch)
         self._templates.clear()
+        self._powers.clear()
 
     @property
     def inside(self) -> Tensor:
@@ -156,6 +197,12 @@ class PoseSearch(nn.Module):
     def searched(self, volumes: Tensor) -> Tensor:
         """Return volumes in the box that is searched, (B, 1, n, n, n)."""
         return volumes if volumes.shape[-1] == self.box else resized(volumes, self.box)
+
+    def searched_spectra(self, spectra: Tensor) -> Tensor:
+        """Return what is said of frequencies (B, N, N, N) for the box that is searched, (B, n, n, n)."""
+        start = spectra.shape[-1] // 2 - self.box // 2
+        kept = slice(start, start + self.box)
+        return spectra[:, kept, kept, kept]
 
     def _template(self, cluster: int, count: int) -> Tensor:
         """Return a reference in all rotations of a grid, as unit vectors of mean zero, (count, voxels)."""
@@ -175,6 +222,30 @@ class PoseSearch(nn.Module):
         units: Tensor = turned / turned.norm(dim=1, keepdim=True).clamp(min=1e-12)
         return units
 
+    def _power(self, cluster: int, count: int) -> Tensor:
+        """Return what share of the templates' power is at each listed frequency, (count, frequencies)."""
+        if (cluster, count) not in self._powers:
+            parts = [self._power_of(some) for some in self._template(cluster, count).split(AT_ONCE)]
+            self._powers[cluster, count] = torch.cat(parts)
+        return self._powers[cluster, count]
+
+    def _power_of(self, units: Tensor) -> Tensor:
+        """Return what share of the power of volumes, listed in the ball, is at each listed frequency."""
+        cubes = units.new_zeros(len(units), self.box**3)
+        cubes[:, self.inside] = units
+        spectra = torch.fft.rfftn(cubes.unflatten(1, (self.box,) * 3), dim=SPATIAL)
+        power = spectra.abs().square()
+        power[..., 1:] *= 2  # each stands for its opposite as well
+        listed = self._listed(torch.fft.fftshift(power, dim=(-3, -2)), half=True)
+        shares: Tensor = listed / listed.sum(dim=1, keepdim=True).clamp(min=1e-12)
+        return shares
+
+    def _listed(self, spectra: Tensor, half: bool = False) -> Tensor:
+        """List the frequencies below Nyquist's with k_x >= 0, (B, frequencies), of cubes or their halves."""
+        below = self.ball[..., self.box // 2 :] > 0
+        kept = spectra[..., : below.shape[-1]] if half else spectra[..., self.box // 2 :]
+        return kept[:, below]
+
     def _shifts_of(self, x: Tensor, k: Tensor, rotations: Tensor) -> Tensor:
         """Return the shifts of x (B, 1, n, n, n) from the turned references, (B, 3), x first, in voxels.
 
@@ -191,26 +262,32 @@ class PoseSearch(nn.Module):
         places = [highest % count, highest // count % count, highest // count**2]
         return torch.stack([offsets[place] for place in places], dim=1)
 
-    def _refined(self, x: Tensor, k: Tensor, rotations: Tensor, degrees: float) -> Tensor:
+    def _refined(self, x: Tensor, k: Tensor, m: Tensor | None, rotations: Tensor, degrees: float) -> Tensor:
         """Turn about each axis to the vertex of the parabola through three scores; kept where it is better."""
         step = math.radians(degrees)
-        here = self._score(x, k, rotations)
+        here = self._score(x, k, m, rotations)
         turns = torch.zeros(len(x), 3, device=x.device)
         for axis in range(3):
             turn = torch.zeros(3, device=x.device)
             turn[axis] = step
-            more, less = (self._score(x, k, rotations @ roma.rotvec_to_rotmat(t)) for t in (turn, -turn))
+            more, less = (self._score(x, k, m, rotations @ roma.rotvec_to_rotmat(t)) for t in (turn, -turn))
             curvature = more + less - 2 * here
             vertex = (less - more) / (2 * curvature.clamp(max=-1e-12))
             turns[:, axis] = step * torch.where(curvature < 0, vertex.clamp(-1, 1), (more - less).sign())
         refined = rotations @ roma.rotvec_to_rotmat(turns)
-        better = self._score(x, k, refined) > here
+        better = self._score(x, k, m, refined) > here
         return torch.where(better[:, None, None], refined, rotations)
 
-    def _score(self, x: Tensor, k: Tensor, rotations: Tensor) -> Tensor:
-        """Return <x, T V> / |T V|, (B,)."""
-        product: Tensor = (x.flatten(1)[:, self.inside] * self._turned(k, rotations)).sum(dim=1)
-        return product
+    def _score(self, x: Tensor, k: Tensor, m: Tensor | None, rotations: Tensor) -> Tensor:
+        """Return <x, T V> / |M T V|, (B,)."""
+        units = self._turned(k, rotations)
+        product = (x.flatten(1)[:, self.inside] * units).sum(dim=1)
+        return product if m is None else product / _norms(m[:, None], self._power_of(units)[:, None])[:, 0, 0]
+
+
+def _norms(m: Tensor, power: Tensor) -> Tensor:
+    """Return |M T V| of |T V| = 1, (..., volumes, templates), from M and the power at the same frequencies."""
+    return (m @ power.mT).clamp(min=LEAST_MEASURED).sqrt()
 
 
 def _shifted(x: Tensor, shifts: Tensor) -> Tensor:
@@ -221,3 +298,4 @@ def _shifted(x: Tensor, shifts: Tensor) -> Tensor:
 def _forget_templates(search: PoseSearch, _: object) -> None:
     """Drop what was made of references that are no longer there."""
     search._templates.clear()
+    search._powers.clear()

@@ -99,10 +99,10 @@ def stable_number(points: np.ndarray, largest: int, seed: int = 0) -> tuple[int,
 
     Of three parts drawn at random, k-means is fitted on two, and the third is sorted by either: their adjusted
     Rand index, the mean over five draws, is the stability of a number of clusters (R. Tibshirani & G. Walther,
-    J. Comput. Graph. Stat. 14, 2005). Of all numbers that are as stable as the best, the largest is taken: those
-    that fall short of it by no more than 0.005, and not in every draw, which by chance alone would happen in 3 %.
-    Where even the best is below 0.9, codes do not fall into clusters, and the largest number that was tried is
-    taken: p then says where among them all a code lies.
+    J. Comput. Graph. Stat. 14, 2005). Of all numbers that are as stable as the best, to 0.005, the largest is
+    taken: contents that are one cluster cannot be parted any more, and clusters of one content can be seen to be
+    one. Where even the best is below 0.9, codes do not fall into clusters, and the largest number that was tried
+    is taken: p then says where among them all a code lies.
 
     Parameters
     ----------
@@ -125,20 +125,17 @@ def stable_number(points: np.ndarray, largest: int, seed: int = 0) -> tuple[int,
     rng = np.random.default_rng((seed, 1))
     draws = [np.array_split(rng.permutation(len(points)), 3) for _ in range(REPEATS)]
     numbers = np.arange(2, min(largest, len(points) // 3) + 1)
-    agreement = np.zeros((len(numbers), REPEATS))
+    means = np.zeros(len(numbers))
     for place, number in enumerate(numbers):
-        for draw, (first, second, judged) in enumerate(draws):
+        for first, second, judged in draws:
             fits = [_clustered(points[half], int(number), seed) for half in (first, second)]
-            agreement[place, draw] = adjusted_rand_score(*(fit.predict(points[judged]) for fit in fits))
+            means[place] += adjusted_rand_score(*(fit.predict(points[judged]) for fit in fits)) / REPEATS
     if not len(numbers):
         return 1, []
-    means = agreement.mean(axis=1)
-    shortfall = agreement[means.argmax()] - agreement
     tried = [Stability(int(number), round(float(mean), 4)) for number, mean in zip(numbers, means, strict=True)]
     if means.max() < STABLE:
         return int(numbers[-1]), tried
-    as_stable = (shortfall.mean(axis=1) <= AS_STABLE) & ~(shortfall > 0).all(axis=1)
-    return int(numbers[as_stable].max()), tried
+    return int(numbers[means >= means.max() - AS_STABLE].max()), tried
 
 
 def _clustered(points: np.ndarray, number: int, seed: int):  # type: ignore[no-untyped-def]  # scikit-learn's KMeans

@@ -14,7 +14,7 @@ from dualcontrast.methods.within import Moments
 from dualcontrast.networks import Gaussian
 
 ContentError = Callable[[Tensor, Tensor], Tensor]
-WithClusters = Iterable[tuple[Tensor, Tensor]]  # images (B, C, spatial...) and their clusters (B,)
+WithClusters = Iterable[tuple[Batch, Tensor]]  # batches of images, and the clusters (B,) of each
 
 
 class Variation(nn.Module):
@@ -22,7 +22,7 @@ class Variation(nn.Module):
 
     pose_size = 0  # numbers of a pose as a code
 
-    def begin(self, images: WithClusters, epoch: int) -> None:
+    def begin(self, batches: WithClusters, epoch: int) -> None:
         """Look at all training images before the epoch in which training of this model begins."""
 
     @abstractmethod
@@ -36,7 +36,7 @@ class Variation(nn.Module):
         """
 
     @abstractmethod
-    def posterior(self, images: Tensor, k: Tensor) -> tuple[Gaussian, Tensor]:
+    def posterior(self, batch: Batch, k: Tensor) -> tuple[Gaussian, Tensor]:
         """Return q(h|x) of images of clusters k (B,), and their poses, (B, pose_size)."""
 
     @abstractmethod
@@ -44,7 +44,7 @@ class Variation(nn.Module):
         """Return images of contents p (B, K) and codes h (B, d) in poses (B, pose_size)."""
 
     @abstractmethod
-    def moments(self, images: WithClusters) -> Moments:
+    def moments(self, batches: WithClusters) -> Moments:
         """Return the moments of the means of q(h|x) in every cluster, once training has ended."""
 
 

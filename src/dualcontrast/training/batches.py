@@ -51,14 +51,17 @@ class EpochOrder(Sampler[np.ndarray]):
         yield from mine[self.start :]
 
 
-class _Reader(Dataset[tuple[Tensor, Tensor]]):
+Read = tuple[Tensor, Tensor, Tensor | None]  # index (B,), images, and their CTFs where a method uses them
+
+
+class _Reader(Dataset[Read]):
     """Reads a whole batch at once, as ImageSet does it best."""
 
-    def __init__(self, images: ImageSet) -> None:
-        self._images = images
+    def __init__(self, images: ImageSet, ctfs: bool) -> None:
+        self._images, self._ctfs = images, ctfs
 
-    def __getitem__(self, index: np.ndarray) -> tuple[Tensor, Tensor]:
-        return from_numpy(index), self._images.read(index)
+    def __getitem__(self, index: np.ndarray) -> Read:
+        return from_numpy(index), self._images.read(index), self._images.ctf(index) if self._ctfs else None
 
 
 def _leave_signals_to_the_training(worker: int) -> None:
@@ -67,10 +70,10 @@ def _leave_signals_to_the_training(worker: int) -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
-def loader_of(images: ImageSet, order: EpochOrder, workers: int) -> DataLoader[tuple[Tensor, Tensor]]:
-    """Return a loader of (index, images) in the order given, reading ahead in `workers` processes."""
+def loader_of(images: ImageSet, order: EpochOrder, workers: int, ctfs: bool = False) -> DataLoader[Read]:
+    """Return a loader of (index, images, CTFs) in the order given, reading ahead in `workers` processes."""
     return DataLoader(
-        _Reader(images),
+        _Reader(images, ctfs),
         sampler=order,
         batch_size=None,
         num_workers=workers,

@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -67,7 +68,7 @@ class Training:
         self.order = EpochOrder(
             len(training), settings.batch_size, settings.seed, fabric.global_rank, fabric.world_size
         )
-        self.loader = loader_of(training, self.order, settings.workers)
+        self.loader = loader_of(training, self.order, settings.workers, method.uses_ctf)
         self.optimizers = {
             phase: Adam(method.parameters_of(phase), lr=settings.learning_rate, fused=True)
             for phase in method.phases
@@ -128,9 +129,9 @@ class Training:
 
     def _training_batches(self) -> Iterator[Batch]:
         """Yield the training images once, in their order."""
-        for index, images in self.training.batches(self.settings.batch_size):
-            yield Batch(images, torch.from_numpy(index), epoch=self.standing.epoch).to(self.fabric.device)
-            self.progress("preparing the next stage", int(index[-1]) + 1, len(self.training))
+        for batch in self.method.batches(self.training, self.settings.batch_size, self.fabric.device):
+            yield replace(batch, epoch=self.standing.epoch)
+            self.progress("preparing the next stage", int(batch.index[-1]) + 1, len(self.training))
 
     def _set_learning_rate(self) -> None:
         """Set the rate of an epoch: a cosine falls from its stage's start to its end."""
@@ -152,8 +153,9 @@ class Training:
         standing = self.standing
         self.order.begin(standing.epoch, standing.batch)
         self.clock = time.monotonic()
-        for index, images in self.loader:
-            yield Batch(images, index, epoch=standing.epoch, step=standing.step).to(self.fabric.device)
+        for index, images, ctf in self.loader:
+            batch = Batch(images, index, ctf, epoch=standing.epoch, step=standing.step)
+            yield batch.to(self.fabric.device)
 
     def _step(self, batch: Batch) -> None:
         """Move the weights once in every phase."""
@@ -245,8 +247,8 @@ class Training:
         sums: dict[str, float] = {}
         self.method.eval()  # what is remembered of batches must be of training images alone
         with seeded(self.settings.seed, self.fabric.device), torch.no_grad():
-            for index, images in self.validation.batches(self.settings.batch_size):
-                batch = Batch(images, torch.from_numpy(index), epoch=self.standing.epoch).to(self.fabric.device)
+            for read in self.method.batches(self.validation, self.settings.batch_size, self.fabric.device):
+                batch = replace(read, epoch=self.standing.epoch)
                 for phase in self.method.phases:
                     _add(sums, self.module(batch, phase), len(batch))
         self.method.train()

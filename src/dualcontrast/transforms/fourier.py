@@ -1,4 +1,4 @@
-"""Volumes in Fourier space: binning by a crop, other grids, and halves made whole."""
+"""Volumes in Fourier space: binning by a crop, other grids, filters, and halves made whole."""
 
 from __future__ import annotations
 
@@ -64,6 +64,22 @@ def _interpolation(box: int, size: int) -> Tensor:
     moved = padded * torch.exp(2j * torch.pi * offset * (torch.arange(size) - size // 2))[:, None]
     rows: Tensor = torch.fft.ifft(torch.fft.ifftshift(moved, dim=0), dim=0).real * (size / box)
     return rows
+
+
+def filtered(volumes: Tensor, transfer: Tensor) -> Tensor:
+    """Multiply volumes by a transfer function in Fourier space.
+
+    Parameters
+    ----------
+    volumes
+        (..., N, N, N), real.
+    transfer
+        (N, N, N) or of as many dimensions as `volumes`, real and even, zero frequency at N // 2.
+    """
+    half = torch.fft.ifftshift(transfer, dim=SPATIAL)[..., : volumes.shape[-1] // 2 + 1]
+    spectrum = torch.fft.rfftn(volumes, dim=SPATIAL) * half
+    result: Tensor = torch.fft.irfftn(spectrum, s=volumes.shape[-3:], dim=SPATIAL)
+    return result
 
 
 def whole_spectrum(half: Tensor) -> Tensor:
