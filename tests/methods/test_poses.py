@@ -11,7 +11,8 @@ from torch import Tensor
 
 from dualcontrast.cryoet.ctf import wedge_volume
 from dualcontrast.errors import RecipeError
-from dualcontrast.methods.poses import Poses, PoseSearch
+from dualcontrast.methods import poses as poses_module
+from dualcontrast.methods.poses import Aligned, Poses, PoseSearch
 from dualcontrast.transforms import random_rotations, resample
 from dualcontrast.transforms.fourier import filtered
 
@@ -87,6 +88,12 @@ def test_the_pose_found_scores_as_the_best_of_a_slow_search() -> None:
         assert score(volume, rotation, shift) > best
 
 
+def as_they_are(volumes: Tensor, measured: Tensor | None = None) -> Aligned:
+    """Return volumes as if their poses were none."""
+    none = Poses(torch.eye(3).repeat(len(volumes), 1, 1), torch.zeros(len(volumes), 3))
+    return Aligned(none, volumes, measured)
+
+
 def wedge(tilts: float, box: int = BOX) -> Tensor:
     return torch.from_numpy(wedge_volume(box, tilts)).float()
 
@@ -131,8 +138,8 @@ def test_references_are_means_of_what_was_measured() -> None:
     measured = torch.stack([wedge(40), 1 - wedge(40)] * 2)  # each frequency in two of four
     measured[:, BOX // 2, :, BOX // 2] = 1
     search = PoseSearch((1, BOX, BOX, BOX), 1)
-    search.remember(filtered(volumes, measured[:, None]), k, 0, measured)
-    search.remember(volumes[:0], k[:0], 1)
+    search.remember(as_they_are(filtered(volumes, measured[:, None]), measured), k, 0)
+    search.remember(as_they_are(volumes[:0]), k[:0], 1)
     torch.testing.assert_close(search.references[0, 0], template(1)[0], rtol=0, atol=1e-4)
 
 
@@ -153,11 +160,9 @@ def test_references_become_the_molecule_from_images_alone() -> None:
     search = PoseSearch((1, BOX, BOX, BOX), 1)
     search.begin(volumes, k)
     search.begun(0)
-    first = search.references.clone()
     for epoch in range(4):
-        poses = search(volumes, k)
-        search.remember(poses.undone(volumes), k, epoch)
-    search.remember(volumes[:0], k[:0], 4)
+        search.remember(search.aligned(volumes, k), k, epoch)
+    search.remember(as_they_are(volumes[:0]), k[:0], 4)
 
     def likeness(reference: Tensor) -> float:
         """The correlation with the template, in the best of poses."""
@@ -167,7 +172,28 @@ def test_references_become_the_molecule_from_images_alone() -> None:
         return float(torch.corrcoef(torch.stack([pose.undone(reference).flatten(), template(5).flatten()]))[0, 1])
 
     assert likeness(search.references) > 0.85
-    assert likeness(search.references) > likeness(first) + 0.3
+    assert likeness(search.references) > likeness(volumes[:1]) + 0.3
+
+
+def test_of_a_few_beginnings_that_is_taken_which_the_images_differ_from_least(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The first image is of nothing but noise, and leads nowhere."""
+    volumes, _ = turned(30, seed=5, noise=0.3)
+    volumes[0] = 3 * torch.randn_like(volumes[0])
+    k = torch.zeros(30, dtype=torch.long)
+    left: list[float] = []
+    for starts in (1, 4):
+        monkeypatch.setattr(poses_module, "STARTS", starts)
+        search = PoseSearch((1, BOX, BOX, BOX), 2)
+        search.begin(volumes[:20], k[:20])
+        search.begin(volumes[20:], k[20:])
+        search.begun(3)
+        assert int(search.epoch) == 3
+        assert not search.sums.any()
+        assert not search.references[1].any()
+        left.append(float(search.aligned(volumes, k).less(search.references[k]).square().mean()))
+    assert left[1] < left[0]
 
 
 def test_a_reference_is_the_mean_of_the_epoch_before() -> None:
@@ -176,15 +202,13 @@ def test_a_reference_is_the_mean_of_the_epoch_before() -> None:
     search = PoseSearch((1, BOX, BOX, BOX), 3)
     search.begin(volumes, k)
     search.begun(4)
-    torch.testing.assert_close(search.references[0], volumes[0] + volumes[:3].mean(dim=0))
-    torch.testing.assert_close(search.references[1], volumes[3] + volumes[3:].mean(dim=0))
     before = search.references.clone()
-    search.remember(2 * volumes, k, 4)
+    search.remember(as_they_are(2 * volumes), k, 4)
     assert torch.equal(search.references, before)
-    search.remember(volumes[:2], k[:2], 5)
+    search.remember(as_they_are(volumes[:2]), k[:2], 5)
     torch.testing.assert_close(search.references[1], 2 * volumes[3:].mean(dim=0))
     assert torch.equal(search.references[2], before[2])
-    search.remember(volumes[:0], k[:0], 6)
+    search.remember(as_they_are(volumes[:0]), k[:0], 6)
     torch.testing.assert_close(search.references[0], volumes[:2].mean(dim=0))
     torch.testing.assert_close(search.references[1], 2 * volumes[3:].mean(dim=0))  # not seen in epoch 5
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -13,7 +12,7 @@ from dualcontrast.methods.poses import POSE_SIZE, Poses, PoseSearch
 from dualcontrast.methods.variation import ContentError, Variation, WithClusters
 from dualcontrast.methods.within import Moments
 from dualcontrast.networks import Gaussian
-from dualcontrast.transforms.fourier import SPATIAL, filtered, resized
+from dualcontrast.transforms.fourier import SPATIAL, resized
 
 UNMEASURED = 1e-4  # of the largest value of a CTF
 SMALLEST_SIGNAL = 1e-6  # variance of a component that is no more than noise, as a share of the noise
@@ -63,7 +62,7 @@ class AlignedVariation(Variation):
     def begin(self, batches: WithClusters, epoch: int) -> None:
         """Make the first references."""
         for batch, k in batches:
-            self.search.begin(batch.images, k)
+            self.search.begin(batch.images, k, _measured(batch))
         self.search.begun(epoch)
 
     def losses(self, batch: Batch, p: Tensor, content_error: ContentError) -> Losses:
@@ -73,21 +72,11 @@ class AlignedVariation(Variation):
         """
         k, losses = p.argmax(dim=1), Losses()
         with torch.no_grad():
-            aligned = self._aligned(batch, k)
+            aligned = self.search.aligned(batch.images, k, _measured(batch))
             if self.training:
-                self.search.remember(aligned.volumes, k, batch.epoch, aligned.measured)
+                self.search.remember(aligned, k, batch.epoch)
             losses.add("reference", aligned.less(self.search.references[k]).square().mean(), 1.0)
         return losses
-
-    def _aligned(self, batch: Batch, k: Tensor) -> _Aligned:
-        """Bring volumes of clusters k (B,), and what was measured of them, to the pose of their reference."""
-        measured = None if batch.ctf is None else measured_by(batch.ctf)
-        poses = self.search(batch.images, k, measured)
-        volumes = self.search.searched(poses.undone(batch.images))
-        if measured is None:
-            return _Aligned(poses, volumes, None)
-        turned = poses.undone_spectra(self.search.searched_spectra(measured))
-        return _Aligned(poses, volumes, turned)
 
     def moments(self, batches: WithClusters) -> Moments:
         """Fit the components, and return the moments that they state: means of 0, covariances (l - s)^2 / l.
@@ -97,7 +86,8 @@ class AlignedVariation(Variation):
         sums: dict[int, _Sums] = {}
         counts = torch.zeros(len(self.noise), dtype=torch.long)
         for batch, k in batches:
-            differences = self._aligned(batch, k).less(self.search.references[k]).flatten(1)
+            aligned = self.search.aligned(batch.images, k, _measured(batch))
+            differences = aligned.less(self.search.references[k]).flatten(1)
             counts += torch.bincount(k, minlength=len(counts)).cpu()
             for cluster in k.unique().tolist():
                 own = sums.setdefault(cluster, _Sums(differences.shape[1], self.search.inside))
@@ -124,7 +114,7 @@ class AlignedVariation(Variation):
 
     def posterior(self, batch: Batch, k: Tensor) -> tuple[Gaussian, Tensor]:
         """Return q(h|x) of volumes (B, 1, N, N, N) of clusters k (B,), and their poses as numbers, (B, 12)."""
-        aligned = self._aligned(batch, k)
+        aligned = self.search.aligned(batch.images, k, _measured(batch))
         residual = aligned.less(self.volumes[k][:, None])[:, 0]
         projected = torch.einsum("bzyx,bdzyx->bd", residual, self.components[k])
         values, noise = self.eigenvalues[k], self.noise[k][:, None]
@@ -138,23 +128,12 @@ class AlignedVariation(Variation):
         return Poses.of_code(pose).applied(resized(canonical[:, None], self.side))
 
 
-class _Aligned(NamedTuple):
-    """Volumes whose poses are undone, in the box that is searched, and what was measured of them."""
-
-    poses: Poses
-    volumes: Tensor  # (B, 1, n, n, n)
-    measured: Tensor | None  # (B, n, n, n), zero frequency at n // 2; all where there is none
-
-    def less(self, references: Tensor) -> Tensor:
-        """Return how volumes differ from references (B, 1, n, n, n), in what was measured."""
-        difference = self.volumes - references
-        return difference if self.measured is None else filtered(difference, self.measured[:, None])
-
-
-def measured_by(ctf: Tensor) -> Tensor | None:
-    """Tell which frequencies CTFs (B, N, N, N) leave, as 0 or 1; None where they leave all of them."""
-    measured = ctf.abs() > UNMEASURED * ctf.abs().amax(dim=SPATIAL, keepdim=True)
-    return None if measured.all() else measured.to(ctf)
+def _measured(batch: Batch) -> Tensor | None:
+    """Tell which frequencies the CTFs of a batch leave, (B, N, N, N), 0 or 1; None where they leave all."""
+    if batch.ctf is None:
+        return None
+    measured = batch.ctf.abs() > UNMEASURED * batch.ctf.abs().amax(dim=SPATIAL, keepdim=True)
+    return None if measured.all() else measured.to(batch.ctf)
 
 
 class _Sums:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -20,6 +21,7 @@ REFINED_WITHIN = (7.0, 5.0, 3.0)  # degrees, one after the other
 LARGEST_SHIFT = 2.0  # voxels of the compared boxes
 SHIFT_STEP = 0.25
 SEARCHED_BOX = 16  # voxels a side; larger boxes are binned to it
+STARTS, TRIED_ON, ROUNDS = 4, 150, 3  # images that a reference begins with, is tried on; and epochs of these
 SELDOM = 0.05  # of the volumes; a frequency measured in fewer is damped
 LEAST_MEASURED = 0.05  # of the power of a template
 AT_ONCE = 512  # turned references made at a time
@@ -55,6 +57,19 @@ class Poses(NamedTuple):
         return resample(canonical, self.rotations, canonical.shape[-1] * self.shifts)
 
 
+class Aligned(NamedTuple):
+    """Volumes whose poses are undone, in the box that is searched, and what was measured of them."""
+
+    poses: Poses
+    volumes: Tensor  # (B, 1, n, n, n)
+    measured: Tensor | None  # (B, n, n, n), zero frequency at n // 2; all where there is none
+
+    def less(self, references: Tensor) -> Tensor:
+        """Return how volumes differ from references (B, 1, n, n, n), in what was measured."""
+        difference = self.volumes - references
+        return difference if self.measured is None else filtered(difference, self.measured[:, None])
+
+
 class PoseSearch(nn.Module):
     """The pose of each volume x of a cluster k: of all, the one at which its reference V_k fits best.
 
@@ -63,7 +78,9 @@ class PoseSearch(nn.Module):
     within a ball: but for a constant the maximum of likelihood over pose and amplitude under white noise. The
     rotation is sought on two grids of SO(3) and then refined; the shift is that of the highest correlation, after
     each of them. References are made anew from all of an epoch's images: the alternation of multi-reference
-    alignment. At first they are an image of the cluster, added to the mean of its images as they are.
+    alignment. It begins with an image of the cluster, added to the mean of its images as they are. Some images
+    lead to a reference of two poses at once, one on top of the other, which the alternation never leaves; so a few
+    are tried on some of the images, and the reference that these differ from least is taken.
 
     Where M tells for each frequency whether it was measured (1) or is missing (0), as in the wedge that tilts
     leave out, |M T V| stands in place of |T V|, the correlation constrained to what was measured (F. Foerster et
@@ -107,36 +124,69 @@ class PoseSearch(nn.Module):
         self.register_buffer("epoch", torch.zeros((), dtype=torch.long))
         self._templates: dict[tuple[int, int], Tensor] = {}
         self._powers: dict[tuple[int, int], Tensor] = {}
+        self._first: defaultdict[int, list[tuple[Tensor, Tensor | None]]] = defaultdict(list)
         self.register_load_state_dict_post_hook(_forget_templates)  # type: ignore[no-untyped-call]
 
-    def begin(self, volumes: Tensor, k: Tensor) -> None:
-        """Add volumes to the first references, each beginning with one image of its cluster."""
+    def begin(self, volumes: Tensor, k: Tensor, measured: Tensor | None = None) -> None:
+        """See volumes (B, 1, N, N, N) of clusters k (B,) before the first epoch; `measured` as in `forward`."""
         volumes = self.searched(volumes)
-        for cluster in k.unique():
-            own = volumes[k == cluster]
-            if not self.counts[cluster]:
-                self.references[cluster] = own[0]
-            self.sums[cluster] += own.sum(dim=0)
+        spectra = None if measured is None else self.searched_spectra(measured)
+        for cluster in k.unique().tolist():
+            own = (k == cluster).nonzero()[:, 0]
+            self.sums[cluster] += volumes[own].sum(dim=0)
             self.counts[cluster] += len(own)
+            some = own[: TRIED_ON - sum(len(part) for part, _ in self._first[cluster])]
+            if len(some):
+                self._first[cluster].append((volumes[some], None if spectra is None else spectra[some]))
 
     def begun(self, epoch: int) -> None:
-        """Make the first references of all that was added."""
-        self.references += self.sums / self.counts.clamp(min=1)[:, None, None, None, None]
+        """Make the first references of what was seen."""
+        for cluster, first in self._first.items():
+            volumes, spectra = zip(*first, strict=True)
+            measured = None if any(part is None for part in spectra) else torch.cat(spectra)
+            mean = self.sums[cluster] / self.counts[cluster]
+            self.references[cluster] = self._best_start(cluster, torch.cat(volumes), measured, mean)
+        self._first.clear()
         self._start_epoch(epoch)
 
-    def forward(self, volumes: Tensor, k: Tensor, measured: Tensor | None = None) -> Poses:
+    def _best_start(self, cluster: int, volumes: Tensor, measured: Tensor | None, mean: Tensor) -> Tensor:
+        """Return the reference that volumes differ from least, of those to which each of a few of them leads."""
+        k = torch.full((len(volumes),), cluster, device=volumes.device)
+        best, least = volumes[0] + mean, math.inf
+        for start in volumes[:STARTS]:
+            self.references[cluster] = start + mean
+            for _ in range(ROUNDS):
+                self._forget()
+                aligned = self.aligned(volumes, k, measured, coarse=True)
+                difference = float(aligned.less(self.references[k]).square().mean())
+                self.references[cluster] = _mean(aligned)
+            if difference < least:
+                best, least = self.references[cluster].clone(), difference
+        return best
+
+    def aligned(self, volumes: Tensor, k: Tensor, measured: Tensor | None = None, coarse: bool = False) -> Aligned:
+        """Bring volumes, and what was measured of them, to the pose of their reference; arguments as of `forward`."""
+        poses = self(volumes, k, measured, coarse)
+        undone = self.searched(poses.undone(volumes))
+        if measured is None:
+            return Aligned(poses, undone, None)
+        return Aligned(poses, undone, poses.undone_spectra(self.searched_spectra(measured)))
+
+    def forward(self, volumes: Tensor, k: Tensor, measured: Tensor | None = None, coarse: bool = False) -> Poses:
         """Return the poses of volumes (B, 1, N, N, N) of clusters k (B,).
 
         Parameters
         ----------
         measured
             M, (B, N, N, N), zero frequency at N // 2; all was measured where it is left out.
+        coarse
+            Look at the first grid alone, before refining.
         """
         x = self.searched(volumes) * self.ball
         m = None if measured is None else self._listed(self.searched_spectra(measured))
         rotations = torch.eye(3, device=x.device).repeat(len(x), 1, 1)
         shifts = torch.zeros(len(x), 3, device=x.device)
-        for count in ROTATIONS:
+        for count in ROTATIONS[:1] if coarse else ROTATIONS:
             grid, centred = rotation_grid(count).to(x.device), _shifted(x, -shifts)
             for cluster in k.unique().tolist():
                 own = k == cluster
@@ -150,37 +200,27 @@ class PoseSearch(nn.Module):
             shifts = self._shifts_of(x, k, rotations)
         return Poses(rotations, shifts / self.box)
 
-    def remember(self, aligned: Tensor, k: Tensor, epoch: int, measured: Tensor | None = None) -> None:
-        """Add volumes whose poses were undone (B, 1, N, N, N) to the references of the next epoch.
-
-        Parameters
-        ----------
-        measured
-            M turned with them, (B, n, n, n) of the box that is searched; all was measured where it is left out.
-        """
+    def remember(self, aligned: Aligned, k: Tensor, epoch: int) -> None:
+        """Add volumes of clusters k (B,) to the references of the next epoch."""
         if epoch != int(self.epoch):
-            known = self.counts > 0
-            self.references[known] = self._means()[known]
+            for cluster in self.counts.nonzero()[:, 0].tolist():
+                count = self.counts[cluster]
+                self.references[cluster] = _restored(self.sums[cluster], self.measured[cluster], count)
             self._start_epoch(epoch)
-        volumes = self.searched(aligned)
-        if measured is None:
-            measured = torch.ones_like(volumes[:, 0])
-        else:
-            volumes = filtered(volumes, measured[:, None])
+        volumes, measured = _weighted(aligned)
         self.sums.index_add_(0, k, volumes)
         self.measured.index_add_(0, k, measured)
         self.counts.index_add_(0, k, torch.ones_like(k, dtype=self.counts.dtype))
-
-    def _means(self) -> Tensor:
-        """Return the mean of what was remembered of each cluster, by how often a frequency was measured."""
-        often = SELDOM * self.counts.clamp(min=1)[:, None, None, None]
-        return filtered(self.sums, 1 / self.measured.maximum(often)[:, None])
 
     def _start_epoch(self, epoch: int) -> None:
         self.sums.zero_()
         self.counts.zero_()
         self.measured.zero_()
         self.epoch.fill_(epoch)
+        self._forget()
+
+    def _forget(self) -> None:
+        """Drop what was made of references that are no longer there."""
         self._templates.clear()
         self._powers.clear()
 
@@ -295,7 +335,22 @@ def _shifted(x: Tensor, shifts: Tensor) -> Tensor:
     return resample(x, identity, shifts)
 
 
+def _weighted(aligned: Aligned) -> tuple[Tensor, Tensor]:
+    """Return aligned volumes with nothing in them that was not measured, and what was, as numbers."""
+    if aligned.measured is None:
+        return aligned.volumes, torch.ones_like(aligned.volumes[:, 0])
+    return filtered(aligned.volumes, aligned.measured[:, None]), aligned.measured
+
+
+def _restored(summed: Tensor, measured: Tensor, count: Tensor | int) -> Tensor:
+    """Return the mean of so many volumes by how often each frequency was measured."""
+    return filtered(summed, 1 / measured.clamp(min=SELDOM * count))
+
+
+def _mean(aligned: Aligned) -> Tensor:
+    volumes, measured = _weighted(aligned)
+    return _restored(volumes.sum(dim=0), measured.sum(dim=0), len(volumes))
+
+
 def _forget_templates(search: PoseSearch, _: object) -> None:
-    """Drop what was made of references that are no longer there."""
-    search._templates.clear()
-    search._powers.clear()
+    search._forget()
