@@ -165,7 +165,7 @@ class PoseSearch(nn.Module):
         return best
 
     def aligned(self, volumes: Tensor, k: Tensor, measured: Tensor | None = None, coarse: bool = False) -> Aligned:
-        """Bring volumes, and what was measured of them, to the pose of their reference; arguments as of `forward`."""
+        """Bring volumes, and what was measured, to the pose of their reference; arguments as of `forward`."""
         poses = self(volumes, k, measured, coarse)
         undone = self.searched(poses.undone(volumes))
         if measured is None:
