@@ -58,7 +58,7 @@ class Run(RunFolder):
         weights
             "best", "last" or "epoch-N".
         device
-            auto, cpu, cuda, cuda:1 or mps.
+            auto, cpu, cuda or cuda:1.
         progress
             Told of images encoded.
         **options
@@ -177,7 +177,7 @@ def train(
     settings
         Nested changes to the recipe, such as {"training": {"epochs": 10}, "method": {"gamma_z": 1}}.
     device
-        auto, cpu, cuda, cuda:1 or mps.
+        auto, cpu, cuda or cuda:1.
     resume
         Go on from the last checkpoint of `out`, by its own recipe; `settings` may then change
         training.epochs and training.minutes alone.
@@ -210,7 +210,6 @@ def train(
         recipe = _default_recipe(opened.shape, settings or {})
     recipe = _resumed(run, settings or {}) if resume else _asked_for(recipe, settings or {}, opened)
     prepared = prepared_images(opened, recipe.training.limit, recipe.training.seed)
-    training, validation = training_and_validation(prepared, recipe.training)
     torch.manual_seed(recipe.training.seed)
     method = recipe.build(opened.shape)
     if show_pairs and type(method).pairs is Method.pairs:
@@ -218,6 +217,7 @@ def train(
             f"{recipe.method.name} makes no pairs, so there are none to draw; leave out --show-pairs"
         )
     fabric = fabric_of(device, recipe.training.precision, len(method.phases) > 1 or len(method.stages) > 1)
+    training, validation = training_and_validation(prepared, recipe.training, fabric.world_size)
     fabric.launch()
     with run.locked() if fabric.is_global_zero else nullcontext():
         if fabric.is_global_zero:
