@@ -131,7 +131,8 @@ class Method(nn.Module):
         Whether it looks at `Batch.ctf`; else nobody reads CTFs for it.
     stages : tuple of float
         Shares of the training at which a stage ends; in each the objective is another, the lowest validation loss
-        is sought anew, and the learning rate goes through its schedule.
+        is sought anew. Of the schedules of the learning rate, a cosine falls anew in each, while steps count epochs
+        from the start of training.
     """
 
     Settings: ClassVar[type[MethodSettings]] = MethodSettings
