@@ -19,7 +19,7 @@ def test_auto_is_never_mps(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
     assert device_named("auto") == torch.device("cpu")
     for name in ("mps", "mps:0"):
-        with pytest.raises(DeviceError, match="mps has no double precision, .* use cpu"):
+        with pytest.raises(DeviceError, match=r"mps has no double precision, .* use cpu"):
             device_named(name)
 
 

@@ -102,5 +102,5 @@ def test_fewer_images_than_a_batch_are_refused() -> None:
 def test_every_process_must_have_a_batch() -> None:
     settings = TrainingSettings(batch_size=20, validation_fraction=0)
     assert len(training_and_validation(images_of(40), settings, world_size=2)[0]) == 40
-    with pytest.raises(SourceError, match="39 images .* fewer than a batch of 20 for each of 2 processes; give"):
+    with pytest.raises(SourceError, match=r"39 images .* fewer than a batch of 20 for each of 2 processes; give"):
         training_and_validation(images_of(39), settings, world_size=2)
