@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import multiprocessing
-import os
 import sys
 from functools import partial
 from pathlib import Path
@@ -25,6 +24,7 @@ import numpy as np
 import trimesh
 from PIL import Image
 
+from dualcontrast.devices import processors
 from dualcontrast.files import write_json, written_whole
 
 WIDTH, HEIGHT = 640, 480
@@ -162,7 +162,7 @@ def main() -> None:
     parser.add_argument("models", type=Path, help="folder of obj_000001.ply and so on")
     parser.add_argument("out", type=Path, help="the folder lm to make")
     parser.add_argument("--views", type=int, help="so many viewpoints in place of 1,313")
-    parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)), help="objects at a time")
+    parser.add_argument("--jobs", type=int, default=processors(), help="objects at a time")
     asked = parser.parse_args()
     models = sorted(asked.models.glob("obj_*.ply"))
     if not models:

@@ -5,11 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tests.particles import write_mrc, write_particles_of
 from tests.runs import DIGITS, SMALL, small_run
 
 import dualcontrast
 from dualcontrast.api import Run
-from dualcontrast.errors import RecipeError, RunError, SourceError
+from dualcontrast.errors import MethodError, RecipeError, RunError, SourceError, UsageError
+from dualcontrast.methods import METHODS, Batch, Pair
+from dualcontrast.methods.dualcontrast import DualContrast
 from dualcontrast.settings import merged
 from dualcontrast.training.recipe import read_recipe
 
@@ -29,6 +32,51 @@ def test_a_run_is_trained_loaded_and_drawn_from(run: Run) -> None:
     assert set(scores) >= {"content", "transformation", "probes", "swap", "protocol"}
     assert set(scores["content"]) == {"from_content", "from_transformation", "sap", "gap", "chance"}
     assert run.figure_path("pairs").is_file()
+
+
+def test_other_images_are_encoded_in_batches_as_large_as_in_training(run: Run) -> None:
+    told: list[int] = []
+    run.encode(DIGITS, device="cpu", progress=lambda what, done, total, **_: told.append(done))
+    assert told[:2] == [40, 80]
+
+
+def test_drawing_pairs_leaves_the_training_as_it_is(tmp_path: Path) -> None:
+    changes = {"network": {"encoder": {"norm": "batch"}}, "training": {"epochs": 1}}
+    plain = small_run(tmp_path / "plain", changes).load_method("last").state_dict()
+    shown = small_run(tmp_path / "shown", changes, show_pairs=True).load_method("last").state_dict()
+    assert all(torch.equal(plain[name], value) for name, value in shown.items())
+
+
+def test_pairs_are_drawn_as_codes_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    class WithCTF(DualContrast):
+        uses_ctf = True
+
+        def pairs(self, batch: Batch) -> list[Pair]:
+            seen.append((self.training, batch.ctf is None))
+            return super().pairs(batch)
+
+    monkeypatch.setitem(METHODS, "dualcontrast", WithCTF)
+    volumes = np.random.default_rng(0).normal(size=(6, 16, 16, 16)).astype(np.float32)
+    write_mrc(tmp_path / "ctf.mrc", np.ones((16, 16, 16)))
+    star = write_particles_of(volumes, tmp_path, rlnCtfImage="ctf.mrc")
+    settings = {"training": {"epochs": 1, "batch_size": 3}}
+    dualcontrast.train(
+        star,
+        out=tmp_path / "run",
+        recipe="subtomograms-infonce",
+        settings=settings,
+        show_pairs=True,
+        device="cpu",
+    )
+    assert seen == [(False, False)] * 2
+
+
+def test_a_method_without_pairs_is_not_asked_to_show_them(tmp_path: Path) -> None:
+    with pytest.raises(MethodError, match="spatial_vae makes no pairs, so there are none to draw"):
+        small_run(tmp_path / "run", {"method": {"name": "spatial_vae"}}, show_pairs=True)
+    assert not (tmp_path / "run").exists()
 
 
 def test_config_is_enough_to_train_again(run: Run, tmp_path: Path) -> None:
@@ -62,6 +110,8 @@ def test_a_folder_in_use_is_refused_and_overwritten_on_demand(tmp_path: Path) ->
     (run.path / "codes-last").mkdir()
     with pytest.raises(RunError, match="go on with --resume, replace it with --overwrite"):
         small_run(tmp_path / "run")
+    with pytest.raises(UsageError, match="--resume goes on and --overwrite begins anew; give one of them"):
+        small_run(tmp_path / "run", resume=True, overwrite=True)
     small_run(tmp_path / "run", overwrite=True)
     assert (run.path / "my notes.txt").read_text() == "mine"
     assert not (run.path / "codes-last").exists()

@@ -13,10 +13,10 @@ import numpy as np
 import torch
 
 from dualcontrast import __version__
-from dualcontrast.devices import device_named, seeded
-from dualcontrast.errors import RunError, SourceError
+from dualcontrast.devices import device_named
+from dualcontrast.errors import MethodError, RunError, SourceError, refuse_both
 from dualcontrast.images import ImageSet, open_images
-from dualcontrast.methods import Batch, Method
+from dualcontrast.methods import Method
 from dualcontrast.progress import Progress, silent
 from dualcontrast.runs import RunFolder, SavedCodes, prepared_images
 from dualcontrast.settings import merged
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from dualcontrast.report.report import Report
 
 Images = ImageSet | np.ndarray | torch.Tensor | str | Path
+PAIRED = 8  # images that pairs are drawn of
 
 __all__ = ["Run", "load", "open_images", "show", "simulate", "train"]
 
@@ -57,7 +58,7 @@ class Run(RunFolder):
         weights
             "best", "last" or "epoch-N".
         device
-            auto, cpu, cuda, cuda:1 or mps.
+            auto, cpu, cuda or cuda:1.
         progress
             Told of images encoded.
         **options
@@ -82,7 +83,9 @@ class Run(RunFolder):
         shape = tuple(self.config()["data"]["shape"])
         if opened.shape != shape:
             raise RunError(f"{opened.source}: images of shape {opened.shape}, but {self.path} takes {shape}")
-        return encode(self.load_method(weights), opened, device=device_named(device), progress=progress)
+        size = self.recipe().training.batch_size
+        method = self.load_method(weights)
+        return encode(method, opened, batch_size=size, device=device_named(device), progress=progress)
 
     def _preparation_for(self, images: Images) -> dict[str, Any]:
         """Return how the run's own images were prepared, as far as a source of others can be."""
@@ -174,7 +177,7 @@ def train(
     settings
         Nested changes to the recipe, such as {"training": {"epochs": 10}, "method": {"gamma_z": 1}}.
     device
-        auto, cpu, cuda, cuda:1 or mps.
+        auto, cpu, cuda or cuda:1.
     resume
         Go on from the last checkpoint of `out`, by its own recipe; `settings` may then change
         training.epochs and training.minutes alone.
@@ -194,22 +197,27 @@ def train(
 
     Raises
     ------
-    SourceError, RecipeError, RunError, MethodError
+    SourceError, RecipeError, RunError, MethodError, UsageError
         With one sentence that says what to mend.
     """
     from dualcontrast.training.batches import training_and_validation
     from dualcontrast.training.loop import Training, fabric_of
 
+    refuse_both(resume, overwrite)
     run = Run(out)
     opened = open_images(images, **options)
     if recipe is None:
         recipe = _default_recipe(opened.shape, settings or {})
     recipe = _resumed(run, settings or {}) if resume else _asked_for(recipe, settings or {}, opened)
     prepared = prepared_images(opened, recipe.training.limit, recipe.training.seed)
-    training, validation = training_and_validation(prepared, recipe.training)
     torch.manual_seed(recipe.training.seed)
     method = recipe.build(opened.shape)
+    if show_pairs and type(method).pairs is Method.pairs:
+        raise MethodError(
+            f"{recipe.method.name} makes no pairs, so there are none to draw; leave out --show-pairs"
+        )
     fabric = fabric_of(device, recipe.training.precision, len(method.phases) > 1 or len(method.stages) > 1)
+    training, validation = training_and_validation(prepared, recipe.training, fabric.world_size)
     fabric.launch()
     with run.locked() if fabric.is_global_zero else nullcontext():
         if fabric.is_global_zero:
@@ -264,7 +272,7 @@ def simulate(
 
     Raises
     ------
-    RecipeError, SourceError, RunError
+    RecipeError, SourceError, RunError, UsageError
         With one sentence that says what to mend.
     """
     from dualcontrast.analysis.simulated import draw_simulation
@@ -398,12 +406,12 @@ def _program() -> str:
 
 def _draw_pairs(run: RunFolder, method: Method, device: torch.device) -> None:
     """Draw the pairs that the method, with the weights it has now, makes of some images."""
+    from dualcontrast.analysis.codes import inference
     from dualcontrast.analysis.figures import draw_pairs
 
     seed, count = run.recipe().training.seed, len(run.images())
-    chosen = np.random.default_rng(seed).choice(count, size=min(8, count), replace=False)
-    images = run.images().read(chosen)
-    with seeded(seed, device), torch.no_grad():
-        pairs = method.pairs(Batch.of(images).to(device))
-    if pairs:
-        draw_pairs(pairs, run.figure_path("pairs"))
+    chosen = np.random.default_rng(seed).choice(count, size=min(PAIRED, count), replace=False)
+    with inference(method, device, seed):
+        (batch,) = method.batches(run.images().select(chosen), PAIRED, device)
+        pairs = method.pairs(batch)
+    draw_pairs(pairs, run.figure_path("pairs"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
@@ -99,10 +98,11 @@ def examine() -> Examination:
     """Look for all that verbs need or can use."""
     import torch
 
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    from dualcontrast.devices import processors
+
     return Examination(
         versions={"dualcontrast": __version__, "Python": sys.version.split()[0], "torch": str(torch.__version__)},
-        processors=usable or 1,
+        processors=processors(),
         threads=torch.get_num_threads(),
         lacking=list(_lacking()),
         parts=[
@@ -155,14 +155,11 @@ def _gpu() -> Part:
     import torch
 
     name, adds, get = "GPU", "speed: --device auto takes it", "torch must be a build for it"
-    if torch.cuda.is_available():
-        kind, count, found = "cuda", torch.cuda.device_count(), torch.cuda.get_device_name(0)
-    elif torch.backends.mps.is_available():
-        kind, count, found = "mps", 1, "of Apple"
-    else:
+    if not torch.cuda.is_available():
         return Part(name, adds, get)
+    count, found = torch.cuda.device_count(), torch.cuda.get_device_name(0)
     try:
-        torch.ones(2, device=kind).sum().item()
+        torch.ones(2, device="cuda").sum().item()
     except Exception as error:  # whatever a driver or a build of torch may raise: the GPU is of no use
         return Part(name, adds, get, f"{count} x {found}", _first_line(error))
     return Part(name, adds, get, f"{count} x {found}")

@@ -39,6 +39,12 @@ class DualContrastWarning(UserWarning):
     """Something works, but hardly as the user means it; the message says what, where, and what to do."""
 
 
+def refuse_both(resume: bool, overwrite: bool) -> None:
+    """Raise a UsageError where both are asked for."""
+    if resume and overwrite:
+        raise UsageError("--resume goes on and --overwrite begins anew; give one of them")
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return a clause that suggests the nearest known name, or lists them all.
 

@@ -41,13 +41,10 @@ class Sums(Method):
         super().__init__()
         self.dropout = nn.Dropout(0.5)
 
-    def encode(self, batch: Batch) -> Codes:
+    def encode_and_sample(self, batch: Batch) -> tuple[Codes, Codes]:
         pixels = self.dropout(batch.images.flatten(1))
-        return Codes(pixels.sum(dim=1, keepdim=True), pixels.mean(dim=1, keepdim=True))
-
-    def sample(self, batch: Batch) -> Codes:
-        means = self.encode(batch)
-        return Codes(*(mean + torch.randn_like(mean) for mean in means))
+        means = Codes(pixels.sum(dim=1, keepdim=True), pixels.mean(dim=1, keepdim=True))
+        return means, Codes(*(mean + torch.randn_like(mean) for mean in means))
 
 
 def test_every_image_is_encoded_in_order_by_its_posterior_means():
@@ -105,10 +102,10 @@ def test_progress_is_told_image_by_image():
 
 def test_a_code_that_is_not_finite_names_its_row():
     class Broken(Sums):
-        def encode(self, batch: Batch) -> Codes:
-            codes = super().encode(batch)
+        def encode_and_sample(self, batch: Batch) -> tuple[Codes, Codes]:
+            codes, draw = super().encode_and_sample(batch)
             codes.content[batch.index == 7] = torch.nan
-            return codes
+            return codes, draw
 
     with pytest.raises(RunError, match=r"pixels\.npy: the code of row 107 is not finite"):
         encode(Broken(), some_images(), batch_size=5)

@@ -6,12 +6,13 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
+from tests.particles import write_mrc, write_particles_of
 
 from dualcontrast.analysis import swap
 from dualcontrast.analysis import transfer as transfer_module
-from dualcontrast.analysis.transfer import source_images, transfer, transfer_grid
+from dualcontrast.analysis.transfer import grid_of, source_images, transfer, transfer_grid
 from dualcontrast.errors import MethodError, RunError
-from dualcontrast.images import ImageSet
+from dualcontrast.images import ImageSet, open_images
 from dualcontrast.images.arrays import ArrayImages
 from dualcontrast.methods import METHODS, Batch, Codes, Method
 from dualcontrast.methods.dualcontrast import DualContrast
@@ -58,7 +59,7 @@ def test_each_cell_has_the_content_of_its_row_and_the_transformation_of_its_colu
     torch.manual_seed(0)
     method = read_recipe("mnist", {}).build((1, 28, 28)).eval()
     contents, transformations = torch.rand(3, 1, 28, 28), torch.rand(4, 1, 28, 28)
-    grid = transfer_grid(method, contents, transformations)
+    grid = transfer_grid(method, Batch.of(contents), Batch.of(transformations))
     assert grid.shape == (3, 4, 1, 28, 28)
     assert not grid.requires_grad
     with torch.no_grad():
@@ -69,6 +70,30 @@ def test_each_cell_has_the_content_of_its_row_and_the_transformation_of_its_colu
                 torch.testing.assert_close(grid[i, j], method.decode(Codes(c, z))[0])
 
 
+def test_codes_of_a_grid_are_read_with_the_images_ctfs(tmp_path):
+    volumes = np.random.default_rng(0).normal(size=(5, 16, 16, 16)).astype(np.float32)
+    paths = [f"ctf{place}.mrc" for place in range(5)]
+    for place, path in enumerate(paths):
+        write_mrc(tmp_path / path, np.full((16, 16, 16), place))
+    images, seen = open_images(write_particles_of(volumes, tmp_path, rlnCtfImage=paths)), []
+
+    class WithCTF(DualContrast):
+        uses_ctf = True
+
+        def encode(self, batch: Batch) -> Codes:
+            seen.append([int(ctf.max()) for ctf in batch.ctf])
+            return super().encode(batch)
+
+    recipe = read_recipe("subtomograms-infonce")
+    network = recipe.network
+    method = WithCTF(images.shape, recipe.method, network.encoder, network.decoder, recipe.views)
+    grid, contents, transformations = grid_of(method, images, np.array([3, 1]), np.array([4, 0, 2]))
+    assert seen == [[3, 1], [4, 0, 2]]
+    assert grid.shape == (2, 3, 1, 16, 16, 16)
+    assert torch.equal(contents, images.read(np.array([3, 1])))
+    assert torch.equal(transformations, images.read(np.array([4, 0, 2])))
+
+
 def test_a_run_gives_a_grid_its_sources_its_figure_and_its_score(run):
     run.write_scores({"content": {"sap": 0.5}, "swap": "old"})
     done = transfer(run)
@@ -77,7 +102,7 @@ def test_a_run_gives_a_grid_its_sources_its_figure_and_its_score(run):
     assert table.loc[left, "content"].tolist() == table.loc[top, "content"].tolist() == ["ape", "cat", "duck"]
     assert set(table.loc[left + top, "split"]) == {"test"}
     assert not set(left) & set(top)
-    sources = [images.read(np.array(rows) - 1000) for rows in (left, top)]
+    sources = [Batch.of(images.read(np.array(rows) - 1000)) for rows in (left, top)]
     torch.testing.assert_close(done.grid, transfer_grid(run.load_method(), *sources))
     assert done.figure == run.path / "figures" / "transfer.png"
     with Image.open(done.figure) as picture:

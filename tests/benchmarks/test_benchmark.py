@@ -121,6 +121,8 @@ def test_what_was_trained_already_is_only_scored(done: Benchmark, folder: Path, 
     assert run.log_path.read_bytes() == log
     ours, before = (json.loads(result_path(at, cell).read_text()) for at in (tmp_path, folder / "results"))
     assert ours["scores"] == before["scores"]
+    assert before["training"]["peak_memory"] is not None
+    assert ours["training"]["peak_memory"] is None  # of another process, which is gone
 
 
 # ---- stopped, and gone on with

@@ -76,6 +76,14 @@ def test_names_come_in_the_tables_order_and_unknown_ones_are_refused() -> None:
 # ---- what the paper printed
 
 
+def test_the_authors_script_is_held_against_the_papers_method() -> None:
+    for data in ("mnist", "linemod", "subtomograms"):
+        figures = published.published("table1", data, "dualcontrast")
+        assert figures is not None
+        assert published.published("table1", data, "authors_code") == figures
+    assert published.published("table1", "mnist", "dualcontrast_plus") is None
+
+
 def test_published_sap_is_the_difference() -> None:
     """As far as the paper's own rounding has it so; its row without L_con(c) of subtomograms is out by 0.01."""
     for data, rows in published.TABLE1.items():

@@ -66,6 +66,15 @@ def written(lines: list[Line], out: Path) -> tuple[list[dict[str, str]], str, st
         return list(csv.DictReader(file)), paths[1].read_text(), paths[2].read_text()
 
 
+def test_memory_that_was_not_measured_is_left_out(tmp_path: Path) -> None:
+    results = [result(seed) for seed in range(3)]
+    results[1]["training"]["peak_memory"] = None
+    (row,), *_ = written([line("harmony", results)], tmp_path / "some")
+    assert (row["memory_gib"], row["seeds"]) == ("0.5", "3")
+    (row,), *_ = written([line("harmony", results[1:2])], tmp_path / "none")
+    assert row["memory_gib"] == ""
+
+
 def test_mean_and_deviation_over_seeds_beside_the_papers(tmp_path: Path) -> None:
     results = [result(seed, content=of(c, 0.3)) for seed, c in enumerate((0.80, 0.82, 0.87))]
     (values,), markdown, html = written([line("harmony", results)], tmp_path)

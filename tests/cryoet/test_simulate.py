@@ -20,7 +20,7 @@ from dualcontrast.cryoet.simulate import Oversampled, draw_poses, simulate
 from dualcontrast.cryoet.simulation import Simulation, packaged_simulations, simulation_settings
 from dualcontrast.cryoet.star import read_particles
 from dualcontrast.cryoet.structures import template_of
-from dualcontrast.errors import RecipeError, RunError, SourceError
+from dualcontrast.errors import RecipeError, RunError, SourceError, UsageError
 
 NUCLEOSOMES = ["nucleosome=nucleosome/2pyo.pdb.gz", "nucleosome=nucleosome/1kx5.pdb.gz"]
 SMALL: dict[str, Any] = {"box": 16, "voxel_size": 20.0, "resolution": 40.0, "per_state": 6, "shift": 1.0}
@@ -180,6 +180,8 @@ def test_a_folder_with_something_in_it_is_refused(small: Callable[..., Simulatio
         small()
     with pytest.raises(RunError, match="holds another simulation"):
         small({"snr": 0.3}, resume=True)
+    with pytest.raises(UsageError, match="--resume goes on and --overwrite begins anew"):
+        small({"snr": 0.3}, resume=True, overwrite=True)
     again = small({"snr": 0.3}, overwrite=True)
     assert (again.path / "notes.txt").read_text() == "mine"
     assert Simulation.open(again.path).settings.snr == 0.3

@@ -142,7 +142,7 @@ def test_a_source_that_cannot_be_used(
         (["--recipe", "mnits"], "no recipe is called mnits and no such file exists; did you mean mnist?"),
         (["--recipe", "linemod"], "images of 28 x 28 are too small for 4 blocks"),
         (["--method", "dualcontrst"], "no method is called dualcontrst; did you mean dualcontrast?"),
-        (["--device", "gpu"], "'gpu' is no device; use auto, cpu, cuda, cuda:1 or mps"),
+        (["--device", "gpu"], "'gpu' is no device; use auto, cpu, cuda or cuda:1"),
         (["--device", "cuda:99"], "there is no device cuda:99 here"),
         (["--minutes", "-1"], "training.minutes = -1.0 is not accepted"),
         (["--limit", "1"], "training.limit = 1 is not accepted"),

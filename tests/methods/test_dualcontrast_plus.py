@@ -80,6 +80,13 @@ def test_without_contrast_and_clustering_nothing_would_learn_the_content() -> No
         untrained(contrast=0.0, clustering=0.0)
 
 
+@pytest.mark.parametrize("clusters", [0, 6])
+def test_only_clusters_that_there_is_room_for_can_be_asked_for(clusters: int) -> None:
+    assert untrained(clusters=1).settings.clusters == 1
+    with pytest.raises(RecipeError, match=rf"method.clusters = {clusters} is not accepted: there can be 1 to 5"):
+        untrained(clusters=clusters)
+
+
 @pytest.mark.parametrize("name", PARTS)
 def test_a_weight_of_zero_leaves_the_part_out(name: str) -> None:
     losses = plus_of(**{name: 0.0})(batch_of())
@@ -156,7 +163,7 @@ def test_codes_are_those_of_the_image_alone() -> None:
     alone = method.encode(Batch.of(batch.images[7:8]))
     torch.testing.assert_close(alone.content, codes.content[7:8], rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(alone.transformation, codes.transformation[7:8], rtol=1e-4, atol=1e-4)
-    sampled = method.sample(batch)
+    sampled = method.encode_and_sample(batch)[1]
     torch.testing.assert_close(sampled.content, codes.content)
     assert not torch.allclose(sampled.transformation, codes.transformation)
 

@@ -140,10 +140,25 @@ def test_codes_have_the_stated_sizes_and_are_the_same_each_time(name: str) -> No
     assert codes.content.shape == (COUNT, sizes.content_size)
     assert codes.transformation.shape == (COUNT, sizes.transformation_size)
     assert all(code.isfinite().all() for code in codes)
-    for code, again, drawn in zip(codes, method.encode(batch), method.sample(batch), strict=True):
+    for code, again, drawn in zip(codes, method.encode(batch), method.encode_and_sample(batch)[1], strict=True):
         assert torch.equal(code, again)
         assert drawn.shape == code.shape
         assert len(code.unique(dim=0)) == COUNT  # other images, other codes
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_codes_are_the_same_with_a_draw_and_without(name: str) -> None:
+    method, batch = trained(name).eval(), batch_of(GREY)
+    for code, with_draw in zip(method.encode(batch), method.encode_and_sample(batch)[0], strict=True):
+        assert torch.equal(code, with_draw)
+
+
+@pytest.mark.parametrize("name", ["two_latent_vae", "dualcontrast", "simclr", "simclr_generative"])
+def test_a_draw_costs_no_second_pass_of_the_encoder(name: str) -> None:
+    method, passes = built(name).eval(), []
+    method.encoder.register_forward_hook(lambda *_: passes.append(1))
+    method.encode_and_sample(batch_of(GREY))
+    assert len(passes) == 1
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -216,20 +231,21 @@ def test_a_method_without_a_decoder_names_itself_and_one_that_has_one() -> None:
         OnlyCodes().decode(Codes(torch.zeros(1, 2), torch.zeros(1, 2)))
 
 
-def test_by_default_every_parameter_is_stepped_and_nothing_is_paired_or_random() -> None:
+def test_by_default_every_parameter_is_stepped_and_nothing_is_paired() -> None:
     class Constant(Method):
         def __init__(self) -> None:
             super().__init__()
             self.layer = torch.nn.Linear(2, 2)
 
-        def encode(self, batch: Batch) -> Codes:
-            return Codes(batch.images.flatten(1), batch.images.flatten(1))
+        def encode_and_sample(self, batch: Batch) -> tuple[Codes, Codes]:
+            codes = Codes(batch.images.flatten(1), batch.images.flatten(1))
+            return codes, codes
 
     method, batch = Constant(), batch_of((1, 2))
     assert method.phases == ("main",)
     assert method.parameters_of("main") == list(method.parameters())
     assert method.pairs(batch) == []
-    assert torch.equal(method.sample(batch).content, method.encode(batch).content)
+    assert torch.equal(method.encode(batch).content, batch.images.flatten(1))
 
 
 def test_a_batch_knows_its_length_and_moves_whole() -> None:

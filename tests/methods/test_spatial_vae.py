@@ -190,7 +190,7 @@ def test_z_is_the_turn_and_the_shift_whatever_size_is_stated(shape: tuple[int, .
     method, batch = vae_of(shape, transformation_size=10), batch_of(shape)
     assert method.encode(batch).transformation.shape == (COUNT, size)
     torch.manual_seed(0)
-    draws = torch.stack([method.sample(batch).transformation for _ in range(500)])
+    draws = torch.stack([method.encode_and_sample(batch)[1].transformation for _ in range(500)])
     posterior = slow_posteriors(method, batch.images[0])
     torch.testing.assert_close(draws[:, 0].std(dim=0).double(), torch.from_numpy(posterior[3]), atol=0, rtol=0.2)
 

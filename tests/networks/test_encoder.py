@@ -155,7 +155,7 @@ def test_fully_connected_layers_are_the_papers_last_convolutions() -> None:
     torch.testing.assert_close(encoder.trunk(images), x.flatten(1), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("shape", [(1, 20), (1, 20, 20), (1, 20, 20, 20)])
+@pytest.mark.parametrize("shape", [(1, 20, 20), (1, 20, 20, 20)])
 def test_batch_normalisation_follows_every_layer(shape: tuple[int, ...]) -> None:
     encoder = encoder_of(shape, channels=(4, 6), norm="batch", hidden=(5,))
     norms = [m for m in encoder.trunk if isinstance(m, nn.modules.batchnorm._BatchNorm)]

@@ -97,3 +97,10 @@ def test_validation_is_apart_from_training_and_from_test() -> None:
 def test_fewer_images_than_a_batch_are_refused() -> None:
     with pytest.raises(SourceError, match="numbers: 19 images to train on are fewer than a batch of 20"):
         training_and_validation(images_of(20), TrainingSettings(batch_size=20, validation_fraction=0.05))
+
+
+def test_every_process_must_have_a_batch() -> None:
+    settings = TrainingSettings(batch_size=20, validation_fraction=0)
+    assert len(training_and_validation(images_of(40), settings, world_size=2)[0]) == 40
+    with pytest.raises(SourceError, match=r"39 images .* fewer than a batch of 20 for each of 2 processes; give"):
+        training_and_validation(images_of(39), settings, world_size=2)

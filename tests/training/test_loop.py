@@ -181,6 +181,13 @@ def test_a_loss_that_is_no_number_ends_training_and_keeps_the_last_checkpoint(
     assert state["standing"]["epoch"] == 1
 
 
+def test_a_validation_loss_that_is_no_number_ends_training(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr(loop.Training, "_validate", lambda self: {"total": math.inf})
+    with pytest.raises(MethodError, match=r"the validation loss \(total\) is no longer a number in epoch 1"):
+        small_run(tmp_path / "run")
+    assert not (tmp_path / "run" / "log.jsonl").exists()
+
+
 def test_learning_rates_fall_in_every_phase(tmp_path: Path) -> None:
     changes = {"preset": "authors-code", "training": {"decay_every": 2, "decay_by": 0.5}}
     run = small_run(tmp_path / "run", changes)
@@ -254,6 +261,34 @@ def test_a_stage_that_was_not_reached_begins_where_training_ends(
     assert [epoch for epoch, _ in two_stages.begun] == [0]
 
 
+def test_a_stage_that_begins_within_an_epoch_begins_it_anew(
+    two_stages: type[TwoStages], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped by minutes within the first epoch, where the second stage begins, and gone on with."""
+    with monkeypatch.context() as patched:
+        patched.setattr(
+            loop.Training, "_reason_to_stop", lambda self, _: "minutes" if self.standing.step == 4 else ""
+        )
+        run = small_run(tmp_path / "run")
+    seen: list[tuple[int, float]] = []
+    real = DualContrast.forward
+
+    def watched(self: DualContrast, batch: Batch, phase: str = "main") -> Losses:
+        losses = real(self, batch, phase)
+        if self.training:
+            seen.append((batch.epoch, losses.total.item()))
+        return losses
+
+    monkeypatch.setattr(DualContrast, "forward", watched)
+    resume(run, epochs=3)
+    first = next(line for line in run.read_log() if "loss" in line)
+    totals = [total for epoch, total in seen if epoch == 0]
+    images, _ = training_and_validation(run.images(), run.recipe().training)
+    assert len(totals) == len(images) // 40  # all batches of the epoch
+    assert first["loss"]["total"] == pytest.approx(sum(totals) / len(totals), rel=1e-4)
+    assert first["step"] == 4 + len(totals)
+
+
 def test_minutes_lead_to_the_next_stage_as_epochs_do(two_stages: type[TwoStages], tmp_path: Path) -> None:
     small_run(tmp_path / "run", {"training": {"minutes": 0.05, "epochs": 100_000}})
     (epoch, _), *others = two_stages.begun
@@ -281,6 +316,15 @@ def test_a_signal_ends_in_a_checkpoint(tmp_path: Path, monkeypatch: pytest.Monke
         small_run(tmp_path / "run")
     assert end.value.code == 143
     assert Run.open(tmp_path / "run").read_log()[-1]["stopped"] == "signal"
+
+
+def test_a_signal_that_comes_while_the_weights_are_finished_is_obeyed(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr(loop.Training, "_finish_weights", lambda self: signal.raise_signal(signal.SIGINT))
+    with pytest.raises(KeyboardInterrupt):
+        small_run(tmp_path / "run", {"training": {"epochs": 1}})
+    run = Run.open(tmp_path / "run")
+    assert run.kept_weights() == ["best", "last"]
+    assert run.read_log()[-1]["stopped"] == "epochs"
 
 
 def test_reading_ahead_changes_nothing(tmp_path: Path) -> None:

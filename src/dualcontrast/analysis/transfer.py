@@ -51,15 +51,15 @@ class Transfer:
         return describe_swap(self.swap)
 
 
-def transfer_grid(method: Method, content_images: Tensor, transformation_images: Tensor) -> Tensor:
+def transfer_grid(method: Method, contents: Batch, transformations: Batch) -> Tensor:
     """Decode every content code with every transformation code.
 
     Parameters
     ----------
     method
-        A method in evaluation mode, on the device of the images.
-    content_images, transformation_images
-        (n, C, spatial...) and (m, C, spatial...).
+        A method in evaluation mode, on the device of the batches.
+    contents, transformations
+        Of n images that give content, and of m that give transformation, as `method.batches` makes them.
 
     Returns
     -------
@@ -73,8 +73,8 @@ def transfer_grid(method: Method, content_images: Tensor, transformation_images:
     """
     require_decoder(method)
     with torch.no_grad():
-        content = method.encode(Batch.of(content_images)).content
-        transformation = method.encode(Batch.of(transformation_images)).transformation
+        content = method.encode(contents).content
+        transformation = method.encode(transformations).transformation
         n, m = len(content), len(transformation)
         images = method.decode(Codes(content.repeat_interleave(m, dim=0), transformation.repeat(n, 1)))
     return images.reshape(n, m, *images.shape[1:])
@@ -158,10 +158,11 @@ def grid_of(
     device
         Where to compute.
     """
-    content_images, transformation_images = images.read(left), images.read(top)
     with inference(method, device, seed):
-        grid = transfer_grid(method, content_images.to(device), transformation_images.to(device)).cpu()
-    return grid, content_images, transformation_images
+        (contents,) = method.batches(images.select(left), len(left), device)
+        (transformations,) = method.batches(images.select(top), len(top), device)
+        grid = transfer_grid(method, contents, transformations)
+    return grid.cpu(), contents.images.cpu(), transformations.images.cpu()
 
 
 def source_images(images: ImageSet, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

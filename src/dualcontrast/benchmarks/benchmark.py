@@ -84,7 +84,7 @@ def benchmark(
     jobs
         Cells at a time; as many as there are cores, or GPUs, where none is given.
     device
-        auto, cpu, cuda, cuda:1 or mps.
+        auto, cpu, cuda or cuda:1.
     progress
         Told of cells.
 

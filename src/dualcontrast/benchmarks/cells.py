@@ -13,6 +13,7 @@ from dualcontrast.errors import RunError
 from dualcontrast.files import write_json
 
 FORMAT = 1
+EMBEDDING = "tsne"  # by which the codes of a cell are laid out in the plane
 
 
 @dataclass(frozen=True)

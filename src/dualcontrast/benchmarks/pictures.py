@@ -14,7 +14,7 @@ import pandas as pd
 from dualcontrast.analysis.figures import new_figure, save_figure, scatter, show_mosaic, with_sources
 from dualcontrast.analysis.transfer import grid_of, source_images
 from dualcontrast.analysis.volumes import titled
-from dualcontrast.benchmarks.worker import EMBEDDING
+from dualcontrast.benchmarks.cells import EMBEDDING
 from dualcontrast.images import ImageSet
 from dualcontrast.images.preparation import soft_sphere
 from dualcontrast.methods import method_named

@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 
 from dualcontrast.benchmarks.cells import Cell
-from dualcontrast.devices import device_named
+from dualcontrast.devices import device_named, processors
 from dualcontrast.progress import Progress, silent
 from dualcontrast.training.interrupt import stop_requests
 
@@ -32,7 +32,7 @@ def places_of(device: str, jobs: int | None) -> list[str]:
     Parameters
     ----------
     device
-        auto, cpu, cuda, cuda:1 or mps.
+        auto, cpu, cuda or cuda:1.
     jobs
         So many on the CPU; at most so many GPUs.
 
@@ -43,7 +43,7 @@ def places_of(device: str, jobs: int | None) -> list[str]:
     """
     found = device_named(device)
     if found.type == "cpu":
-        return ["cpu"] * (jobs or len(os.sched_getaffinity(0)))
+        return ["cpu"] * (jobs or processors())
     if str(found) == "cuda":
         return [f"cuda:{number}" for number in range(torch.cuda.device_count())][:jobs]
     return [str(found)]

@@ -17,7 +17,7 @@ import torch
 
 from dualcontrast import __version__
 from dualcontrast.api import Run, train
-from dualcontrast.benchmarks.cells import Cell, write_result
+from dualcontrast.benchmarks.cells import EMBEDDING, Cell, write_result
 from dualcontrast.errors import RunError
 from dualcontrast.files import write_json
 from dualcontrast.methods import method_named
@@ -26,7 +26,6 @@ from dualcontrast.runs import RunFolder
 from dualcontrast.training.recipe import recipe_of
 
 EMBEDDED = 2000  # images in a picture of codes
-EMBEDDING = "tsne"
 
 
 def do_cell(cell: Cell, results: Path, work: Path, device: str = "cpu", progress: Progress = silent) -> None:
@@ -50,8 +49,9 @@ def do_cell(cell: Cell, results: Path, work: Path, device: str = "cpu", progress
     """
     run = Run(work / cell.run_name)
     if not is_trained(run):
-        _train(run, cell, device, progress)
-        write_json(_mark(run), {"peak_memory": _peak_memory(device), "device": _device_name(device)})
+        trained = _train(run, cell, device, progress)
+        peak = _peak_memory(device) if trained else None  # that of this process would tell nothing of the training
+        write_json(_mark(run), {"peak_memory": peak, "device": _device_name(device)})
     run.encode(device=device, progress=progress)
     scores = run.evaluate(device=device, progress=progress)
     if method_named(cell.recipe["method"]["name"]).has_decoder:
@@ -84,12 +84,12 @@ def _mark(run: RunFolder) -> Path:
     return run.path / "trained.json"
 
 
-def _train(run: Run, cell: Cell, device: str, progress: Progress) -> None:
-    """Train from the start, or from the last checkpoint."""
+def _train(run: Run, cell: Cell, device: str, progress: Progress) -> bool:
+    """Train from the start, or from the last checkpoint; return whether there was anything to train."""
     assert cell.source is not None
     begun = (run.path / "checkpoints" / "last.pt").is_file()
     if begun and run.read_log() and run.read_log()[-1].get("stopped") in ("epochs", "minutes"):
-        return  # it was over, and the process ended before that was noted
+        return False  # it was over, and the process ended before that was noted
     train(
         cell.source,
         out=run.path,
@@ -100,6 +100,7 @@ def _train(run: Run, cell: Cell, device: str, progress: Progress) -> None:
         progress=progress,
         **cell.options,
     )
+    return True
 
 
 def _result(run: Run, cell: Cell, scores: Mapping[str, Any]) -> dict[str, Any]:

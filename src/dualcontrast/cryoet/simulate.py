@@ -27,7 +27,7 @@ from dualcontrast.cryoet.mrc import read_map, write_volume
 from dualcontrast.cryoet.simulation import Simulation, SimulationSettings
 from dualcontrast.cryoet.star import CONFORMATION, IDENTITY, write_particles
 from dualcontrast.cryoet.structures import structure_path, template_of
-from dualcontrast.errors import RunError
+from dualcontrast.errors import RunError, refuse_both
 from dualcontrast.files import write_text, written_whole
 from dualcontrast.progress import Progress, silent
 from dualcontrast.transforms.fourier import filtered
@@ -70,9 +70,12 @@ def simulate(
     ------
     RunError
         The folder holds something else, or another simulation.
+    UsageError
+        It is to be both gone on with and replaced.
     SourceError
         A structure is missing or damaged, or does not fit into the box.
     """
+    refuse_both(resume, overwrite)
     simulation = Simulation(Path(out), settings)
     _check_free(simulation, resume, overwrite)
     contrast, wedge = _contrast(settings), _wedge(settings)

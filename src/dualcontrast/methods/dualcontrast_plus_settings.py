@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from dualcontrast.methods.method import MethodSettings
 
@@ -17,7 +17,9 @@ class DualContrastPlusSettings(MethodSettings):
         20, ge=2, description="K, the most clusters there can be; the content code is the probability of each"
     )
     clusters: int | Literal["auto"] = Field(
-        "auto", description="how many there are, at most content_size; auto: the number that is found again best"
+        "auto",
+        description="how many there are, at most content_size; auto: the largest that is found again as well as "
+        "the best",
     )
     embedding_size: int = Field(16, ge=2, description="length of the embedding c that clusters are found in")
     content_share: float = Field(0.5, gt=0, lt=1, description="share of training that content is learnt in")
@@ -34,6 +36,14 @@ class DualContrastPlusSettings(MethodSettings):
     gamma_z: float = Field(0.02, ge=0, description="weight of KL(q(z|x) || N(0, I)) within the reconstruction")
     hybrid_content: float = Field(0.3, ge=0, description="weight of CE(p_i, a(f(dec(p_i, z_j))))")
     hybrid_transformation: float = Field(1.0, ge=0, description="weight of |z(dec(p_i, z_j)) - z_j|^2 / d")
+
+    @field_validator("clusters")
+    @classmethod
+    def _clusters_that_there_is_room_for(cls, clusters: int | str, info: ValidationInfo) -> int | str:
+        room = info.data.get("content_size")  # not there where it is wrong itself
+        if isinstance(clusters, int) and room is not None and not 1 <= clusters <= room:
+            raise ValueError(f"there can be 1 to {room} clusters (content_size), or auto")
+        return clusters
 
     @model_validator(mode="after")
     def _contrast_or_clustering(self) -> DualContrastPlusSettings:

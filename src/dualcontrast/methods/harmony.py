@@ -114,15 +114,10 @@ class Harmony(Method):
         shares = self.settings.shift * (2 * torch.rand(count, dimensions, device=device, dtype=dtype) - 1)
         return resample(images, matrices, shares * self.sides)
 
-    def encode(self, batch: Batch) -> Codes:
-        """Return the mean of c, and z."""
+    def encode_and_sample(self, batch: Batch) -> tuple[Codes, Codes]:
+        """See Method; z is not random."""
         content, transformation = self._encoded(batch.images)
-        return Codes(content.mean, transformation)
-
-    def sample(self, batch: Batch) -> Codes:
-        """Return a draw of c, and z, which is not random."""
-        content, transformation = self._encoded(batch.images)
-        return Codes(content.sample(), transformation)
+        return Codes(content.mean, transformation), Codes(content.sample(), transformation)
 
     def decode(self, codes: Codes) -> Tensor:
         """Return T_z(dec(c))."""

@@ -130,8 +130,9 @@ class Method(nn.Module):
     uses_ctf : bool
         Whether it looks at `Batch.ctf`; else nobody reads CTFs for it.
     stages : tuple of float
-        Shares of the training at which a stage ends; in each the objective is another, the lowest validation loss
-        is sought anew, and the learning rate goes through its schedule.
+        Shares of the training at which a stage ends; in each the objective is another, and the lowest validation
+        loss is sought anew. Of the schedules of the learning rate, a cosine falls anew in each, while steps count
+        epochs from the start of training.
     """
 
     Settings: ClassVar[type[MethodSettings]] = MethodSettings
@@ -188,17 +189,16 @@ class Method(nn.Module):
         """Return the whole objective of `phase` for a batch."""
         raise NotImplementedError
 
-    def encode(self, batch: Batch) -> Codes:
-        """Return the codes of a batch: the posterior means."""
+    def encode_and_sample(self, batch: Batch) -> tuple[Codes, Codes]:
+        """Return the codes of a batch, the posterior means, and one draw of its latents.
+
+        Where nothing is random, the draw is the codes.
+        """
         raise NotImplementedError
 
-    def sample(self, batch: Batch) -> Codes:
-        """Return one draw of the latents of a batch; the codes themselves where nothing is random."""
-        return self.encode(batch)
-
-    def encode_and_sample(self, batch: Batch) -> tuple[Codes, Codes]:
-        """Return the codes of a batch and one draw of its latents, which may share most of their work."""
-        return self.encode(batch), self.sample(batch)
+    def encode(self, batch: Batch) -> Codes:
+        """Return the codes of a batch."""
+        return self.encode_and_sample(batch)[0]
 
     def decode(self, codes: Codes) -> Tensor:
         """Return images (B, C, spatial...) in the range of the data.

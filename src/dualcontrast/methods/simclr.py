@@ -79,10 +79,11 @@ class SimCLR(Method):
         self.views = tuple(views)
         self.encoder = Encoder(shape, settings.content_size, settings.transformation_size, encoder)
 
-    def encode(self, batch: Batch) -> Codes:
-        """Return the codes, which are not random: the heads of the variances stay unused."""
+    def encode_and_sample(self, batch: Batch) -> tuple[Codes, Codes]:
+        """See Method; nothing is random, and the heads of the variances stay unused."""
         content, transformation = self.encoder(batch.images)
-        return Codes(content.mean, transformation.mean)
+        codes = Codes(content.mean, transformation.mean)
+        return codes, codes
 
     def forward(self, batch: Batch, phase: str = "main") -> Losses:
         """Return InfoNCE(c, c_pos) + L_sim(z, z_neg)."""

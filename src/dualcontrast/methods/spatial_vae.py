@@ -138,15 +138,10 @@ class SpatialVAE(Method):
         for name, constant in constants.items():
             self.register_buffer(name, constant, persistent=False)
 
-    def encode(self, batch: Batch) -> Codes:
-        """Return the posterior means; z is (theta, dx, dy), or (v, dx, dy, dz) of volumes."""
+    def encode_and_sample(self, batch: Batch) -> tuple[Codes, Codes]:
+        """See Method; z is (theta, dx, dy), or (v, dx, dy, dz) of volumes."""
         content, transformation = self._posteriors(batch.images)
-        return Codes(content.mean, transformation.mean)
-
-    def sample(self, batch: Batch) -> Codes:
-        """Return one draw from the posteriors."""
-        content, transformation = self._posteriors(batch.images)
-        return Codes(content.sample(), transformation.sample())
+        return Codes(content.mean, transformation.mean), Codes(content.sample(), transformation.sample())
 
     def decode(self, codes: Codes) -> Tensor:
         """Return the whole images, decoded some points at a time."""

@@ -84,15 +84,10 @@ class TwoLatentVAE(Method):
         self.encoder = Encoder(shape, *sizes, encoder)
         self.decoder = Decoder(shape, *sizes, decoder)
 
-    def encode(self, batch: Batch) -> Codes:
-        """Return the posterior means."""
+    def encode_and_sample(self, batch: Batch) -> tuple[Codes, Codes]:
+        """See Method."""
         content, transformation = self.encoder(batch.images)
-        return Codes(content.mean, transformation.mean)
-
-    def sample(self, batch: Batch) -> Codes:
-        """Return one draw from the posteriors."""
-        content, transformation = self.encoder(batch.images)
-        return Codes(content.sample(), transformation.sample())
+        return Codes(content.mean, transformation.mean), Codes(content.sample(), transformation.sample())
 
     def decode(self, codes: Codes) -> Tensor:
         """Return dec(c, z)."""

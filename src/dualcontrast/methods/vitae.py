@@ -126,10 +126,10 @@ class VITAE(Method):
         z = self.transformation(batch.images).mean
         return Codes(self._content_without(z, batch.images).mean, z)
 
-    def sample(self, batch: Batch) -> Codes:
-        """Return one draw from the posteriors, z before c."""
+    def encode_and_sample(self, batch: Batch) -> tuple[Codes, Codes]:
+        """See Method; c is drawn without the deformation that the draw of z gives."""
         z = self.transformation(batch.images).sample()
-        return Codes(self._content_without(z, batch.images).sample(), z)
+        return self.encode(batch), Codes(self._content_without(z, batch.images).sample(), z)
 
     def decode(self, codes: Codes) -> Tensor:
         """Return T_theta(g(c))."""

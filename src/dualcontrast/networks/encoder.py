@@ -12,12 +12,12 @@ from torch import Tensor, nn
 from dualcontrast.errors import RecipeError
 from dualcontrast.networks.gaussian import Gaussian
 
-CONVOLUTIONS: dict[int, type[nn.Module]] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
-BATCH_NORMS: dict[int, type[nn.Module]] = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
+CONVOLUTIONS: dict[int, type[nn.Module]] = {2: nn.Conv2d, 3: nn.Conv3d}
+BATCH_NORMS: dict[int, type[nn.Module]] = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 
 
 class EncoderSettings(BaseModel):
-    """Settings of the convolutional trunk, for any number of spatial dimensions."""
+    """Settings of the convolutional trunk, for pictures and for volumes."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

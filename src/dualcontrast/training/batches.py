@@ -83,21 +83,24 @@ def loader_of(images: ImageSet, order: EpochOrder, workers: int, ctfs: bool = Fa
     )
 
 
-def training_and_validation(images: ImageSet, settings: TrainingSettings) -> tuple[ImageSet, ImageSet]:
+def training_and_validation(
+    images: ImageSet, settings: TrainingSettings, world_size: int = 1
+) -> tuple[ImageSet, ImageSet]:
     """Split the images marked for training into those that train and those held out to choose the weights.
 
     Raises
     ------
     SourceError
-        Too few images for a single batch.
+        Too few images for a single batch, or for one of each process.
     """
     rows = np.flatnonzero(images.table["split"].to_numpy() == "train")
     order = np.random.default_rng(settings.seed).permutation(len(rows))
     held_out = round(settings.validation_fraction * len(rows))
     training = images.select(rows[np.sort(order[held_out:])])
-    if len(training) < settings.batch_size:
+    if len(training) < settings.batch_size * world_size:
+        each = f" for each of {world_size} processes" if world_size > 1 else ""
         raise SourceError(
             f"{images.source}: {len(training)} images to train on are fewer than a batch of "
-            f"{settings.batch_size}; give more images, or lower training.batch_size"
+            f"{settings.batch_size}{each}; give more images, or lower training.batch_size"
         )
     return training, images.select(rows[np.sort(order[:held_out])])

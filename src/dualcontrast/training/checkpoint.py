@@ -47,6 +47,10 @@ class Standing:
     best_loss: float = math.inf
     sums: dict[str, float] = field(default_factory=dict)
 
+    def begin_epoch(self) -> None:
+        """Go to the first batch of an epoch."""
+        self.batch, self.epoch_seconds, self.sums = 0, 0.0, {}
+
 
 def save_checkpoint(
     path: Path,

@@ -24,7 +24,7 @@ from dualcontrast.progress import Progress, silent
 from dualcontrast.runs import RunFolder
 from dualcontrast.training.batches import EpochOrder, loader_of
 from dualcontrast.training.checkpoint import Standing, load_checkpoint, save_checkpoint
-from dualcontrast.training.interrupt import stop_requests
+from dualcontrast.training.interrupt import StopRequest, stop_requests
 from dualcontrast.training.recipe import TrainingSettings
 
 PROGRESS_SECONDS = 0.25
@@ -92,21 +92,26 @@ class Training:
         KeyboardInterrupt, SystemExit
             After Ctrl-C or SIGTERM, once a checkpoint is left.
         MethodError
-            The loss is no longer a number.
+            The loss, of training or of validation, is no longer a number.
         """
         with stop_requests() as request, _summary_writer(self.run, self.standing.step, self.fabric) as board:
-            while self.standing.epoch < self.settings.epochs:
-                self._enter_stage(self._share())
-                self._set_learning_rate()
-                for batch in self._batches():
-                    self._step(batch)
-                    reason = self._reason_to_stop(request.signal is not None)
-                    if reason:
-                        self._stop(reason)
-                        request.obey()
-                        return
-                self._end_epoch(board)
-            self._stop("epochs")
+            self._stop(self._train(request, board))
+            request.obey()
+
+    def _train(self, request: StopRequest, board: Any) -> str:
+        """Train until there is a reason to stop, and return it."""
+        standing = self.standing
+        while standing.epoch < self.settings.epochs:
+            standing.seconds = self.fabric.broadcast(standing.seconds)  # one clock: stages and rates go by it
+            self._enter_stage(self._share())
+            self._set_learning_rate()
+            for batch in self._batches():
+                self._step(batch)
+                reason = self._reason_to_stop(request.signal is not None)
+                if reason:
+                    return reason
+            self._end_epoch(board)
+        return "epochs"
 
     # ---- stages and the learning rate
 
@@ -118,12 +123,17 @@ class Training:
         return min(max(by_epochs, by_minutes), 1.0)
 
     def _enter_stage(self, share: float) -> None:
-        """Begin the stages that are due at a share of the training; the lowest loss is sought anew in each."""
+        """Begin the stages that are due at a share of the training.
+
+        In each the lowest loss is sought anew. It begins with an epoch: of one under way, its batches are trained
+        on again, so that the means of its losses are all of one objective.
+        """
         standing, stages = self.standing, self.method.stages
         while standing.stage + 1 < len(stages) and share >= stages[standing.stage]:
             standing.stage += 1
             told = self.method.begin_stage(self._training_batches, standing.epoch)
             standing.best_loss = math.inf
+            standing.begin_epoch()
             self.log.append({"epoch": standing.epoch, "stage": standing.stage + 1, **told})
             self._checkpoint()
 
@@ -216,8 +226,9 @@ class Training:
         """Validate, log, keep the best weights, and leave a checkpoint."""
         standing = self.standing
         means = self._means()
-        self._refuse_broken(means)
+        self._refuse_broken(means, "loss")
         validation = self._validate()
+        self._refuse_broken(validation, "validation loss")
         line = {
             "epoch": standing.epoch + 1,
             "step": standing.step,
@@ -237,7 +248,7 @@ class Training:
             standing.best_loss = loss
             self._save_weights("best")
         standing.epoch += 1
-        standing.batch, standing.epoch_seconds, standing.sums = 0, 0.0, {}
+        standing.begin_epoch()
         if self.settings.keep_every and standing.epoch % self.settings.keep_every == 0:
             self._save_weights(f"epoch-{standing.epoch}")
         self._checkpoint()
@@ -257,7 +268,7 @@ class Training:
     def _stop(self, reason: str) -> None:
         """Leave everything that later verbs, or going on, need."""
         standing = self.standing
-        self._refuse_broken(self._means())
+        self._refuse_broken(self._means(), "loss")
         if reason != "signal":
             self._enter_stage(share=1.0)  # so that there are codes, however short the training was
         if standing.best_loss == math.inf:
@@ -285,11 +296,11 @@ class Training:
         self.method.load_state_dict(last)
         self.method.finish(self._training_batches)
 
-    def _refuse_broken(self, means: dict[str, float]) -> None:
+    def _refuse_broken(self, means: dict[str, float], kind: str) -> None:
         broken = [name for name, value in means.items() if not math.isfinite(value)]
         if broken:
             raise MethodError(
-                f"{self.run.path}: the loss ({broken[0]}) is no longer a number in epoch "
+                f"{self.run.path}: the {kind} ({broken[0]}) is no longer a number in epoch "
                 f"{self.standing.epoch + 1}, step {self.standing.step}; lower training.learning_rate, and go on "
                 "from the last checkpoint or train anew"
             )
@@ -313,7 +324,7 @@ def _add(sums: dict[str, float], losses: Losses, weight: float = 1.0) -> None:
 
 
 def fabric_of(device: str, precision: Any, partial: bool) -> Fabric:
-    """Return Fabric for a device as the user names it: auto, cpu, cuda, cuda:1, mps.
+    """Return Fabric for a device as the user names it: auto, cpu, cuda, cuda:1.
 
     Under torchrun or SLURM, each process takes its share of the work; `partial` says that some steps move only
     a part of the weights.

@@ -173,7 +173,7 @@ def _method_settings(value: Any) -> MethodSettings:
     if isinstance(value, MethodSettings):
         return value
     settings = mapping_of(value, "method")
-    model = method_named(str(settings.get("name", "dualcontrast"))).Settings
+    model = method_named(str(settings.get("name", DEFAULT_METHOD))).Settings
     try:
         return model.model_validate(settings)
     except ValidationError as error:
