@@ -28,7 +28,5 @@ Quiet = Annotated[bool, typer.Option("--quiet", help="Print no progress and no w
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Device = Annotated[
     str,
-    typer.Option(
-        metavar="NAME", help="auto, cpu, cuda, cuda:1 or mps.", autocompletion=one_of("auto", "cpu", "cuda", "mps")
-    ),
+    typer.Option(metavar="NAME", help="auto, cpu, cuda or cuda:1.", autocompletion=one_of("auto", "cpu", "cuda")),
 ]

@@ -116,14 +116,6 @@ class DualContrastPlus(Method):
 
     # ---- codes
 
-    def encode(self, batch: Batch) -> Codes:
-        """Return p and the mean of z, with the pose where it is searched for."""
-        return self.encode_and_sample(batch)[0]
-
-    def sample(self, batch: Batch) -> Codes:
-        """Return p, which is not random, and a draw of z."""
-        return self.encode_and_sample(batch)[1]
-
     def encode_and_sample(self, batch: Batch) -> tuple[Codes, Codes]:
         """See Method."""
         if not self.prototypes.found:
