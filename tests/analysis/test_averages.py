@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import starfile
 from PIL import Image
 from tests.maps import CodedRun, simulated_run, untrained_run
 from tests.particles import PIXEL_SIZE, angles_and_origins, write_mrc, write_particles_of
@@ -167,6 +168,23 @@ def test_volumes_without_a_star_are_aligned_and_listed_in_a_table(tmp_path: Path
         with pytest.raises(RunError, match="RELION takes the particles of a STAR file"):
             average(run, by="relion", overwrite=True)
         assert (done.folder / "content1_transformation1.mrc").exists()
+
+
+def test_an_old_relion_is_not_given_premultiplied_particles(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    star = write_particles_of(np.random.default_rng(0).normal(size=(6, 8, 8, 8)), tmp_path / "data")
+    blocks = starfile.read(star)
+    blocks["optics"] = blocks["optics"].assign(rlnCtfDataAreCtfPremultiplied=1)
+    starfile.write(blocks, star)
+    run = untrained_run(tmp_path / "run", star)
+    run.keep_codes(np.zeros((6, 2)), np.zeros((6, 2)))
+    cluster(run)
+    monkeypatch.setattr(relion, "installed", lambda: True)
+    monkeypatch.setattr(relion, "takes_premultiplied", lambda: False)
+    with pytest.raises(RunError, match="multiplied by their CTF, which the installed RELION takes for"):
+        average(run, by="relion")
+    assert not run.averages_folder("main").exists()
 
 
 def test_equal_angles_state_no_poses_and_one_subset_no_halves(tmp_path: Path) -> None:

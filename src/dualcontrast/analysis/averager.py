@@ -28,6 +28,7 @@ from dualcontrast.errors import DualContrastWarning, RunError
 from dualcontrast.files import read_json, write_json, written_whole
 from dualcontrast.images import open_images
 from dualcontrast.images.preparation import soft_sphere
+from dualcontrast.images.subtomograms import Subtomograms
 from dualcontrast.progress import Progress
 from dualcontrast.runs import RunFolder
 
@@ -69,6 +70,11 @@ class Averager:
             raise RunError(
                 f"{source.path}: RELION takes the particles of a STAR file whose protein is white; leave out "
                 "--with"
+            )
+        if by == "relion" and self._premultiplied() and not relion.takes_premultiplied():
+            raise RunError(
+                f"{source.path}: its particles are multiplied by their CTF, which the installed RELION takes for "
+                "particles that are not; install RELION 4 or 5, or leave out --with"
             )
         self.simulation: Simulation | None = simulation_of(source.path)
         self.labels = run.images().table.set_index("row")
@@ -148,6 +154,11 @@ class Averager:
         self.path(unit, SEARCH).unlink(missing_ok=True)
         return described
 
+    def _premultiplied(self) -> bool:
+        """Return whether the particles of a STAR file have been multiplied by their CTF."""
+        particles = self.images.particles if isinstance(self.images, Subtomograms) else None
+        return particles is not None and particles.ctf_premultiplied
+
     def _by_relion(self, subset: Subset, finding: bool) -> bool:
         """Return whether RELION is to do it."""
         if self.by != "auto":
@@ -177,6 +188,7 @@ class Averager:
                 place / f"half{half + 1}",
                 place / "reference.mrc",
                 ctf=subset.has_ctf,
+                premultiplied=subset.premultiplied,
                 box=subset.box,
                 voxel_size=subset.voxel_size,
                 iterations=self.search.iterations,
@@ -223,7 +235,10 @@ class Averager:
         star = self.path(unit, ".star").resolve()
         for half in (None, 1, 2):
             out = place / f"average{half or ''}.mrc"
-            self._call(relion.reconstruct_command(star, out, ctf=subset.has_ctf, half=half), commands)
+            words = relion.reconstruct_command(
+                star, out, ctf=subset.has_ctf, premultiplied=subset.premultiplied, half=half
+            )
+            self._call(words, commands)
             maps.append(read_map(out)[0])
         return maps, relion.RECONSTRUCT
 
