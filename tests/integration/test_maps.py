@@ -215,6 +215,12 @@ def test_a_source_that_was_moved_is_found_by_its_folder(tmp_path: Path) -> None:
             assert call("cluster", run, *there, "--content", 1, "--transformation", 1, "--quiet").status == 0
         assert_refused(call(verb, run), looked)
         assert not (run / {"cluster": "clusters", "average": "averages", "export": "export"}[verb]).exists()
+    for verb, *options in (("encode",), ("evaluate",), ("transfer", "--count", 2), ("embed", "--how", "pca")):
+        (run / "codes" / "table.csv").unlink()
+        assert_refused(call(verb, run, *options), looked)
+        ended = call(verb, run, *options, *there, "--quiet")
+        assert ended.status == 0, ended.err
+        assert call("encode", run, *there, "--quiet").status == 0
     options = ("--with", "builtin", "--iterations", 1, "--degrees", 60, "--quiet")
     assert call("average", run, *there, *options).status == 0
     assert call("export", run, *there, "--quiet").status == 0

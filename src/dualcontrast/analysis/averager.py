@@ -47,6 +47,8 @@ class Averager:
         Whose subtomograms they are, and where these lie now.
     by, align, search
         As in `averages.average`.
+    folder
+        Where they are written.
     """
 
     def __init__(
@@ -57,10 +59,11 @@ class Averager:
         by: With,
         align: bool,
         search: Search,
+        folder: Path,
     ) -> None:
         self.run, self.clusters, self.source = run, clusters, source
         self.by, self.align, self.search = by, align, search
-        self.folder = run.averages_folder(clusters.name)
+        self.folder = folder
         kept = {name: value for name, value in source.options.items() if name not in ("bin", "poses", "mask")}
         self.images = open_images(source.path, **kept)
         if len(set(self.images.shape[1:])) > 1 or self.images.shape[0] > 1:
@@ -77,7 +80,6 @@ class Averager:
                 "particles that are not; install RELION 4 or 5, or leave out --with"
             )
         self.simulation: Simulation | None = simulation_of(source.path)
-        self.labels = run.images().table.set_index("row")
 
     def path(self, unit: tuple[int, int], kind: str = "") -> Path:
         """Return a file of a cluster."""
@@ -113,15 +115,13 @@ class Averager:
         """Return what was written of a cluster's average; None where it is not there."""
         return read_unit(self.path(unit, ".json"))
 
-    def check_free(self, units: list[tuple[int, int]]) -> None:
-        """Make sure that averages which are there were made in the same way."""
+    def made_otherwise(self, units: list[tuple[int, int]]) -> Path | None:
+        """Return the file of an average that is there and was made of other images, or in another way."""
         for unit in units:
             there = self.read(unit)
             if there is not None and there.get("made_from") != self.made_from(unit):
-                raise RunError(
-                    f"{self.path(unit, '.json')}: was made of other images or in another way; replace all "
-                    "averages with --overwrite, or give the clusters another name"
-                )
+                return self.path(unit, ".json")
+        return None
 
     def make(self, unit: tuple[int, int], progress: Progress) -> dict[str, Any]:
         """Average a cluster, and write all of it, the JSON last."""
@@ -146,8 +146,8 @@ class Averager:
             "how": how,
             "resolution": round(resolution(fsc, subset.box, subset.voxel_size), 3),
             "fsc": np.round(fsc, 5).tolist(),
-            "truth": likeness_to_truth(maps[0], self.simulation, self.labels.loc[rows]) if self.simulation else [],
-            "commands": [shlex.join(words) for words in commands],
+            "truth": likeness_to_truth(maps[0], self.simulation, rows) if self.simulation else [],
+            "commands": [self._told(words) for words in commands],
             "made_from": self.made_from(unit),
         }
         write_json(self.path(unit, ".json"), described)
@@ -241,6 +241,11 @@ class Averager:
             self._call(words, commands)
             maps.append(read_map(out)[0])
         return maps, relion.RECONSTRUCT
+
+    def _told(self, words: list[str]) -> str:
+        """Return a call of RELION with the paths that its files have once all averages are whole."""
+        final = self.run.averages_folder(self.clusters.name).resolve()
+        return shlex.join([word.replace(str(self.folder.resolve()), str(final)) for word in words])
 
     def _call(self, words: list[str], commands: list[list[str]]) -> None:
         """Call RELION where the paths of the STAR file start, and keep the words."""

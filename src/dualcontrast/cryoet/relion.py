@@ -98,7 +98,8 @@ def refine_command(
         "--offset_range": max(2, box // 8), "--offset_step": 1, "--pad": 1, "--j": threads, "--random_seed": seed,
     }  # fmt: skip
     words = [REFINE, *(str(word) for option in options.items() for word in option)]
-    return [*words, "--firstiter_cc", "--flatten_solvent", "--zero_mask", *_ctf_options(REFINE, ctf, premultiplied)]
+    words += ["--firstiter_cc", "--flatten_solvent", "--zero_mask"]
+    return words + _ctf_options(REFINE, ctf, premultiplied)
 
 
 def run_relion(words: list[str], project: Path) -> None:
@@ -132,7 +133,7 @@ def _help_of(program: str) -> str:
 
 
 def _ctf_options(program: str, ctf: bool, premultiplied: bool) -> list[str]:
-    """Return the options that correct the CTF; a version that takes CTF volumes for squared ones is told of others."""
+    """Return the options that correct the CTF; newer versions are told where CTF volumes are not squared."""
     if not ctf:
         return []
     return ["--ctf", *([NOT_SQUARED] if not premultiplied and NOT_SQUARED in _help_of(program) else [])]

@@ -203,7 +203,7 @@ def _averages(run: RunFolder, clusters: Clusters | Missing) -> list[dict[str, An
 
 
 def _images(run: RunFolder, datadir: str | Path | None) -> tuple[ImageSet | Missing, Mapping[str, Any]]:
-    """Open the run's images: those in memory, if they are still there, or where they lie now; with their options."""
+    """Open the run's images, those in memory or where they lie now, and return with what options."""
     data = run.config()["data"]
     in_memory, options = data["source"] is None, data["options"]
     try:

@@ -103,9 +103,11 @@ def _of_ctfs(ctf: bool, premultiplied: bool) -> str:
         return ""
     if premultiplied:
         return (
-            " The particles are multiplied by their CTF, and their CTF volumes squared, as RELION 4 and 5 take them; "
-            f"older versions do not, and {relion.NOT_SQUARED} is for other particles."
+            " The particles are multiplied by their CTF, and their CTF volumes squared, as RELION 4 and 5 take "
+            f"them; older versions do not, and {relion.NOT_SQUARED} is for other particles."
         )
     if relion.takes_premultiplied():
         return ""
-    return f" RELION 4 and 5 take CTF volumes for squared ones, which these are not: add {relion.NOT_SQUARED} there."
+    return (
+        f" RELION 4 and 5 take CTF volumes for squared ones, which these are not: add {relion.NOT_SQUARED} there."
+    )
