@@ -76,7 +76,7 @@ def test_what_is_written_is_read_again(run: RunFolder) -> None:
 def test_a_table_is_never_there_with_what_is_told_of_another(
     run: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cluster(run)
+    cluster(run, content=2, transformation=1)
 
     def killed(path: Path, value: Any) -> None:
         write_json(path, value)
@@ -84,10 +84,10 @@ def test_a_table_is_never_there_with_what_is_told_of_another(
 
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
         patched.setattr("dualcontrast.analysis.clusters.write_json", killed)
-        cluster(run, content=3)
+        cluster(run, content=3, transformation=1)
     with pytest.raises(RunError, match="has no clusters called main; make them with"):
         read_clusters(run)
-    assert len(cluster(run, content=3).described["sizes"]) == 3
+    assert len(cluster(run, content=3, transformation=1).described["sizes"]) == 3
     assert len(read_clusters(run).described["sizes"]) == 3
 
 

@@ -50,9 +50,9 @@ def evaluate(
         `trivial_statistics`: of the same three, the accuracy of a standardised linear probe on trivial
         statistics of the images, or None; `ideal_observer`: the accuracies of `simulated.ideal_observer`, or
         None for images that were not simulated, or have other labels; `viewpoint` as
-        `viewpoint.viewpoint_score` gives it, None where no poses are known; `transformation_parts` as `factors.score_parts` does; `invariance` as
-        `invariance.invariance` does; `swap`, which transfer adds to the same file and which is kept while the
-        weights are; `protocol`.
+        `viewpoint.viewpoint_score` gives it, None where no poses are known; `transformation_parts` as
+        `factors.score_parts` does; `invariance` as `invariance.invariance` does; `swap`, which transfer adds to
+        the same file and which is kept while the weights are; `protocol`.
 
     Raises
     ------
