@@ -121,13 +121,15 @@ def test_refine_takes_an_exported_class_and_keeps_its_rows(exported: Path, tmp_p
 def test_relion_and_the_built_in_averager_agree(clustered: Path) -> None:
     simulation = Simulation.open(clustered.parent / "sim")
     folder = clustered / "averages" / "main"
-    ended = call("average", clustered, "--with", "relion")
+    ended = call("average", clustered, "--with", "relion", "--overwrite")
     assert ended.status == 0, ended.err
+    assert f"RELION was called with: {folder / 'commands.txt'}" in ended.out
     assert "content1_transformation1: 12 particles, 42.0 A (relion_reconstruct); most like spike 6vxx" in ended.out
     by_relion = [read_map(folder / f"{unit}.mrc")[0] for unit in UNITS]
     commands = (folder / "commands.txt").read_text()
     assert commands.count("relion_reconstruct --i ") == 9
     assert commands.count("--subset 2") == 3
+    assert commands.count(f"--i {folder}/content") == 9  # where they lie now, not where they were written
     refused = call("average", clustered, "--with", "builtin")
     assert_refused(refused, "in another way; replace all averages with --overwrite")
     assert call("average", clustered, "--with", "builtin", "--overwrite", "--quiet").status == 0
