@@ -129,7 +129,13 @@ def _plain(content: int, colours: list[str]) -> str:
 def _how(unit: dict[str, Any]) -> str:
     """Say what the poses are and what averaged."""
     found, averaged = (PROGRAMS.get(unit[key], unit[key]) for key in ("poses", "averaged_by"))
-    return f"Poses {'as stated' if unit['poses'] == 'stated' else f'found by {found}'}, averaged by {averaged}."
+    if unit["poses"] == "stated":
+        return f"Poses as stated, averaged by {averaged}."
+    return (
+        f"Aligned and averaged by {averaged}."
+        if found == averaged
+        else f"Aligned by {found}, averaged by {averaged}."
+    )
 
 
 def _likeness(unit: dict[str, Any]) -> str:
