@@ -38,7 +38,7 @@ class SimulationSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: str = "simulation"
+    name: str = Field("simulation", description="what it is called; that of the file, where there is one")
     states: tuple[State, ...] = Field(
         min_length=1, description="each of `identity`, `conformation`, `structure` and, where it is not 1, `share`"
     )
