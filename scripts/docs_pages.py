@@ -152,7 +152,7 @@ def definition(parameter: Any) -> str:
     told, default = _escaped(parameter.help), parameter.default
     if parameter.required and parameter.param_type_name == "option":
         told += " Needed."
-    elif default not in (None, False, (), []) and not callable(default):
+    elif default is not None and default is not False and default not in ((), []) and not callable(default):
         told += f" Default: `{default}`."
     if getattr(parameter, "multiple", False) and "repeatedly" not in told:
         told += " Can be given repeatedly."

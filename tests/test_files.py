@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from dualcontrast.files import write_json, write_text, written_whole
+from dualcontrast.files import beside, put_in_place, write_json, write_text, written_whole
 
 
 @pytest.fixture
@@ -100,3 +100,16 @@ def test_what_json_cannot_hold_leaves_the_old_file(tmp_path: Path) -> None:
         write_json(path, {"a": object()})
     assert json.loads(path.read_text()) == {"a": 1}
     assert names(tmp_path) == ["scores.json"]
+
+
+@pytest.mark.parametrize("before", [["old", "gone"], None])
+def test_a_folder_takes_the_place_of_another(tmp_path: Path, before: list[str] | None) -> None:
+    folder = tmp_path / "main"
+    for name in before or []:
+        write_text(folder / name, "before")
+    write_text(beside(folder) / "old", "after")
+    assert before is None or names(folder) == sorted(before)
+    put_in_place(folder)
+    assert names(tmp_path) == ["main"]
+    assert names(folder) == ["old"]
+    assert (folder / "old").read_text() == "after"

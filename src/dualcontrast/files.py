@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -44,6 +45,28 @@ def written_whole(path: str | Path) -> Iterator[Path]:
         _sync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def beside(folder: Path) -> Path:
+    """Return where what is to replace a folder is written, until it is whole."""
+    return folder.with_name(f".{folder.name}.new")
+
+
+def put_in_place(folder: Path) -> None:
+    """Put what was written beside a folder in its place; what was there goes last.
+
+    Parameters
+    ----------
+    folder
+        The folder to replace; it need not be there.
+    """
+    old = folder.with_name(f".{folder.name}.old")
+    shutil.rmtree(old, ignore_errors=True)  # of a call that was killed
+    if folder.exists():
+        folder.rename(old)
+    beside(folder).rename(folder)
+    _sync_folder(folder.parent)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def write_text(path: str | Path, text: str) -> None:

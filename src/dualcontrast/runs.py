@@ -182,8 +182,8 @@ class RunFolder:
             path = Path(data["source"])
             if path.is_absolute() and not path.exists():  # a name such as mnist is no path
                 raise SourceError(
-                    f"{self.path}: its images are no longer there, looked for at {path}; put them back, or say by "
-                    "--datadir to cluster, average or export in which folder they lie"
+                    f"{self.path}: its images are no longer there, looked for at {path}; put them back, or say in "
+                    "which folder they lie with --datadir"
                 )
             self.attach(open_images(data["source"], **data["options"]))
         assert self._images is not None

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import starfile
 from PIL import Image
 from tests.maps import CodedRun, simulated_run, untrained_run
 from tests.particles import PIXEL_SIZE, angles_and_origins, write_mrc, write_particles_of
 from tests.runs import small_run
 
-from dualcontrast.analysis import averager
+from dualcontrast.analysis import averager, scores
 from dualcontrast.analysis.averages import average
 from dualcontrast.analysis.clusters import cluster
 from dualcontrast.analysis.subtomograms import subset_of
@@ -28,6 +29,7 @@ from dualcontrast.cryoet.simulation import Simulation
 from dualcontrast.cryoet.star import read_particles
 from dualcontrast.errors import DualContrastWarning, RunError, SourceError
 from dualcontrast.images import open_images
+from dualcontrast.progress import silent
 
 UNITS = ["content1_transformation1", "content1_transformation2", "content2_transformation1"]
 TRUTH = ["6vxx", "6xra", "2pyo"]
@@ -131,6 +133,48 @@ def test_averages_made_otherwise_are_kept_unless_it_is_said(
     assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} == before
 
 
+def test_averages_are_replaced_by_whole_ones_and_a_stopped_call_goes_on(
+    simulated: tuple[CodedRun, Simulation], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, _ = simulated
+    cluster(run, name="replaced")
+    average(run, clusters="replaced", by="builtin")
+    folder, make = run.averages_folder("replaced"), averager.Averager.make
+    (folder / "of another clustering").write_text("")
+    before = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
+    made: list[str] = []
+
+    def stopped_at_the_third(self: averager.Averager, unit: tuple[int, int], *rest: Any) -> dict[str, Any]:
+        made.append(averager.unit_name(unit))
+        if len(made) == 3:
+            raise KeyboardInterrupt
+        return make(self, unit, *rest)
+
+    monkeypatch.setattr(averager.Averager, "make", stopped_at_the_third)
+    with pytest.raises(KeyboardInterrupt):
+        average(run, clusters="replaced", by="builtin", search=Search(seed=1), overwrite=True)
+    assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} == before
+    average(run, clusters="replaced", by="builtin", search=Search(seed=1), overwrite=True)
+    assert made == [*UNITS, UNITS[2]]
+    assert {path.name for path in folder.iterdir()} == set(before) - {"of another clustering"}
+    assert json.loads((folder / f"{UNITS[0]}.json").read_text())["made_from"]["search"]["seed"] == 1
+    assert not list(folder.parent.glob(".replaced*"))
+
+
+def test_other_labels_than_identities_are_not_taken_for_them(
+    simulated: tuple[CodedRun, Simulation], tmp_path: Path
+) -> None:
+    _, simulation = simulated
+    run = untrained_run(tmp_path / "run", simulation.star, bin=2, labels="dualcontrastConformation")
+    table = run.images().table
+    assert set(table["content"]) == set(TRUTH)
+    run.keep_codes(np.zeros((len(table), 4)), np.zeros((len(table), 3)))
+    assert scores._observed(run, table, silent) is None
+    cluster(run, content=1, transformation=1)
+    (unit,) = average(run, by="builtin").units
+    assert {state["conformation"]: state["share"] for state in unit["truth"]} == dict.fromkeys(TRUTH, 0.3333)
+
+
 def test_poses_are_found_where_they_are_not_to_be_known(simulated: tuple[CodedRun, Simulation]) -> None:
     run, simulation = simulated
     cluster(run, within=2, transformation=1, content=1)
@@ -167,6 +211,23 @@ def test_volumes_without_a_star_are_aligned_and_listed_in_a_table(tmp_path: Path
         with pytest.raises(RunError, match="RELION takes the particles of a STAR file"):
             average(run, by="relion", overwrite=True)
         assert (done.folder / "content1_transformation1.mrc").exists()
+
+
+def test_an_old_relion_is_not_given_premultiplied_particles(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    star = write_particles_of(np.random.default_rng(0).normal(size=(6, 8, 8, 8)), tmp_path / "data")
+    blocks = starfile.read(star)
+    blocks["optics"] = blocks["optics"].assign(rlnCtfDataAreCtfPremultiplied=1)
+    starfile.write(blocks, star)
+    run = untrained_run(tmp_path / "run", star)
+    run.keep_codes(np.zeros((6, 2)), np.zeros((6, 2)))
+    cluster(run)
+    monkeypatch.setattr(relion, "installed", lambda: True)
+    monkeypatch.setattr(relion, "takes_premultiplied", lambda: False)
+    with pytest.raises(RunError, match="multiplied by their CTF, which the installed RELION takes for"):
+        average(run, by="relion")
+    assert not run.averages_folder("main").exists()
 
 
 def test_equal_angles_state_no_poses_and_one_subset_no_halves(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from PIL import Image
 
 from dualcontrast.analysis.clusters import agreement_of, cluster, read_clusters
 from dualcontrast.errors import DualContrastWarning, RunError
+from dualcontrast.files import write_json
 from dualcontrast.runs import RunFolder, SavedCodes, write_codes
 
 COUNT = 90
@@ -70,6 +71,24 @@ def test_what_is_written_is_read_again(run: RunFolder) -> None:
     assert again.units == done.units
     with Image.open(run.path / "figures" / "clusters_first.png") as picture:
         assert min(picture.size) > 100
+
+
+def test_a_table_is_never_there_with_what_is_told_of_another(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster(run, content=2, transformation=1)
+
+    def killed(path: Path, value: Any) -> None:
+        write_json(path, value)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr("dualcontrast.analysis.clusters.write_json", killed)
+        cluster(run, content=3, transformation=1)
+    with pytest.raises(RunError, match="has no clusters called main; make them with"):
+        read_clusters(run)
+    assert len(cluster(run, content=3, transformation=1).described["sizes"]) == 3
+    assert len(read_clusters(run).described["sizes"]) == 3
 
 
 def test_agreement_with_labels(run: RunFolder) -> None:

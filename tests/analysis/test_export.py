@@ -95,16 +95,29 @@ def test_a_file_of_each_class_and_of_its_parts(run: Run) -> None:
         if part:
             chosen &= whole["dualcontrastTransformationCluster"] == int(part[0])
         assert_frame_equal(read(path), whole[chosen].reset_index(drop=True))
+        assert np.loadtxt(path.with_suffix(".txt"), dtype=int).tolist() == np.flatnonzero(chosen).tolist()
+    assert done.indices == [path.with_suffix(".txt") for path in done.files[1:]]
 
 
-def test_an_export_is_replaced_only_when_it_is_said(run: Run) -> None:
+def test_an_export_is_replaced_only_when_it_is_said_and_by_a_whole_one(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (path,) = run.export().files
     path.write_text("mine")
     with pytest.raises(RunError, match=r"already holds particles\.star; replace it with --overwrite"):
         run.export()
     assert path.read_text() == "mine"
+
+    def stopped(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr("dualcontrast.analysis.export.write_text", stopped)
+        run.export(overwrite=True, per_class=True)
+    assert path.read_text() == "mine"
     run.export(overwrite=True)
     assert len(read(path)) == COUNT
+    assert [one.name for one in run.path.joinpath("export").iterdir()] == ["main"]
 
 
 def test_rows_that_the_run_left_out_are_told(volumes: np.ndarray, tmp_path: Path) -> None:
@@ -112,6 +125,10 @@ def test_rows_that_the_run_left_out_are_told(volumes: np.ndarray, tmp_path: Path
     run = clustered(untrained_run(tmp_path / "run", star, {"training": {"limit": 15}}))
     done = run.export()
     assert (done.rows, done.left_out) == (15, COUNT - 15)
+    given = read(star)["rlnTomoParticleName"].to_numpy()
+    done = run.export(per_class=True, overwrite=True)
+    for path, index in zip(done.files[1:], done.indices, strict=True):
+        assert given[np.loadtxt(index, dtype=int)].tolist() == read(path)["rlnTomoParticleName"].tolist()
     rows = run.images().table["row"].to_numpy()
     assert read(done.files[0])["rlnImageName"].tolist() == read(star)["rlnImageName"].iloc[rows].tolist()
 
@@ -156,6 +173,9 @@ def test_clusters_are_joined_onto_a_star_of_2d_stacks(run: Run, tmp_path: Path) 
     codes = np.load(run.path / "codes" / "content.npy")[order]
     np.testing.assert_allclose(written["dualcontrastContent2"], codes[:, 1], rtol=1e-6)
     assert sum(len(starfile.read(path)["particles"]) for path in done.files[1:] if "_" not in path.stem) == 20
+    for path, index in zip(done.files[1:], done.indices, strict=True):
+        names = starfile.read(path)["particles"]["rlnTomoParticleName"].tolist()
+        assert theirs["rlnTomoParticleName"].iloc[np.loadtxt(index, dtype=int)].tolist() == names
 
 
 @pytest.mark.parametrize(
@@ -191,6 +211,8 @@ def test_a_source_that_is_no_star_is_exported_as_a_table(volumes: np.ndarray, tm
     assert table["row"].tolist() == list(range(COUNT))
     np.testing.assert_array_equal(table["dualcontrastContentCluster"], GROUPS + 1)
     assert len(pd.read_csv(run.path / "export" / "main" / "class002.csv")) == GROUPS.sum()
+    rows = np.loadtxt(run.path / "export" / "main" / "class002.txt", dtype=int)
+    assert rows.tolist() == np.flatnonzero(GROUPS).tolist()
     with pytest.raises(SourceError, match="no STAR file, so nothing can be joined to it"):
         run.export(join=tmp_path / "x.star", overwrite=True)
 

@@ -44,14 +44,17 @@ def test_undone_poses_give_the_volume_back() -> None:
     assert likeness(aligned(copies, matrices, -shifts)[0], volume) < 0.98
 
 
-def test_a_bright_voxel_lands_where_its_pose_says() -> None:
-    volume = torch.zeros(1, BOX, BOX, BOX)
-    volume[0, 8 + 2, 8 + 1, 8 + 4] = 1  # (x, y, z) = (4, 1, 2) from the centre
+@pytest.mark.parametrize("box", [BOX, 15])
+def test_a_bright_voxel_lands_where_its_pose_says(box: int) -> None:
+    volume, middle = torch.zeros(1, box, box, box), box // 2
+    volume[0, middle + 2, middle + 1, middle + 4] = 1  # (x, y, z) = (4, 1, 2) from the centre
     # A turns x towards y; the particle stands 1 voxel along x. aligned(p) = volume(A p + shift)
     matrix = torch.tensor([[[0.0, -1, 0], [1, 0, 0], [0, 0, 1]]])
     undone = aligned(volume, matrix, torch.tensor([[1.0, 0, 0]]))[0]
     # A p + (1, 0, 0) = (4, 1, 2) where p = (1, -3, 2)
-    assert np.unravel_index(int(undone.argmax()), undone.shape) == (8 + 2, 8 - 3, 8 + 1)
+    expected = torch.zeros(box, box, box)
+    expected[middle + 2, middle - 3, middle + 1] = 1
+    torch.testing.assert_close(undone, expected, atol=1e-5, rtol=0)
 
 
 def test_resizing_keeps_a_band_limited_volume() -> None:

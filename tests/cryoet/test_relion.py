@@ -47,6 +47,22 @@ def test_newer_versions_are_told_that_the_ctf_is_not_squared(programs: Path) -> 
     assert words[-2:] == ["--ctf", "--ctf3d_not_squared"]
 
 
+def test_premultiplied_particles_have_squared_ctfs(programs: Path) -> None:
+    for name in ("relion_reconstruct", "relion_refine"):
+        write_program(programs, name, "echo --ctf3d_not_squared")
+    words = relion.reconstruct_command(Path("p.star"), Path("x.mrc"), ctf=True, premultiplied=True)
+    assert words[-1] == "--ctf"
+    words = relion.refine_command(
+        Path("p.star"), Path("out"), Path("ref.mrc"), ctf=True, premultiplied=True, box=32, voxel_size=10.0,
+        iterations=5, degrees=30,
+    )  # fmt: skip
+    assert words[-1] == "--ctf"
+    assert relion.takes_premultiplied()
+    relion._help_of.cache_clear()
+    write_program(programs, "relion_reconstruct", "echo --ctf")
+    assert not relion.takes_premultiplied()
+
+
 @pytest.mark.parametrize(("degrees", "order"), [(60, 0), (30, 1), (20, 2), (15, 2), (7.5, 3)])
 def test_the_words_of_a_refinement(programs: Path, degrees: float, order: int) -> None:
     write_program(programs, "relion_refine", "echo --ctf")

@@ -121,13 +121,15 @@ def test_refine_takes_an_exported_class_and_keeps_its_rows(exported: Path, tmp_p
 def test_relion_and_the_built_in_averager_agree(clustered: Path) -> None:
     simulation = Simulation.open(clustered.parent / "sim")
     folder = clustered / "averages" / "main"
-    ended = call("average", clustered, "--with", "relion")
+    ended = call("average", clustered, "--with", "relion", "--overwrite")
     assert ended.status == 0, ended.err
+    assert f"RELION was called with: {folder / 'commands.txt'}" in ended.out
     assert "content1_transformation1: 12 particles, 42.0 A (relion_reconstruct); most like spike 6vxx" in ended.out
     by_relion = [read_map(folder / f"{unit}.mrc")[0] for unit in UNITS]
     commands = (folder / "commands.txt").read_text()
     assert commands.count("relion_reconstruct --i ") == 9
     assert commands.count("--subset 2") == 3
+    assert commands.count(f"--i {folder}/content") == 9  # where they lie now, not where they were written
     refused = call("average", clustered, "--with", "builtin")
     assert_refused(refused, "in another way; replace all averages with --overwrite")
     assert call("average", clustered, "--with", "builtin", "--overwrite", "--quiet").status == 0
@@ -215,6 +217,12 @@ def test_a_source_that_was_moved_is_found_by_its_folder(tmp_path: Path) -> None:
             assert call("cluster", run, *there, "--content", 1, "--transformation", 1, "--quiet").status == 0
         assert_refused(call(verb, run), looked)
         assert not (run / {"cluster": "clusters", "average": "averages", "export": "export"}[verb]).exists()
+    for verb, *options in (("encode",), ("evaluate",), ("transfer", "--count", 2), ("embed", "--how", "pca")):
+        (run / "codes" / "table.csv").unlink()
+        assert_refused(call(verb, run, *options), looked)
+        ended = call(verb, run, *options, *there, "--quiet")
+        assert ended.status == 0, ended.err
+        assert call("encode", run, *there, "--quiet").status == 0
     options = ("--with", "builtin", "--iterations", 1, "--degrees", 60, "--quiet")
     assert call("average", run, *there, *options).status == 0
     assert call("export", run, *there, "--quiet").status == 0

@@ -14,15 +14,19 @@ from typing import Any
 
 import numpy as np
 import pytest
+import starfile
 import yaml
 from tests.command import assert_refused, call
-from tests.maps import CodedRun, simulated_run
+from tests.maps import CodedRun, simulated_run, untrained_run
+from tests.particles import angles_and_origins, write_particles_of
 from tests.runs import SMALL, small_run
 
 import dualcontrast
 from dualcontrast.analysis.scores import percent
 from dualcontrast.api import Run
+from dualcontrast.cryoet import relion
 from dualcontrast.errors import RunError, SourceError
+from dualcontrast.report import onward
 from dualcontrast.report.page import unbroken
 from dualcontrast.settings import merged
 
@@ -253,7 +257,9 @@ def test_a_source_that_is_gone_leaves_pictures_out(tmp_path: Path) -> None:
     moved = dualcontrast.load(run.path)
     done = moved.report(how="pca")
     assert "its images are no longer there, looked for at" in done.left_out["What was run"]
-    assert done.left_out["Transfer"] == "Hybrids are decoded from images, which cannot be read now."
+    assert done.left_out["Transfer"] == (
+        "Hybrids are decoded from images, which cannot be read now; say where they are by --datadir."
+    )
     drawn = figures(done.path)["embeddings"]
     assert drawn["sheet"] is None
     assert len(drawn["rows"]) == drawn["pictured"] == 60
@@ -314,6 +320,7 @@ def test_averages_are_shown_with_what_they_are_like(maps: CodedRun) -> None:
     assert done.size < 10_000_000
     text = read(done.path).texts["averages"]
     assert "content 1, transformation 1 12 particles, 42 Å; most like spike" in text
+    assert text.count("Poses as stated, averaged by the built-in averager.") == 3
     assert "in boxes of 16 voxels of 21 Å" in text
     drawn = figures(done.path)
     names = [f"content{content}_transformation{part}" for content, part in ((1, 1), (1, 2), (2, 1))]
@@ -342,6 +349,53 @@ def test_commands_take_every_cluster_on(maps: CodedRun) -> None:
         star = folder / f"content{content}_transformation{part}.star"
         assert text.count(f"relion_reconstruct --i {star} ") == text.count(f"relion_refine --i {star} ") == 1
     assert text.count("--ctf") >= 6
+
+
+def test_premultiplied_particles_are_told_from_others(maps: CodedRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    """RELION 4 and 5 take CTF volumes for squared ones, which those of a simulation are not."""
+    monkeypatch.setattr(relion, "takes_premultiplied", lambda: False)
+    assert "add --ctf3d_not_squared there" in onward._of_ctfs(ctf=True, premultiplied=False)
+    stars = list(maps.averages_folder("main").glob("content*.star"))
+    before = {star: star.read_bytes() for star in stars}
+    for star in stars:
+        blocks = starfile.read(star)
+        blocks["optics"] = blocks["optics"].assign(rlnCtfDataAreCtfPremultiplied=1)
+        starfile.write(blocks, star)
+    text = read(maps.report(how="pca").path).texts["relion"]
+    assert "The particles are multiplied by their CTF" in text
+    assert "add --ctf3d_not_squared" not in text
+    for star, kept in before.items():
+        star.write_bytes(kept)
+
+
+def test_commands_start_where_the_particles_are_now(maps: CodedRun, tmp_path: Path) -> None:
+    shutil.copytree(maps.path, tmp_path / "run")
+    config = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
+    config["data"]["options"]["datadir"] = str(tmp_path / "before")
+    config["data"]["source"] = str(tmp_path / "before" / "particles.star")
+    (tmp_path / "run" / "config.yaml").write_text(yaml.safe_dump(config))
+    shutil.copytree(maps.path.parent / "sim", tmp_path / "after")
+    copy = Run.open(tmp_path / "run")
+    text = read(copy.report(how="pca", datadir=tmp_path / "after").path).texts["relion"]
+    assert f"cd {tmp_path / 'after'}" in text
+    assert f"dualcontrast export {copy.path} --per-class --datadir {tmp_path / 'after'}" in text
+    assert str(tmp_path / "before") not in text
+
+
+def test_dark_particles_are_not_taken_on_by_relion(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    columns = angles_and_origins(rng.uniform(-90, 90, (12, 3)), np.zeros((12, 3)))
+    dark = rng.normal(size=(12, 8, 8, 8))
+    dark[:, 3:6, 3:6, 3:6] -= 3
+    run = untrained_run(tmp_path / "run", write_particles_of(dark, tmp_path / "data", **columns), invert=True)
+    run.keep_codes(rng.normal(size=(12, 4)), rng.normal(size=(12, 3)))
+    run.cluster(content=1, transformation=1)
+    run.average()
+    done = run.report(how="pca")
+    assert "RELION averages and refines white ones" in done.left_out["On with RELION"]
+    text = read(done.path).texts["relion"]
+    assert "dualcontrast export" in text
+    assert "relion_refine" not in text
 
 
 def test_numbers_keep_their_units() -> None:

@@ -38,6 +38,7 @@ def test_every_verb_has_a_page_with_all_its_arguments_and_options(docs: ModuleTy
             assert f"`{docs.written(parameter)}`" in page
             if parameter.param_type_name == "option":
                 assert max(parameter.opts, key=len) in page
+        assert not re.search(r"\bNone\b", page), name
         assert f"({docs.page_of(name).removeprefix('verbs/')})" in docs.verbs_page("")
 
 
@@ -59,6 +60,7 @@ def test_all_settings_are_told_with_their_defaults(docs: ModuleType) -> None:
         assert {f"method.{key}" for key in method.Settings.model_fields if key != "name"} == set(
             re.findall(r"^\| `(method\.\w+)` \|", part, re.MULTILINE)
         )
+    assert not re.findall(r"^.*\|\s*\|$", page, re.MULTILINE)  # each says what it is
     assert "| `training.learning_rate` | `0.0001` |" in page
     assert all(f"### {name}\n" in page for name in VIEWS)
     assert all(f"### Recipe {name}\n" in page for name in packaged_recipes())
@@ -116,3 +118,9 @@ def test_each_text_in_verb_pages_is_escaped(docs: ModuleType) -> None:
 
     told: Any = docs.definition(Parameter())
     assert told == "`--a N`\n:   a &lt;b> and x\\_y\\*z"
+
+
+def test_a_default_of_zero_is_told(docs: ModuleType) -> None:
+    page = docs.verb_page("report", docs.verbs_by_name()["report"], "")
+    assert "`--seed N`\n:   Seed of the layout, and of the images drawn. Default: `0`." in page
+    assert "`--quiet`\n:   Print no progress and no words.\n" in page

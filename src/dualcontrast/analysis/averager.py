@@ -28,6 +28,7 @@ from dualcontrast.errors import DualContrastWarning, RunError
 from dualcontrast.files import read_json, write_json, written_whole
 from dualcontrast.images import open_images
 from dualcontrast.images.preparation import soft_sphere
+from dualcontrast.images.subtomograms import Subtomograms
 from dualcontrast.progress import Progress
 from dualcontrast.runs import RunFolder
 
@@ -46,6 +47,8 @@ class Averager:
         Whose subtomograms they are, and where these lie now.
     by, align, search
         As in `averages.average`.
+    folder
+        Where they are written.
     """
 
     def __init__(
@@ -56,10 +59,11 @@ class Averager:
         by: With,
         align: bool,
         search: Search,
+        folder: Path,
     ) -> None:
         self.run, self.clusters, self.source = run, clusters, source
         self.by, self.align, self.search = by, align, search
-        self.folder = run.averages_folder(clusters.name)
+        self.folder = folder
         kept = {name: value for name, value in source.options.items() if name not in ("bin", "poses", "mask")}
         self.images = open_images(source.path, **kept)
         if len(set(self.images.shape[1:])) > 1 or self.images.shape[0] > 1:
@@ -70,8 +74,12 @@ class Averager:
                 f"{source.path}: RELION takes the particles of a STAR file whose protein is white; leave out "
                 "--with"
             )
+        if by == "relion" and self._premultiplied() and not relion.takes_premultiplied():
+            raise RunError(
+                f"{source.path}: its particles are multiplied by their CTF, which the installed RELION takes for "
+                "particles that are not; install RELION 4 or 5, or leave out --with"
+            )
         self.simulation: Simulation | None = simulation_of(source.path)
-        self.labels = run.images().table.set_index("row")
 
     def path(self, unit: tuple[int, int], kind: str = "") -> Path:
         """Return a file of a cluster."""
@@ -107,15 +115,13 @@ class Averager:
         """Return what was written of a cluster's average; None where it is not there."""
         return read_unit(self.path(unit, ".json"))
 
-    def check_free(self, units: list[tuple[int, int]]) -> None:
-        """Make sure that averages which are there were made in the same way."""
+    def made_otherwise(self, units: list[tuple[int, int]]) -> Path | None:
+        """Return the file of an average that is there and was made of other images, or in another way."""
         for unit in units:
             there = self.read(unit)
             if there is not None and there.get("made_from") != self.made_from(unit):
-                raise RunError(
-                    f"{self.path(unit, '.json')}: was made of other images or in another way; replace all "
-                    "averages with --overwrite, or give the clusters another name"
-                )
+                return self.path(unit, ".json")
+        return None
 
     def make(self, unit: tuple[int, int], progress: Progress) -> dict[str, Any]:
         """Average a cluster, and write all of it, the JSON last."""
@@ -140,13 +146,18 @@ class Averager:
             "how": how,
             "resolution": round(resolution(fsc, subset.box, subset.voxel_size), 3),
             "fsc": np.round(fsc, 5).tolist(),
-            "truth": likeness_to_truth(maps[0], self.simulation, self.labels.loc[rows]) if self.simulation else [],
-            "commands": [shlex.join(words) for words in commands],
+            "truth": likeness_to_truth(maps[0], self.simulation, rows) if self.simulation else [],
+            "commands": [self._told(words) for words in commands],
             "made_from": self.made_from(unit),
         }
         write_json(self.path(unit, ".json"), described)
         self.path(unit, SEARCH).unlink(missing_ok=True)
         return described
+
+    def _premultiplied(self) -> bool:
+        """Return whether the particles of a STAR file have been multiplied by their CTF."""
+        particles = self.images.particles if isinstance(self.images, Subtomograms) else None
+        return particles is not None and particles.ctf_premultiplied
 
     def _by_relion(self, subset: Subset, finding: bool) -> bool:
         """Return whether RELION is to do it."""
@@ -177,6 +188,7 @@ class Averager:
                 place / f"half{half + 1}",
                 place / "reference.mrc",
                 ctf=subset.has_ctf,
+                premultiplied=subset.premultiplied,
                 box=subset.box,
                 voxel_size=subset.voxel_size,
                 iterations=self.search.iterations,
@@ -223,9 +235,17 @@ class Averager:
         star = self.path(unit, ".star").resolve()
         for half in (None, 1, 2):
             out = place / f"average{half or ''}.mrc"
-            self._call(relion.reconstruct_command(star, out, ctf=subset.has_ctf, half=half), commands)
+            words = relion.reconstruct_command(
+                star, out, ctf=subset.has_ctf, premultiplied=subset.premultiplied, half=half
+            )
+            self._call(words, commands)
             maps.append(read_map(out)[0])
         return maps, relion.RECONSTRUCT
+
+    def _told(self, words: list[str]) -> str:
+        """Return a call of RELION with the paths that its files have once all averages are whole."""
+        final = self.run.averages_folder(self.clusters.name).resolve()
+        return shlex.join([word.replace(str(self.folder.resolve()), str(final)) for word in words])
 
     def _call(self, words: list[str], commands: list[list[str]]) -> None:
         """Call RELION where the paths of the STAR file start, and keep the words."""

@@ -16,7 +16,7 @@ from dualcontrast.analysis.sources import attached
 from dualcontrast.cryoet import relion
 from dualcontrast.cryoet.refinement import Search
 from dualcontrast.errors import RunError
-from dualcontrast.files import write_text
+from dualcontrast.files import beside, put_in_place, write_text
 from dualcontrast.progress import Progress, silent
 from dualcontrast.runs import RunFolder
 
@@ -75,7 +75,8 @@ def average(
     averages are compared with the truth afterwards; it has no part in them.
 
     A cluster's CLUSTER.json is written last: a call that was stopped goes on with the clusters that lack theirs,
-    and with the built-in search for poses after its last whole iteration.
+    and with the built-in search for poses after its last whole iteration. Averages that are replaced stay until
+    all new ones are whole.
 
     Parameters
     ----------
@@ -118,23 +119,31 @@ def average(
         )
     found = read_clusters(run, clusters)
     source = attached(run, datadir)
-    work = Averager(run, found, source, by, align, search)
+    folder = run.averages_folder(clusters)
+    work = Averager(run, found, source, by, align, search, beside(folder) if overwrite else folder)
     units = [unit for unit in found.units if work.is_large_enough(unit)]
     if not units:
         raise RunError(f"{run.path}: no cluster of {clusters} has two images to average; make fewer clusters")
     with run.locked():
-        if overwrite:
-            shutil.rmtree(work.folder, ignore_errors=True)
-        work.check_free(units)
+        otherwise = work.made_otherwise(units)
+        if otherwise and overwrite:  # an earlier call to replace them was stopped, which was for others
+            shutil.rmtree(work.folder)
+        elif otherwise:
+            raise RunError(
+                f"{otherwise}: was made of other images or in another way; replace all averages with --overwrite, "
+                "or give the clusters another name"
+            )
         made = []
         for number, unit in enumerate(units):
             progress("averaging", number, len(units))
             made.append(work.read(unit) or work.make(unit, progress))
         progress("averaging", len(units), len(units))
         _collect(work.folder, made)
+        if overwrite:
+            put_in_place(folder)
         figure = run.figure_path(f"averages_{clusters}")
-        draw_averages(work.folder, made, figure, f"Averages of the clusters {clusters}")
-    return Averages(work.folder, made, figure)
+        draw_averages(folder, made, figure, f"Averages of the clusters {clusters}")
+    return Averages(folder, made, figure)
 
 
 def read_averages(run: RunFolder, clusters: Clusters) -> list[dict[str, Any]]:

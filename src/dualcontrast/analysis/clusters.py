@@ -20,7 +20,7 @@ from dualcontrast.analysis.mixtures import Mixture, mixture_of, reduced
 from dualcontrast.analysis.probes import label_numbers
 from dualcontrast.analysis.sources import attached
 from dualcontrast.errors import DualContrastWarning, RunError, nearest
-from dualcontrast.files import write_json, write_text
+from dualcontrast.files import write_json, written_whole
 from dualcontrast.progress import Progress, silent
 from dualcontrast.runs import RunFolder, SavedCodes
 
@@ -159,8 +159,7 @@ def cluster(
         },
         "agreement": agreement_of(table, labels),
     }
-    write_json(run.clusters_path(name).with_suffix(".json"), described)
-    write_text(run.clusters_path(name), table.to_csv(index=False))
+    _write(run.clusters_path(name), table, described)
     clusters = Clusters(name, table, described)
     _draw(run, clusters, labels, codes.content[chosen])
     return clusters
@@ -227,6 +226,14 @@ def agreement_of(table: pd.DataFrame, labels: pd.DataFrame) -> dict[str, dict[st
             "images": sum(images),
         }
     return found
+
+
+def _write(path: Path, table: pd.DataFrame, described: Mapping[str, Any]) -> None:
+    """Write a table and what is told of it: where the table is, the other is of it."""
+    with written_whole(path) as temporary:
+        table.to_csv(temporary, index=False)
+        path.unlink(missing_ok=True)
+        write_json(path.with_suffix(".json"), described)
 
 
 def check_name(name: str) -> None:

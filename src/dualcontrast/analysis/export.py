@@ -16,7 +16,7 @@ from dualcontrast.analysis.codes import codes_of
 from dualcontrast.analysis.sources import Source, attached
 from dualcontrast.cryoet.star import modernised, read_blocks, read_particles, write_particles
 from dualcontrast.errors import RunError, SourceError
-from dualcontrast.files import write_text
+from dualcontrast.files import beside, put_in_place, write_text
 from dualcontrast.progress import Progress, silent
 from dualcontrast.runs import RunFolder, SavedCodes
 
@@ -32,6 +32,8 @@ class Export:
     ----------
     files : list of pathlib.Path
         The file of all particles first, then those of the classes.
+    indices : list of pathlib.Path
+        Of each class, the file of its row numbers.
     rows, left_out : int
         Rows that were written, and rows of the source that have no cluster.
     starts_from : pathlib.Path or None
@@ -39,15 +41,17 @@ class Export:
     """
 
     files: list[Path]
+    indices: list[Path]
     rows: int
     left_out: int
     starts_from: Path | None
 
 
 class _Rows(NamedTuple):
-    """Rows to write: their places in the user's own file, and the blocks that stand beside them."""
+    """Rows to write, their places in the user's own file, from 0, and the blocks that stand beside them."""
 
     table: pd.DataFrame
+    places: np.ndarray
     left_out: int
     starts_from: Path | None = None
     optics: pd.DataFrame | None = None
@@ -80,7 +84,8 @@ def export(
         The name of the clusters.
     per_class
         Write a file of each content cluster as well, class001.star and so on, and of each transformation cluster
-        within it, class001_transformation1.star and so on, where it has several.
+        within it, class001_transformation1.star and so on, where it has several; and beside each, class001.txt
+        and so on, the places of its rows in the file that they come from, a line each, from 0.
     join
         A STAR file of the same particles, such as RELION 5's of 2D stacks, whose rows are written in place of the
         source's: those of the same rlnTomoParticleName.
@@ -109,11 +114,15 @@ def export(
         raise RunError(f"{folder}: already holds {there[0]}; replace it with --overwrite, or move it away")
     added = _added(found, codes)
     rows = _rows_of(source, added, codes) if join is None else _joined(source, added, join)
-    shutil.rmtree(folder, ignore_errors=True)
-    files = [_write(folder / "particles", rows, rows.table)]
-    if per_class:
-        files += [_write(folder / name, rows, own) for name, own in _classes(rows.table, found)]
-    return Export(files, len(rows.table), rows.left_out, rows.starts_from)
+    shutil.rmtree(beside(folder), ignore_errors=True)  # of a call that was killed
+    files, indices = [_write(beside(folder) / "particles", rows, rows.table)], []
+    for name, own in _classes(rows.table, found) if per_class else ():
+        files.append(_write(beside(folder) / name, rows, rows.table[own]))
+        indices.append(files[-1].with_suffix(".txt"))
+        write_text(indices[-1], "".join(f"{place}\n" for place in rows.places[own]))
+    put_in_place(folder)
+    files, indices = ([folder / path.name for path in paths] for paths in (files, indices))
+    return Export(files, indices, len(rows.table), rows.left_out, rows.starts_from)
 
 
 def _added(clusters: Clusters, codes: SavedCodes) -> pd.DataFrame:
@@ -137,12 +146,12 @@ def _rows_of(source: Source, added: pd.DataFrame, codes: SavedCodes) -> _Rows:
     """Return the source's own rows that have a cluster."""
     if not source.is_star:
         table = codes.table.set_index("row", drop=False).loc[added.index].reset_index(drop=True)
-        return _Rows(_with(table, added), len(source.images) - len(table))
+        return _Rows(_with(table, added), added.index.to_numpy(), len(source.images) - len(table))
     particles = read_particles(source.path)
     table, optics = modernised(particles, source.box)
     rows = _with_class(_with(table.iloc[added.index].reset_index(drop=True), added))
     starts_from = Path(source.options["datadir"])
-    return _Rows(rows, len(table) - len(rows), starts_from, optics, particles.others)
+    return _Rows(rows, added.index.to_numpy(), len(table) - len(rows), starts_from, optics, particles.others)
 
 
 def _joined(source: Source, added: pd.DataFrame, join: str | Path) -> _Rows:
@@ -164,7 +173,7 @@ def _joined(source: Source, added: pd.DataFrame, join: str | Path) -> _Rows:
     if isinstance(optics, dict):
         optics = pd.DataFrame([optics])
     rows = _with_class(_with(chosen, added.iloc[places]))
-    return _Rows(rows, len(table) - len(rows), None, optics, others)
+    return _Rows(rows, matched, len(table) - len(rows), None, optics, others)
 
 
 def _by_name(table: pd.DataFrame, path: str | Path) -> pd.Series:
@@ -199,16 +208,15 @@ def _with_class(table: pd.DataFrame) -> pd.DataFrame:
     return classed
 
 
-def _classes(table: pd.DataFrame, clusters: Clusters) -> list[tuple[str, pd.DataFrame]]:
-    """Return the name and the rows of each class, and of each of its parts where it has several."""
+def _classes(table: pd.DataFrame, clusters: Clusters) -> list[tuple[str, np.ndarray]]:
+    """Return the name and the rows, as a mask, of each class, and of each of its parts where it has several."""
     classes = []
-    of, within = table["dualcontrastContentCluster"], table["dualcontrastTransformationCluster"]
-    for number in sorted(of.unique()):
-        classes.append((f"class{number:03d}", table[of == number]))
-        parts = sorted(within[of == number].unique()) if len(clusters.described["sizes"][str(number)]) > 1 else []
-        classes += [
-            (f"class{number:03d}_transformation{part}", table[(of == number) & (within == part)]) for part in parts
-        ]
+    of, within = (table[f"dualcontrast{code}Cluster"].to_numpy() for code in ("Content", "Transformation"))
+    for number in np.unique(of):
+        own = of == number
+        classes.append((f"class{number:03d}", own))
+        parts = np.unique(within[own] if len(clusters.described["sizes"][str(number)]) > 1 else [])
+        classes += [(f"class{number:03d}_transformation{part}", own & (within == part)) for part in parts]
     return classes
 
 

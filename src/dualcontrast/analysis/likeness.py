@@ -5,19 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 
 from dualcontrast.cryoet.alignment import pose_of_map
 from dualcontrast.cryoet.averaging import aligned, resolution, shell_correlation
 from dualcontrast.cryoet.refinement import initial_cutoff
 from dualcontrast.cryoet.simulation import Simulation
+from dualcontrast.cryoet.star import CONFORMATION, IDENTITY, read_particles
 from dualcontrast.images.preparation import soft_sphere
 
 THRESHOLD = 0.5  # of a map with half the noise of a pair of halves, that with the truth
 
 
-def likeness_to_truth(volume: np.ndarray, simulation: Simulation, labels: pd.DataFrame) -> list[dict[str, Any]]:
+def likeness_to_truth(volume: np.ndarray, simulation: Simulation, rows: np.ndarray) -> list[dict[str, Any]]:
     """Compare an average with the template of every state, each after an alignment of its own.
 
     Parameters
@@ -26,8 +26,8 @@ def likeness_to_truth(volume: np.ndarray, simulation: Simulation, labels: pd.Dat
         (N, N, N).
     simulation
         Where its subtomograms come from.
-    labels
-        Of its subtomograms: `content` and `transformation`.
+    rows
+        Of its subtomograms, in the simulation's STAR file.
 
     Returns
     -------
@@ -38,7 +38,8 @@ def likeness_to_truth(volume: np.ndarray, simulation: Simulation, labels: pd.Dat
     """
     settings = simulation.settings
     mask = soft_sphere(len(volume)).numpy()
-    kinds = labels["content"].astype(str) + "_" + labels["transformation"].astype(str)
+    particles = read_particles(simulation.star)
+    of, state_of = (particles.labels(column)[rows].astype(str) for column in (IDENTITY, CONFORMATION))
     found = []
     for state, template in zip(settings.states, simulation.templates(), strict=True):
         pose = pose_of_map(template, volume, cutoff=initial_cutoff(len(volume), settings.voxel_size))
@@ -48,7 +49,7 @@ def likeness_to_truth(volume: np.ndarray, simulation: Simulation, labels: pd.Dat
             {
                 "identity": state.identity,
                 "conformation": state.conformation,
-                "share": round(float((kinds == state.name).mean()), 4),
+                "share": round(float(np.mean((of == state.identity) & (state_of == state.conformation))), 4),
                 "correlation": round(float(np.corrcoef(turned[mask > 0], template[mask > 0])[0, 1]), 4),
                 "resolution": round(resolution(fsc, len(volume), settings.voxel_size, THRESHOLD), 3),
                 "fsc": np.round(fsc, 5).tolist(),

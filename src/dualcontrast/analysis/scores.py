@@ -17,6 +17,7 @@ from dualcontrast.analysis.simulated import ideal_observer
 from dualcontrast.analysis.swap import describe_swap
 from dualcontrast.analysis.viewpoint import describe_viewpoint, viewpoint_score
 from dualcontrast.cryoet.simulation import simulation_of
+from dualcontrast.cryoet.star import IDENTITY
 from dualcontrast.errors import RunError
 from dualcontrast.progress import Progress, silent
 from dualcontrast.runs import RunFolder
@@ -48,10 +49,10 @@ def evaluate(
         `content`, `transformation`, `transformation_pooled` and `probes` as `score_codes` gives them;
         `trivial_statistics`: of the same three, the accuracy of a standardised linear probe on trivial
         statistics of the images, or None; `ideal_observer`: the accuracies of `simulated.ideal_observer`, or
-        None for images that were not simulated; `viewpoint` as `viewpoint.viewpoint_score` gives it, None where
-        no poses are known; `transformation_parts` as `factors.score_parts` does; `invariance` as
-        `invariance.invariance` does; `swap`, which transfer adds to the same file and which is kept while the
-        weights are; `protocol`.
+        None for images that were not simulated, or have other labels; `viewpoint` as
+        `viewpoint.viewpoint_score` gives it, None where no poses are known; `transformation_parts` as
+        `factors.score_parts` does; `invariance` as `invariance.invariance` does; `swap`, which transfer adds to
+        the same file and which is kept while the weights are; `protocol`.
 
     Raises
     ------
@@ -195,9 +196,13 @@ def percent(share: float) -> str:
 
 
 def _observed(run: RunFolder, table: pd.DataFrame, progress: Progress) -> dict[str, Any] | None:
-    """Ask the ideal observer of subtomograms that lie where they were simulated."""
-    simulation = simulation_of(run.config()["data"]["source"])
-    if simulation is None or not {"content", "transformation"} <= set(table):
+    """Ask the ideal observer of subtomograms that lie where they were simulated.
+
+    It tells identities, so it is not asked where other labels were taken for content.
+    """
+    simulation = simulation_of(run.images().source)
+    taken = run.config()["data"]["options"].get("labels", IDENTITY)
+    if simulation is None or taken != IDENTITY or not {"content", "transformation"} <= set(table):
         return None
     return ideal_observer(simulation, table, progress=progress)
 

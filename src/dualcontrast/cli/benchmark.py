@@ -125,7 +125,7 @@ def figure6(
         str, typer.Option(metavar="NAME", help="Whose cluster is sorted further, into conformations.")
     ] = "nucleosome",
     align: Annotated[bool, typer.Option("--align", help="Find poses, in place of those that are stated.")] = False,
-    seed: Annotated[int, typer.Option(help="Seed of the training.", min=0)] = 0,
+    seed: Annotated[int, typer.Option(metavar="N", help="Seed of the training.", min=0)] = 0,
     budget: Budget = 10.0,
     limit: Limit = None,
     jobs: Jobs = None,

@@ -8,15 +8,11 @@ from typing import Annotated
 import typer
 
 from dualcontrast.cli.console import Console, from_here
-from dualcontrast.cli.options import AsJson, Device, Quiet, one_of
+from dualcontrast.cli.options import AsJson, Device, Moved, Quiet, one_of
 from dualcontrast.cli.verbs import RunArgument, Weights, app
 
 Clustering = Annotated[
     str, typer.Option("--clusters", metavar="NAME", help="Which clusters: a name given to cluster.")
-]
-Moved = Annotated[
-    Path | None,
-    typer.Option("--datadir", metavar="DIR", help="Where the run's images are now, if they were moved."),
 ]
 
 
@@ -129,6 +125,11 @@ def average(
             f"{len(done.units)} averages: {from_here(done.folder)}",
             *done.describe(),
             f"Look at: {from_here(done.figure)}",
+            *(
+                [f"RELION was called with: {from_here(done.folder / 'commands.txt')}"]
+                if any(unit["commands"] for unit in done.units)
+                else []
+            ),
         ],
     )
 
@@ -137,7 +138,9 @@ def average(
 def export(
     run: RunArgument,
     clusters: Clustering = "main",
-    per_class: Annotated[bool, typer.Option("--per-class", help="Write a file of each class as well.")] = False,
+    per_class: Annotated[
+        bool, typer.Option("--per-class", help="Write a file of each class, and of its row numbers, as well.")
+    ] = False,
     join: Annotated[
         Path | None,
         typer.Option(metavar="STAR", help="Write the rows of this STAR, of the same rlnTomoParticleName."),
@@ -172,9 +175,9 @@ def export(
         told.append(f"Paths in it start from {done.starts_from}, as before: call RELION there.")
     if per_class:
         told.append(f"Classes: {', '.join(path.name for path in done.files[1:])}")
-    console.result(
-        {"files": [str(path) for path in done.files], "rows": done.rows, "left_out": done.left_out}, told
-    )
+        told.append(f"Their rows by number, from 0: {', '.join(path.name for path in done.indices)}")
+    files, indices = ([str(path) for path in paths] for paths in (done.files, done.indices))
+    console.result({"files": files, "indices": indices, "rows": done.rows, "left_out": done.left_out}, told)
 
 
 def _number(text: str) -> int | str:

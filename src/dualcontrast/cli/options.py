@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -24,6 +25,10 @@ def one_of(*names: str) -> Callable[[], list[str]]:
     return lambda: list(names)
 
 
+Moved = Annotated[
+    Path | None,
+    typer.Option("--datadir", metavar="DIR", help="Where the run's images are now, if they were moved."),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print no progress and no words.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Device = Annotated[

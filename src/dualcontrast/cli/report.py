@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from dualcontrast.cli.console import Console, from_here
-from dualcontrast.cli.maps import Clustering, Moved
-from dualcontrast.cli.options import AsJson, Device, Quiet
+from dualcontrast.cli.maps import Clustering
+from dualcontrast.cli.options import AsJson, Device, Moved, Quiet
 from dualcontrast.cli.verbs import RunArgument, Weights, app
 
 
@@ -16,11 +16,13 @@ from dualcontrast.cli.verbs import RunArgument, Weights, app
 def report(
     run: RunArgument,
     clusters: Clustering = "main",
-    how: Annotated[str, typer.Option(help="Lay codes out by umap, tsne or pca.")] = "umap",
-    limit: Annotated[int, typer.Option(help="Lay out at most so many images.", min=5)] = 20_000,
+    how: Annotated[str, typer.Option(metavar="NAME", help="Lay codes out by umap, tsne or pca.")] = "umap",
+    limit: Annotated[int, typer.Option(metavar="N", help="Lay out at most so many images.", min=5)] = 20_000,
     weights: Weights = "best",
     datadir: Moved = None,
-    seed: Annotated[int, typer.Option(help="Seed of the layout, and of the images drawn.", min=0)] = 0,
+    seed: Annotated[
+        int, typer.Option(metavar="N", help="Seed of the layout, and of the images drawn.", min=0)
+    ] = 0,
     device: Device = "auto",
     quiet: Quiet = False,
     as_json: AsJson = False,

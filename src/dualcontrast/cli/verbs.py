@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from dualcontrast import __version__
 from dualcontrast.cli.benchmark import app as benchmark
 from dualcontrast.cli.console import Console, from_here
-from dualcontrast.cli.options import AsJson, Device, Quiet, one_of, packaged
+from dualcontrast.cli.options import AsJson, Device, Moved, Quiet, one_of, packaged
 from dualcontrast.cli.words import Verbs
 from dualcontrast.errors import RunError
+
+if TYPE_CHECKING:
+    from dualcontrast.api import Run
 
 app = typer.Typer(
     name="dualcontrast",
@@ -155,17 +158,17 @@ def encode(
     as_json: AsJson = False,
 ) -> None:
     """Write the content and the transformation code of every image."""
-    from dualcontrast import api
     from dualcontrast.runs import write_codes
 
     console = Console(quiet, as_json)
-    loaded = api.load(run)
     options = _stated_options(key, labels, datadir, invert, bin_, poses, mask)
+    moved = options.pop("datadir", None) if source is None else None
     if source is not None and out is None:
         raise RunError("codes of another source need a folder of their own: say which with --out")
     if source is None and options:
         given = ", ".join(options)
         raise RunError(f"the run's own images are read as in training; give a SOURCE, or leave out {given}")
+    loaded = _opened(run, moved)
     with console.progress() as progress:
         codes = loaded.encode(source, weights=weights, device=device, progress=progress, **options)
     folder = out or loaded.codes_folder(weights)
@@ -179,16 +182,16 @@ def encode(
 def evaluate(
     run: RunArgument,
     weights: Weights = "best",
+    datadir: Moved = None,
     device: Device = "auto",
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
     """Score what either code tells of content and of transformation."""
-    from dualcontrast import api
     from dualcontrast.analysis.scores import describe
 
     console = Console(quiet, as_json)
-    loaded = api.load(run)
+    loaded = _opened(run, datadir)
     with console.progress() as progress:
         scores = loaded.evaluate(weights=weights, device=device, progress=progress)
     console.result(scores, [*describe(scores), f"All figures: {from_here(loaded.scores_path(weights))}"])
@@ -202,6 +205,7 @@ def transfer(
         int, typer.Option(metavar="N", help="Images along each side of the grid.", min=2, max=30)
     ] = 10,
     seed: Annotated[int, typer.Option(metavar="N", help="Seed of the choice of images.")] = 0,
+    datadir: Moved = None,
     device: Device = "auto",
     quiet: Quiet = False,
     as_json: AsJson = False,
@@ -210,11 +214,10 @@ def transfer(
 
     The grid is figure 3 of the paper: content from the left-hand column, transformation from the top row.
     """
-    from dualcontrast import api
-
     console = Console(quiet, as_json)
+    loaded = _opened(run, datadir)
     with console.progress() as progress:
-        done = api.load(run).transfer(weights=weights, count=count, seed=seed, device=device, progress=progress)
+        done = loaded.transfer(weights=weights, count=count, seed=seed, device=device, progress=progress)
     console.result(
         {"figure": str(done.figure), "swap": done.swap}, [*done.describe(), f"Grid: {from_here(done.figure)}"]
     )
@@ -239,6 +242,7 @@ def embed(
     limit: Annotated[int, typer.Option(metavar="N", help="Draw at most so many images.", min=3)] = 5000,
     weights: Weights = "best",
     seed: Annotated[int, typer.Option(metavar="N", help="Seed of the embedding.")] = 0,
+    datadir: Moved = None,
     device: Device = "auto",
     quiet: Quiet = False,
     as_json: AsJson = False,
@@ -247,11 +251,10 @@ def embed(
 
     Images are coloured by label where there are labels.
     """
-    from dualcontrast import api
     from dualcontrast.analysis.embedding import figure_name
 
     console = Console(quiet, as_json)
-    loaded = api.load(run)
+    loaded = _opened(run, datadir)
     with console.progress() as progress:
         points = loaded.embed(
             code=code,
@@ -392,7 +395,7 @@ def demo(
     digits: Annotated[
         bool, typer.Option("--digits", help="The demo of pictures: packaged handwritten digits.")
     ] = False,
-    seed: Annotated[int, typer.Option(help="Seed of everything that is random.", min=0)] = 0,
+    seed: Annotated[int, typer.Option(metavar="N", help="Seed of everything that is random.", min=0)] = 0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier demo.")] = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
@@ -410,6 +413,17 @@ def demo(
     with console.progress() as progress:
         done = run_demo(out, seed=seed, overwrite=overwrite, progress=progress)
     console.result(done.as_dict(), done.describe(from_here))
+
+
+def _opened(run: Path, datadir: Path | None) -> Run:
+    """Open a run, and its images where they are now, if they were moved."""
+    from dualcontrast import api
+    from dualcontrast.analysis.sources import attached
+
+    loaded = api.load(run)
+    if datadir is not None:
+        attached(loaded, datadir)
+    return loaded
 
 
 def _stated_options(

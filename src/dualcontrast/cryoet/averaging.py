@@ -153,8 +153,9 @@ def aligned(volumes: Tensor, matrices: Tensor, shifts: Tensor) -> Tensor:
     fine = resized(volumes, FINER * box)
     axis = torch.arange(box, dtype=torch.float32) - box // 2
     positions = torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij")[::-1], dim=-1).reshape(-1, 3)
-    places = positions @ matrices.float().mT + shifts[:, None].float() + box // 2  # A p + shift, as rows
-    grid = ((2 * FINER * places + 1) / (FINER * box) - 1).reshape(-1, box, box, box, 3)
+    places = positions @ matrices.float().mT + shifts[:, None].float()  # A p + shift, as rows
+    voxels = FINER * places + (FINER * box) // 2  # of the finer grid, whose middle is where that of the other was
+    grid = ((2 * voxels + 1) / (FINER * box) - 1).reshape(-1, box, box, box, 3)
     return F.grid_sample(fine[:, None], grid, padding_mode="zeros", align_corners=False)[:, 0]
 
 

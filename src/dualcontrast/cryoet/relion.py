@@ -16,6 +16,7 @@ from types import FrameType
 from dualcontrast.errors import RunError
 
 RECONSTRUCT, REFINE = "relion_reconstruct", "relion_refine"
+NOT_SQUARED = "--ctf3d_not_squared"  # since version 4, which takes CTF volumes for squared ones
 HEALPIX_DEGREES = 60.0  # from one rotation to the next at order 0; halved with each order
 
 
@@ -24,7 +25,14 @@ def installed() -> bool:
     return shutil.which(RECONSTRUCT) is not None and shutil.which(REFINE) is not None
 
 
-def reconstruct_command(star: Path, out: Path, *, ctf: bool, half: int | None = None) -> list[str]:
+def takes_premultiplied() -> bool:
+    """Return whether the installed version takes volumes multiplied by their CTF, beside squared CTF volumes."""
+    return NOT_SQUARED in _help_of(RECONSTRUCT)
+
+
+def reconstruct_command(
+    star: Path, out: Path, *, ctf: bool, premultiplied: bool = False, half: int | None = None
+) -> list[str]:
     """Return the arguments that average the subtomograms of a STAR file by the poses in it.
 
     Parameters
@@ -35,12 +43,14 @@ def reconstruct_command(star: Path, out: Path, *, ctf: bool, half: int | None = 
         The MRC to write.
     ctf
         Whether rlnCtfImage is to be corrected for.
+    premultiplied
+        Whether the subtomograms are multiplied by their CTF, and rlnCtfImage is squared.
     half
         1 or 2: of rlnRandomSubset.
     """
     words = [RECONSTRUCT, "--i", str(star), "--o", str(out), "--3d_rot"]
     words += ["--subset", str(half)] if half is not None else []
-    return words + _ctf_options(RECONSTRUCT, ctf)
+    return words + _ctf_options(RECONSTRUCT, ctf, premultiplied)
 
 
 def refine_command(
@@ -49,6 +59,7 @@ def refine_command(
     reference: Path,
     *,
     ctf: bool,
+    premultiplied: bool = False,
     box: int,
     voxel_size: float,
     iterations: int,
@@ -60,7 +71,7 @@ def refine_command(
 
     Parameters
     ----------
-    star, ctf
+    star, ctf, premultiplied
         As in `reconstruct_command`.
     out
         The root of the names of files to write.
@@ -87,7 +98,8 @@ def refine_command(
         "--offset_range": max(2, box // 8), "--offset_step": 1, "--pad": 1, "--j": threads, "--random_seed": seed,
     }  # fmt: skip
     words = [REFINE, *(str(word) for option in options.items() for word in option)]
-    return [*words, "--firstiter_cc", "--flatten_solvent", "--zero_mask", *_ctf_options(REFINE, ctf)]
+    words += ["--firstiter_cc", "--flatten_solvent", "--zero_mask"]
+    return words + _ctf_options(REFINE, ctf, premultiplied)
 
 
 def run_relion(words: list[str], project: Path) -> None:
@@ -120,12 +132,11 @@ def _help_of(program: str) -> str:
     return shown.stdout + shown.stderr
 
 
-def _ctf_options(program: str, ctf: bool) -> list[str]:
-    """Return the options that correct the CTF; since RELION 4 takes CTF volumes for squared ones, it is told."""
+def _ctf_options(program: str, ctf: bool, premultiplied: bool) -> list[str]:
+    """Return the options that correct the CTF; newer versions are told where CTF volumes are not squared."""
     if not ctf:
         return []
-    not_squared = "--ctf3d_not_squared"
-    return ["--ctf", *([not_squared] if not_squared in _help_of(program) else [])]
+    return ["--ctf", *([NOT_SQUARED] if not premultiplied and NOT_SQUARED in _help_of(program) else [])]
 
 
 @contextmanager

@@ -38,8 +38,10 @@ class SimulationSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: str = "simulation"
-    states: tuple[State, ...] = Field(min_length=1)
+    name: str = Field("simulation", description="what it is called; that of the file, where there is one")
+    states: tuple[State, ...] = Field(
+        min_length=1, description="each of `identity`, `conformation`, `structure` and, where it is not 1, `share`"
+    )
     per_state: int = Field(1000, ge=1, description="subtomograms of a state whose share is 1")
     box: int = Field(32, ge=8, description="voxels a side")
     voxel_size: float = Field(10.0, gt=0, description="in Angstrom")
@@ -48,11 +50,11 @@ class SimulationSettings(BaseModel):
     snr: float = Field(
         0.1, gt=0, description="variance of the signal after the CTF over the whole box, by that of the noise"
     )
-    ctf: CTFSettings | None = CTFSettings()
+    ctf: CTFSettings | None = Field(CTFSettings(), description="of the microscope; null: none")
     tilt_range: float | None = Field(
         None, gt=0, le=90, description="tilts reach from minus to plus so many degrees; null: no missing wedge"
     )
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, description="of poses and noise")
 
     @property
     def counts(self) -> list[int]:

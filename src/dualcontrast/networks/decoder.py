@@ -32,7 +32,7 @@ class DecoderSettings(BaseModel):
         "channels[0], and each number of channels stands for a block that doubles the map's sides, up to the "
         "image's",
     )
-    activation: Literal["relu", "leaky_relu"] = "relu"
+    activation: Literal["relu", "leaky_relu"] = Field("relu", description="after each layer but the last")
     output: Literal["sigmoid", "linear"] = Field("sigmoid", description="sigmoid for images in [0, 1]")
     share_code_layer: bool = Field(
         False,

@@ -28,8 +28,8 @@ class EncoderSettings(BaseModel):
         "as leave at least 2 pixels a side (which gives the paper's trunks for 28 x 28 and 64 x 64)",
     )
     kernel: int = Field(5, description="side of the kernels", ge=1)
-    stride: int = Field(2, ge=1)
-    padding: int = Field(1, ge=0)
+    stride: int = Field(2, ge=1, description="of each convolution: how much smaller a block makes the image")
+    padding: int = Field(1, ge=0, description="zeros around the image before each convolution, a side")
     norm: Literal["instance", "batch", "layer", "none"] = Field(
         "instance",
         description="after each convolution: instance normalisation (not affine), batch or layer "
@@ -40,7 +40,7 @@ class EncoderSettings(BaseModel):
         description="widths of fully connected layers after the blocks; over a map of 4 x 4 x 4 voxels it is the "
         "same as a convolution with kernel 4, over one voxel the same as one with kernel 1",
     )
-    activation: Literal["relu", "leaky_relu"] = "relu"
+    activation: Literal["relu", "leaky_relu"] = Field("relu", description="after each layer but the last")
 
 
 def _sides(spatial: Sequence[int], settings: EncoderSettings) -> list[list[int]]:

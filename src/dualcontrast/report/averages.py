@@ -17,6 +17,7 @@ from dualcontrast.report.pictures import as_data
 from dualcontrast.report.plots import class_colours, figure, line
 from dualcontrast.report.section import Missing, Section
 
+PROGRAMS = {"builtin": "the built-in averager"}
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 
 
@@ -107,7 +108,7 @@ def _maps(
                 colours[content - 1],
                 unit["particles"],
                 unit["resolution"],
-                unit["how"],
+                _how(unit),
                 _likeness(unit),
                 _slices(densities[name]),
                 picture,
@@ -123,6 +124,18 @@ def _plain(content: int, colours: list[str]) -> str:
     """Return the colour of a cluster for a picture, which no style sheet reaches."""
     colour = colours[content - 1]
     return PALETTE[content - 1] if colour.startswith("var(") else colour
+
+
+def _how(unit: dict[str, Any]) -> str:
+    """Say what the poses are and what averaged."""
+    found, averaged = (PROGRAMS.get(unit[key], unit[key]) for key in ("poses", "averaged_by"))
+    if unit["poses"] == "stated":
+        return f"Poses as stated, averaged by {averaged}."
+    return (
+        f"Aligned and averaged by {averaged}."
+        if found == averaged
+        else f"Aligned by {found}, averaged by {averaged}."
+    )
 
 
 def _likeness(unit: dict[str, Any]) -> str:

@@ -21,7 +21,9 @@ def section(material: Material) -> Section:
     """Return the grid, decoded anew."""
     anchor, title = "transfer", "Transfer"
     if isinstance(material.images, Missing):
-        lack = Missing("Hybrids are decoded from images, which cannot be read now.")
+        lack = Missing(
+            "Hybrids are decoded from images, which cannot be read now; say where they are by --datadir."
+        )
         return Section(anchor, title, missing=(lack,))
     method = material.run.load_method(material.weights)
     try:

@@ -52,6 +52,10 @@ class Material:
         What was written of each average of these clusters.
     images : ImageSet or Missing
         Its images, where they can be read.
+    options : mapping
+        With what options they are opened where they are now.
+    datadir : pathlib.Path, str or None
+        Where they are now, if they were moved.
     pictured : numpy.ndarray
         Places of the images that have a small picture, at most 3,000.
     sheet : Sheet or None
@@ -72,6 +76,8 @@ class Material:
     clusters: Clusters | Missing
     averages: list[dict[str, Any]] | Missing
     images: ImageSet | Missing
+    options: Mapping[str, Any]
+    datadir: str | Path | None
     pictured: np.ndarray
     sheet: Sheet | None
     how: str
@@ -116,6 +122,7 @@ class Material:
     def command(self, verb: str, *options: str) -> str:
         """Return a call of a verb on this run, as a user types it."""
         chosen = ["--weights", self.weights] if self.weights != "best" and verb in _OF_WEIGHTS else []
+        chosen += [] if self.datadir is None else ["--datadir", str(self.datadir)]
         return shlex.join(["dualcontrast", verb, str(self.run.path), *options, *chosen])
 
     def of_clusters(self, verb: str, *options: str) -> str:
@@ -142,7 +149,7 @@ def gather(
     """Read all that a report is made from; arguments as of `report.report`."""
     config, recipe, codes = run.config(), run.recipe(), kept_codes(run, weights)
     found = _clusters(run, clusters, weights)
-    images = _images(run, datadir)
+    images, options = _images(run, datadir)
     pictured = spread(codes.table, PICTURED, seed)
     sheet = None
     if not isinstance(images, Missing):
@@ -153,7 +160,7 @@ def gather(
     return Material(
         run, weights, config, recipe, run.read_log(), codes,
         _scores(run, weights), found, _averages(run, found),
-        images, pictured, sheet,
+        images, options, datadir, pictured, sheet,
         how, limit, seed, device, progress,
     )  # fmt: skip
 
@@ -195,19 +202,21 @@ def _averages(run: RunFolder, clusters: Clusters | Missing) -> list[dict[str, An
     return made or Missing("The clusters are not averaged yet.")
 
 
-def _images(run: RunFolder, datadir: str | Path | None) -> ImageSet | Missing:
-    """Open the run's images: those in memory, if they are still there, or where they lie now."""
-    in_memory = run.config()["data"]["source"] is None
+def _images(run: RunFolder, datadir: str | Path | None) -> tuple[ImageSet | Missing, Mapping[str, Any]]:
+    """Open the run's images, those in memory or where they lie now, and return with what options."""
+    data = run.config()["data"]
+    in_memory, options = data["source"] is None, data["options"]
     try:
         if not in_memory:
-            attached(run, datadir)
-        return run.images()
+            options = attached(run, datadir).options
+        return run.images(), options
     except (RunError, SourceError) as error:
         if datadir is not None:
             raise
         if in_memory:
-            return Missing(
+            lack = Missing(
                 "The run was trained on images in memory, which are no longer there; the program that trained it "
                 "can write a report with them, by run.report()."
             )
-        return Missing(f"{error}.")
+            return lack, options
+        return Missing(f"{error}."), options

@@ -32,7 +32,14 @@ def section(material: Material) -> Section | None:
         return Section(anchor, title, missing=(lack,))
     steps = [_export(material)]
     missing = []
-    if isinstance(material.averages, Missing):
+    if material.options.get("invert"):
+        missing.append(
+            Missing(
+                "The particles are dark, and RELION averages and refines white ones: extract them with their "
+                "contrast inverted, and go on with those."
+            )
+        )
+    elif isinstance(material.averages, Missing):
         sentence = "The averages, which are the references to refine against, are missing."
         missing.append(Missing(sentence, material.of_clusters("average")))
     else:
@@ -58,21 +65,28 @@ def _export(material: Material) -> Step:
 
 def _refinement(material: Material, folder: Path, units: list[dict[str, Any]]) -> Step:
     """Return the commands that average every cluster again and refine it from its average."""
-    commands = [shlex.join(["cd", str(material.config["data"]["options"]["datadir"])])]
-    ctf = False
+    commands = [shlex.join(["cd", str(material.options["datadir"])])]
+    told = (
+        "The STAR file of each cluster has the poses that its average was made with, and halves in "
+        "rlnRandomSubset. The first command averages them again, the second aligns them to their average from all "
+        "orientations, starting at 60 Å."
+    )
+    ctf = premultiplied = False
     for unit in units:
         name = unit["cluster"]
         star = folder / f"{name}.star"
-        ctf = read_particles(star).ctf_names is not None
+        particles = read_particles(star)
+        ctf, premultiplied = particles.ctf_names is not None, particles.ctf_premultiplied
         place = Path("dualcontrast") / name
         words = [
             ["mkdir", "-p", str(place)],
-            relion.reconstruct_command(star, place / "average.mrc", ctf=ctf),
+            relion.reconstruct_command(star, place / "average.mrc", ctf=ctf, premultiplied=premultiplied),
             relion.refine_command(
                 star,
                 place / "run",
                 folder / f"{name}.mrc",
                 ctf=ctf,
+                premultiplied=premultiplied,
                 box=unit["box"],
                 voxel_size=unit["voxel_size"],
                 iterations=ITERATIONS,
@@ -80,11 +94,20 @@ def _refinement(material: Material, folder: Path, units: list[dict[str, Any]]) -
             ),
         ]
         commands += ["", f"# {name}, {unit['particles']:,} particles", *map(shlex.join, words)]
-    told = (
-        "The STAR file of each cluster has the poses that its average was made with, and halves in "
-        "rlnRandomSubset. The first command averages them again, the second aligns them to their average from all "
-        "orientations, starting at 60 Å."
+    return Step("Average and refine each cluster", f"{told}{_of_ctfs(ctf, premultiplied)}", commands)
+
+
+def _of_ctfs(ctf: bool, premultiplied: bool) -> str:
+    """Say which versions of RELION take the particles' CTF volumes, and how."""
+    if not ctf:
+        return ""
+    if premultiplied:
+        return (
+            " The particles are multiplied by their CTF, and their CTF volumes squared, as RELION 4 and 5 take "
+            f"them; older versions do not, and {relion.NOT_SQUARED} is for other particles."
+        )
+    if relion.takes_premultiplied():
+        return ""
+    return (
+        f" RELION 4 and 5 take CTF volumes for squared ones, which these are not: add {relion.NOT_SQUARED} there."
     )
-    if ctf and not relion.installed():
-        told += " RELION is not installed here; since version 4 it needs --ctf3d_not_squared as well."
-    return Step("Average and refine each cluster", told, commands)

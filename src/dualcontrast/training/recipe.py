@@ -33,10 +33,10 @@ class TrainingSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    epochs: int = Field(200, ge=1)
+    epochs: int = Field(200, ge=1, description="train for so many")
     minutes: float | None = Field(None, gt=0, description="stop after so many minutes of training in all")
     limit: int | None = Field(None, ge=2, description="use so many images of the source, drawn at random")
-    batch_size: int = Field(100, ge=2)
+    batch_size: int = Field(100, ge=2, description="images in a step of each process")
     learning_rate: float = Field(1e-4, gt=0, description="of Adam, in every phase")
     schedule: Literal["steps", "cosine"] = Field(
         "steps", description="of the learning rate: multiplied now and then, or half a cosine down to 0"
@@ -52,8 +52,10 @@ class TrainingSettings(BaseModel):
     keep_every: int | None = Field(None, ge=1, description="keep the weights of every so many epochs")
     checkpoint_minutes: float = Field(2.0, gt=0, description="longest time between two checkpoints")
     workers: int = Field(0, ge=0, description="processes that read images ahead; 0 reads in the main one")
-    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
-    seed: int = Field(0, ge=0)
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = Field(
+        "32-true", description="of Lightning Fabric: numbers of 32 bits, or of 16 where that does no harm"
+    )
+    seed: int = Field(0, ge=0, description="of weights, splits, batches and views")
 
 
 class Recipe(BaseModel):

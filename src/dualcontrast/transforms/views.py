@@ -49,7 +49,9 @@ class View(BaseModel):
     dimensions: ClassVar[tuple[int, ...]] = (2, 3)
 
     name: str
-    per: Literal["sample", "batch"] = "sample"
+    per: Literal["sample", "batch"] = Field(
+        "sample", description="a draw of its own for each image, or one for a whole batch"
+    )
 
     def check(self, shape: tuple[int, ...]) -> None:
         """Refuse images (C, spatial...) that the view cannot transform, before any training starts.
@@ -85,8 +87,8 @@ class Rotation(View):
     """Turn by up to `degrees` either way; in 3D uniform on SO(3) within that angle (180: all of it)."""
 
     name: Literal["rotation"] = "rotation"
-    degrees: float = Field(90, gt=0, le=180)
-    interpolation: Interpolation = "bilinear"
+    degrees: float = Field(90, gt=0, le=180, description="largest turn, either way")
+    interpolation: Interpolation = Field("bilinear", description="between pixels or voxels")
 
     def transform(self, images: Tensor, draws: int) -> Tensor:
         """See View.transform."""
@@ -98,8 +100,8 @@ class Translation(View):
     """Shift along every axis by up to `fraction` of the image's side there."""
 
     name: Literal["translation"] = "translation"
-    fraction: float = Field(0.1, gt=0, le=1)
-    interpolation: Interpolation = "bilinear"
+    fraction: float = Field(0.1, gt=0, le=1, description="largest shift, as a share of the image's side")
+    interpolation: Interpolation = Field("bilinear", description="between pixels or voxels")
 
     def transform(self, images: Tensor, draws: int) -> Tensor:
         """See View.transform."""
@@ -113,8 +115,8 @@ class Scale(View):
     """Magnify about the centre by a factor within `factor`."""
 
     name: Literal["scale"] = "scale"
-    factor: Range = (0.7, 1.3)
-    interpolation: Interpolation = "bilinear"
+    factor: Range = Field((0.7, 1.3), description="smallest and largest")
+    interpolation: Interpolation = Field("bilinear", description="between pixels or voxels")
 
     def transform(self, images: Tensor, draws: int) -> Tensor:
         """See View.transform."""
@@ -130,9 +132,9 @@ class Deformation(View):
     """
 
     name: Literal["deformation"] = "deformation"
-    degrees: float = Field(30, gt=0, le=180)
-    factor: Range = (0.8, 1.2)
-    shear: float = Field(0.0, ge=0, le=1)
+    degrees: float = Field(30, gt=0, le=180, description="largest turn, either way")
+    factor: Range = Field((0.8, 1.2), description="smallest and largest magnification")
+    shear: float = Field(0.0, ge=0, le=1, description="largest s, either way")
     shift: float = Field(0.1, ge=0, le=1, description="largest, along each axis, as a share of the image's side")
     elastic: float = Field(
         0.05, ge=0, le=0.5, description="standard deviation of a control point, as a share of the image's side"
@@ -170,7 +172,7 @@ class Thickness(View):
     dimensions: ClassVar[tuple[int, ...]] = (2,)
 
     name: Literal["thickness"] = "thickness"
-    pixels: float = Field(1.0, gt=0, le=1)
+    pixels: float = Field(1.0, gt=0, le=1, description="largest change on either side of a stroke")
 
     def transform(self, images: Tensor, draws: int) -> Tensor:
         """See View.transform."""
@@ -186,7 +188,7 @@ class Contrast(View):
     dimensions: ClassVar[tuple[int, ...]] = (2,)
 
     name: Literal["contrast"] = "contrast"
-    factor: Range = (0.5, 1.5)
+    factor: Range = Field((0.5, 1.5), description="smallest and largest")
 
     def transform(self, images: Tensor, draws: int) -> Tensor:
         """See View.transform."""
@@ -215,7 +217,7 @@ class Saturation(_ColourView):
     """Scale the colours' saturation by a factor within `factor`."""
 
     name: Literal["saturation"] = "saturation"
-    factor: Range = (0.5, 1.5)
+    factor: Range = Field((0.5, 1.5), description="smallest and largest")
 
     def transform(self, images: Tensor, draws: int) -> Tensor:
         """See View.transform."""
@@ -229,7 +231,7 @@ class Hue(_ColourView):
     """Turn the colours' hue by up to `degrees` either way."""
 
     name: Literal["hue"] = "hue"
-    degrees: float = Field(90, gt=0, le=180)
+    degrees: float = Field(90, gt=0, le=180, description="largest turn of the hue, either way")
 
     def transform(self, images: Tensor, draws: int) -> Tensor:
         """See View.transform."""
@@ -246,7 +248,7 @@ class Blur(View):
     dimensions: ClassVar[tuple[int, ...]] = (2,)
 
     name: Literal["blur"] = "blur"
-    sigma: Range = (0.1, 2.0)
+    sigma: Range = Field((0.1, 2.0), description="smallest and largest, in pixels")
 
     def transform(self, images: Tensor, draws: int) -> Tensor:
         """See View.transform."""
@@ -270,7 +272,13 @@ class Wedge(View):
     dimensions: ClassVar[tuple[int, ...]] = (3,)
 
     name: Literal["wedge"] = "wedge"
-    degrees: float | None = Field(None, gt=0, lt=90)
+    degrees: float | None = Field(
+        None,
+        gt=0,
+        lt=90,
+        description="tilts either way; null: as wide as the CTFs say that one is missing; 60 where they are not "
+        "known",
+    )
 
     def transform(self, images: Tensor, draws: int) -> Tensor:
         """See View.transform."""
