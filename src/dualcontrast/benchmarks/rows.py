@@ -101,8 +101,10 @@ NO_TRANSFORMATION_PAIRS = {"transformation_positive": 0, "transformation_negativ
 NO_POSITIVE_PAIRS = {"content_positive": 0, "transformation_positive": 0}
 NO_NEGATIVE_PAIRS = {"content_negative": 0, "transformation_negative": 0}
 
+FEW_POINTS = {"points_per_step": 64}  # each costs a pass of the decoder: with all, few images are seen in a budget
+
 TABLE1: dict[str, Row] = {
-    "spatial_vae": _of("SpatialVAE", "spatial_vae"),
+    "spatial_vae": _of("SpatialVAE", "spatial_vae", FEW_POINTS),
     "harmony": _of("Harmony", "harmony"),
     "simclr": _of("SimCLR (discriminative)", "simclr"),
     "simclr_generative": _of("SimCLR (generative)", "simclr_generative"),
