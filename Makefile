@@ -11,12 +11,13 @@ demo: $(INSTALLED)
 	$(BIN)/dualcontrast demo --out demo --overwrite
 
 # Some tests ask RELION itself, and some look at the report in Chromium; where apt-get may be used, both are brought along.
+# Files of tests go to as many processes as there are processors, of one thread each.
 test: $(INSTALLED)
 	@command -v relion_reconstruct >/dev/null && command -v chromium >/dev/null && command -v chromedriver >/dev/null || \
 		{ [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
 		apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends relion chromium chromium-driver; } || \
 		echo "RELION or Chromium is not installed; the tests that need it are skipped, or fail under CI=true"
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses logical --dist loadfile
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check
