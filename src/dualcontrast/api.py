@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -161,6 +162,7 @@ def train(
     overwrite: bool = False,
     show_pairs: bool = False,
     progress: Progress = silent,
+    clock: Callable[[], float] = time.monotonic,
     **options: Any,
 ) -> Run:
     """Train a method on images, and keep it in a run folder.
@@ -187,6 +189,9 @@ def train(
         Draw the pairs made of a batch (figures 2 and 9 of the paper): RUN/figures/pairs.png.
     progress
         Told how far training is.
+    clock
+        What training.minutes are counted by, in seconds. `time.process_time` counts those that processors worked,
+        so that one thread learns as much on a busy machine as on an idle one.
     **options
         For the reader of a source, as in `open_images`.
 
@@ -228,7 +233,7 @@ def train(
         fabric.barrier()
         run.attach(opened)
         torch.manual_seed(recipe.training.seed + fabric.global_rank)  # views of its own for each process
-        sitting = Training(run, method, training, validation, recipe.training, fabric, progress)
+        sitting = Training(run, method, training, validation, recipe.training, fabric, progress, clock)
         if resume:
             sitting.resume()
         if show_pairs and fabric.is_global_zero:

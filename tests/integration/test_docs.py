@@ -172,6 +172,9 @@ def run_script(script: str, where: str) -> None:
     if missing and os.environ.get("CI") != "true":
         return  # a page needs it for its last step alone
     words = re.sub(r"^make ", f"make -n -C {ROOT} ", script, flags=re.MULTILINE)
+    words += (
+        "\n:"  # a last command of its own: bash stays, and a program that asks which shell called it is told so
+    )
     ended = subprocess.run(["bash", "-e", "-c", words], capture_output=True, text=True, check=False)
     assert ended.returncode == 0, f"{where}: {script}\n{ended.stdout}{ended.stderr}"
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import math
 import signal
 from collections.abc import Callable, Iterator
@@ -107,6 +108,14 @@ def test_minutes_stop_within_the_first_epoch_and_leave_weights(tmp_path: Path) -
     assert (last["stopped"], last["step"], last["epoch"]) == ("minutes", 1, 0)
     assert all(torch.equal(weights_of(run)[key], value) for key, value in weights_of(run, "last").items())
     assert run.config()["recipe"]["training"]["minutes"] == 1e-6
+
+
+def test_minutes_are_those_of_the_clock_that_is_given(tmp_path: Path) -> None:
+    """Of one that goes on by a quarter of a minute whenever it is read: once as an epoch begins, once a step."""
+    quarters = itertools.count()
+    run = small_run(tmp_path / "run", {"training": {"minutes": 1.5}}, clock=lambda: 15.0 * next(quarters))
+    (last,) = run.read_log()
+    assert (last["stopped"], last["step"], last["seconds"]) == ("minutes", 6, 90.0)
 
 
 def test_validation_leaves_training_alone(whole: Run, preset: str, tmp_path: Path, monkeypatch: Any) -> None:

@@ -8,6 +8,7 @@ import resource
 import signal
 import sys
 import threading
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -98,6 +99,9 @@ def _train(run: Run, cell: Cell, device: str, progress: Progress) -> bool:
         resume=begun,
         overwrite=not begun,
         progress=progress,
+        clock=time.process_time
+        if device == "cpu"
+        else time.monotonic,  # of one thread: whatever else runs beside it
         **cell.options,
     )
     return True

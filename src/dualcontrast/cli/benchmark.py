@@ -39,7 +39,12 @@ Seeds = Annotated[
     typer.Option("--seeds", metavar="N", help="A seed; give it repeatedly; 0, 1 and 2 if left out.", min=0),
 ]
 Budget = Annotated[
-    float, typer.Option(metavar="MINUTES", help="Of training, of each cell, on one thread or one GPU.", min=1e-9)
+    float,
+    typer.Option(
+        metavar="MINUTES",
+        help="Of training, of each cell: of one thread's own time, or of a GPU by the clock.",
+        min=1e-9,
+    ),
 ]
 Limit = Annotated[
     int | None, typer.Option(metavar="N", help="Use so many images of each data set, drawn at random.", min=2)

@@ -6,7 +6,7 @@ import logging
 import math
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -48,6 +48,8 @@ class Training:
         Devices and precision.
     progress
         Told of images seen, and of the mean of every part of the loss in the epoch under way.
+    clock
+        What the seconds of training are read from, and so when its minutes are over.
     """
 
     def __init__(
@@ -59,9 +61,10 @@ class Training:
         settings: TrainingSettings,
         fabric: Fabric,
         progress: Progress = silent,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.run, self.method, self.settings = run, method, settings
-        self.fabric, self.progress = fabric, progress
+        self.fabric, self.progress, self.clock = fabric, progress, clock
         self.standing = Standing()
         self.log = run.read_log()
         self.training, self.validation = training, validation
@@ -76,7 +79,8 @@ class Training:
         self.module, *wrapped = fabric.setup(method, *self.optimizers.values())
         self.steppers = dict(zip(method.phases, wrapped, strict=True))
         self.checkpoint_path = run.path / "checkpoints" / "last.pt"
-        self.clock = self.told = self.last_checkpoint = time.monotonic()
+        self.counted_until = self.clock()
+        self.told = self.last_checkpoint = time.monotonic()
 
     def resume(self) -> None:
         """Go back to the last checkpoint; what was logged after it is forgotten."""
@@ -162,7 +166,7 @@ class Training:
         """Yield the batches of the epoch that are still to come."""
         standing = self.standing
         self.order.begin(standing.epoch, standing.batch)
-        self.clock = time.monotonic()
+        self.counted_until = self.clock()
         for index, images, ctf in self.loader:
             batch = Batch(images, index, ctf, epoch=standing.epoch, step=standing.step)
             yield batch.to(self.fabric.device)
@@ -180,11 +184,11 @@ class Training:
         standing.batch += 1
         standing.step += 1
         standing.images_seen += len(batch) * self.fabric.world_size
-        now = time.monotonic()
-        standing.seconds += now - self.clock
-        standing.epoch_seconds += now - self.clock
-        self.clock = now
-        if now - self.told >= PROGRESS_SECONDS:
+        now = self.clock()
+        standing.seconds += now - self.counted_until
+        standing.epoch_seconds += now - self.counted_until
+        self.counted_until = now
+        if time.monotonic() - self.told >= PROGRESS_SECONDS:
             self._tell()
 
     def _tell(self) -> None:
