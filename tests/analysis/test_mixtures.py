@@ -67,6 +67,15 @@ def test_codes_that_are_equal_or_probabilities_do_no_harm() -> None:
     assert same_groups(found.labels[certain_ones], likely.argmax(axis=1)[certain_ones])
 
 
+def test_a_few_images_between_groups_are_no_group() -> None:
+    """Probabilities of two groups, all certain but one."""
+    likely = np.eye(2, dtype=np.float32)[np.arange(200) % 2]
+    likely[7] = [0.56, 0.44]
+    mixture = mixture_of(likely, "auto")
+    assert mixture.count == 2
+    assert mixture.tried[2]["smallest"] == 1
+
+
 def test_directions_that_collapsed_have_no_say() -> None:
     codes, labels = groups(3)
     collapsed = 1e-3 * np.random.default_rng(1).normal(size=(120, 20))
@@ -87,8 +96,8 @@ def test_clusters_are_numbered_by_size_then_by_their_first_image() -> None:
 
 
 def test_the_largest_number_that_is_found_again_is_chosen() -> None:
-    def tried(clusters: int, bic: float, ari: float, weakest: float) -> dict[str, float]:
-        return {"clusters": clusters, "bic": bic, "ari": ari, "weakest": weakest}
+    def tried(clusters: int, bic: float, ari: float, weakest: float, smallest: int = 9) -> dict[str, float]:
+        return {"clusters": clusters, "bic": bic, "smallest": smallest, "ari": ari, "weakest": weakest}
 
     one = tried(1, 100, 1, 1)
     assert chosen_number([one]) == 1
@@ -96,3 +105,4 @@ def test_the_largest_number_that_is_found_again_is_chosen() -> None:
     assert chosen_number([one, tried(2, 90, 0.9, 0.9), tried(3, 80, 0.95, 0.5)]) == 2  # one of three is not found
     assert chosen_number([one, tried(2, 90, 0.7, 0.7)]) == 1
     assert chosen_number([one, tried(2, 101, 1, 1)]) == 1  # no better than one cluster
+    assert chosen_number([one, tried(2, 90, 1, 1), tried(3, 80, 1, 1, smallest=4)]) == 2

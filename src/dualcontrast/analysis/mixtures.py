@@ -14,6 +14,7 @@ LARGEST = 10  # clusters that are tried
 VARIANCE_KEPT = 0.99
 IMAGES_A_DIMENSION = 20
 IMAGES_A_CLUSTER = 10  # fewer, in the mean, are not looked for
+SMALLEST = 5  # images of a cluster that is looked for: fewer are outliers
 SAME = 1e-4  # of the widest direction's deviation: codes closer than that are one
 SPLITS, SPLIT_AT_MOST = 5, 4000
 STABLE_ARI, STABLE_CLUSTER = 0.8, 0.6
@@ -30,7 +31,7 @@ class Mixture:
     probabilities : numpy.ndarray
         The posterior probability of that cluster, (N,).
     tried : list of dict
-        Where the number was chosen: of each that was tried, `clusters`, `bic`, `ari` and `weakest`.
+        Where the number was chosen: of each that was tried, `clusters`, `bic`, `smallest`, `ari` and `weakest`.
     """
 
     labels: np.ndarray
@@ -53,8 +54,9 @@ def mixture_of(
     """Sort codes into clusters by a mixture of Gaussians with full covariances.
 
     The number is given, or chosen in two steps. The Bayesian information criterion says whether there is more
-    than one cluster: of the larger numbers, those are looked at where it lies below that of one. It alone would
-    go on to split clusters that are no Gaussians. So each number is fitted on two random halves, five times over,
+    than one cluster: of the larger numbers, those are looked at where it lies below that of one, and where every
+    cluster has at least 5 images, so that a few between others are none of their own. It alone would go on to
+    split clusters that are no Gaussians. So each number is fitted on two random halves, five times over,
     and all codes are sorted by both mixtures. The largest number is taken that is found again: where the median
     adjusted Rand index of the two sortings is at least 0.8, and the median Jaccard index of the cluster that is
     found again worst (C. Hennig, Comput. Stat. Data Anal. 52, 2007) at least 0.6.
@@ -110,7 +112,10 @@ def chosen_number(tried: list[dict[str, Any]]) -> int:
     good = [
         one["clusters"]
         for one in tried[1:]
-        if one["bic"] < tried[0]["bic"] and one["ari"] >= STABLE_ARI and one["weakest"] >= STABLE_CLUSTER
+        if one["bic"] < tried[0]["bic"]
+        and one["smallest"] >= SMALLEST
+        and one["ari"] >= STABLE_ARI
+        and one["weakest"] >= STABLE_CLUSTER
     ]
     return max(good, default=1)
 
@@ -127,9 +132,11 @@ def _tried(points: np.ndarray, number: int, seed: int) -> dict[str, Any]:
     """Return what speaks for so many clusters."""
     from sklearn.metrics import adjusted_rand_score
 
-    bic = float(_fitted(points, number, seed).bic(points))
+    model = _fitted(points, number, seed)
+    sizes = np.bincount(model.predict(points), minlength=number)
+    told = {"clusters": number, "bic": round(float(model.bic(points)), 2), "smallest": int(sizes.min())}
     if number == 1:
-        return {"clusters": 1, "bic": round(bic, 2), "ari": 1.0, "weakest": 1.0}
+        return {**told, "ari": 1.0, "weakest": 1.0}
     rng = np.random.default_rng((seed, number))
     agreement, weakest = [], []
     for _ in range(SPLITS):
@@ -138,12 +145,7 @@ def _tried(points: np.ndarray, number: int, seed: int) -> dict[str, Any]:
         one, other = (_fitted(points[half], number, seed).predict(points[order]) for half in halves)
         agreement.append(adjusted_rand_score(one, other))
         weakest.append(_weakest(one, other))
-    return {
-        "clusters": number,
-        "bic": round(bic, 2),
-        "ari": round(float(np.median(agreement)), 4),
-        "weakest": round(float(np.median(weakest)), 4),
-    }
+    return {**told, "ari": round(float(np.median(agreement)), 4), "weakest": round(float(np.median(weakest)), 4)}
 
 
 def _weakest(one: np.ndarray, other: np.ndarray) -> float:
