@@ -56,6 +56,15 @@ def test_each_part_of_plus_is_taken_away_alone() -> None:
         assert without.model_copy(update={"method": whole.method}) == whole
 
 
+def test_rotation_only_has_the_views_of_the_paper_and_nothing_else_changed() -> None:
+    rows = TABLES["ablation"].rows
+    whole, turned, paper = (
+        rows[name].recipe_for("mnist", {}) for name in ("dualcontrast_plus", "plus_rotation_only", "dualcontrast")
+    )
+    assert turned.views == paper.views != whole.views
+    assert turned.model_copy(update={"views": whole.views}) == whole
+
+
 def test_table2_has_one_view_a_row() -> None:
     rows = TABLES["table2"].rows
     assert list(rows) == list(published.TABLE2["linemod"])

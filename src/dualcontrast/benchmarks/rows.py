@@ -79,8 +79,8 @@ def _of(label: str, name: str, settings: Mapping[str, Any] | None = None, preset
     return Row(label, {"preset": preset, "method": {"name": name, **(settings or {})}})
 
 
-def _plus(label: str, settings: Mapping[str, Any] | None = None) -> Row:
-    return Row(label, _of(label, "dualcontrast_plus", settings).settings, PLUS_RECIPES)
+def _plus(label: str, settings: Mapping[str, Any] | None = None, **changes: Any) -> Row:
+    return Row(label, {**_of(label, "dualcontrast_plus", settings).settings, **changes}, PLUS_RECIPES)
 
 
 # ---- dualcontrast_plus: its recipe for each data set, and the settings that take one of its parts away
@@ -129,6 +129,8 @@ ABLATION: dict[str, Row] = {
         f"plus_without_{part}": _plus(f"DualContrast plus without {part}", settings)
         for part, settings in PLUS_PARTS.items()
     },
+    # with the paper's own views
+    "plus_rotation_only": _plus("DualContrast plus, views of rotation alone", views=[{"name": "rotation"}]),
 }
 
 
