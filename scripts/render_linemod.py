@@ -156,13 +156,21 @@ def render_object(model: Path, out: Path, views: int | None = None) -> None:
     write_json(folder / "scene_gt.json", poses)
 
 
+def _some(text: str) -> int:
+    """Return the number that is asked for, 1 or more."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{number} is less than 1")
+    return number
+
+
 def main() -> None:
     """Render all objects of a folder, several at a time."""
     parser = argparse.ArgumentParser(description="Render LineMod's meshes as BOP renders its training pictures.")
     parser.add_argument("models", type=Path, help="folder of obj_000001.ply and so on")
     parser.add_argument("out", type=Path, help="the folder lm to make")
-    parser.add_argument("--views", type=int, help="so many viewpoints in place of 1,313")
-    parser.add_argument("--jobs", type=int, default=processors(), help="objects at a time")
+    parser.add_argument("--views", type=_some, help="so many viewpoints in place of 1,313")
+    parser.add_argument("--jobs", type=_some, default=processors(), help="objects at a time")
     asked = parser.parse_args()
     models = sorted(asked.models.glob("obj_*.ply"))
     if not models:

@@ -99,3 +99,5 @@ def test_codes_of_all_methods_are_those_of_their_embeddings(
         np.testing.assert_allclose(np.sort(offsets, axis=0), np.sort(sign * points, axis=0))
         assert len(np.unique(drawn.get_facecolors(), axis=0)) == 3  # a class called NA is a class
     assert [text.get_text() for text in shown["harmony: transformation"].texts] == ["cannot be laid out"]
+    (legend,) = saved[0].legends
+    assert [text.get_text() for text in legend.get_texts()] == ["NA", "a", "b"]

@@ -43,10 +43,16 @@ def test_cells_take_turns_at_their_places_with_one_thread_each(program: Program,
         "file.write_text(f\"{place} {os.environ['OMP_NUM_THREADS']} {begun} {time.time()}\")"
     )
     told: list[tuple[int, int | None]] = []
-    failed = run_cells(
-        cells(*"abcd"), tmp_path, tmp_path, ["x", "y"], lambda what, done, total, **_: told.append((done, total))
-    )
+    minutes: dict[str, float] = {}
+
+    def progress(what: str, done: int, total: int | None, /, **taken: float) -> None:
+        told.append((done, total))
+        minutes.update(taken)
+
+    failed = run_cells(cells(*"abcd"), tmp_path, tmp_path, ["x", "y"], progress)
     assert failed == {}
+    assert {name.rpartition("-")[0] for name in minutes} <= {f"minutes of mnist-{row}" for row in "abcd"}
+    assert all(taken == round(taken, 1) for taken in minutes.values())
     spans: dict[str, list[tuple[float, float]]] = {"x": [], "y": []}
     for row in "abcd":
         place, threads, begun, ended = (tmp_path / row).read_text().split()

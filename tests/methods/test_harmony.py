@@ -270,7 +270,7 @@ def test_the_known_rotation_of_rotated_copies_of_pictures_is_recovered() -> None
 
 
 def test_the_known_rotation_of_rotated_copies_of_a_volume_is_recovered() -> None:
-    """A volume turned within 90 degrees: relative rotations are known to some 10 degrees; by chance 88."""
+    """A volume turned within 90 degrees: relative rotations are known to 10 degrees (median); by chance 88."""
     volume = blobs((12, 12, 12), [(0.4, 0.0, 0.0), (-0.1, 0.4, 0.0), (0.0, 0.0, -0.4)])
 
     def copies(count: int) -> tuple[Tensor, Tensor]:

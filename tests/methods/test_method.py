@@ -192,6 +192,20 @@ def test_decoding_makes_images_in_the_range_of_the_data_or_says_who_does(name: s
         assert not torch.allclose(method.decode(other), images, atol=1e-6)  # both codes are used
 
 
+@pytest.mark.parametrize("shape", [COLOUR, VOLUME], ids=["colour", "volume"])
+@pytest.mark.parametrize("name", METHODS)
+def test_colours_and_volumes_are_encoded_and_decoded(name: str, shape: tuple[int, ...]) -> None:
+    method = trained(name, shape).eval()
+    codes = method.encode(batch_of(shape))
+    assert codes.content.shape == (COUNT, method.settings.content_size)
+    assert len(codes.transformation) == COUNT
+    assert all(code.isfinite().all() for code in codes)
+    if method.has_decoder:
+        images = method.decode(codes)
+        assert images.shape == (COUNT, *shape)
+        assert images.isfinite().all()
+
+
 @pytest.mark.parametrize("name", METHODS)
 def test_views_and_pairs_are_images(name: str) -> None:
     method = built(name)

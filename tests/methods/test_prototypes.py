@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 
 import numpy as np
 import pytest
@@ -93,6 +94,14 @@ def test_of_numbers_that_are_found_again_as_well_the_largest_is_taken() -> None:
     assert 0.995 <= stability[6] < 1.0
     assert max(stability[8], stability[7]) < 0.99
     assert number == 6
+
+
+def test_points_that_are_all_one_are_no_reason_to_warn() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        prototypes = Prototypes(4, 6)
+        prototypes.fit(torch.ones(60, 4), "auto")
+    assert len(prototypes(torch.ones(60, 4)).argmax(dim=1).unique()) == 1
 
 
 def test_too_few_points_to_compare_are_one_cluster() -> None:

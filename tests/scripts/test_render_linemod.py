@@ -129,6 +129,13 @@ def test_what_is_rendered_is_not_rendered_again(script: ModuleType, models: Path
     assert (tmp_path / "train/000001/rgb/000000.png").exists()
 
 
+def test_numbers_below_one_are_told(tmp_path: Path) -> None:
+    command = [sys.executable, SCRIPT, tmp_path, tmp_path / "lm", "--views", "0"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.endswith("argument --views: 0 is less than 1\n")
+
+
 def test_a_folder_without_models_is_told(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, SCRIPT, tmp_path, tmp_path / "lm"], capture_output=True, text=True, check=False

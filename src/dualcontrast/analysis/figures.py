@@ -27,6 +27,8 @@ PALETTE += ["#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd"]
 UNKNOWN = "#dddddd"
 LEGEND_CLASSES = 20
 
+Labels = Sequence[Any] | pd.Series | np.ndarray  # one a point
+
 
 def picture_of(image: Tensor) -> np.ndarray:
     """Return an image as imshow takes it; a volume is shown by its central slice along z.
@@ -115,9 +117,7 @@ def with_sources(grid: Tensor, content_images: Tensor, transformation_images: Te
     return rows + [[content, *row] for content, row in zip(content_images, grid, strict=True)]
 
 
-def draw_embedding(
-    points: np.ndarray, labels: Sequence[Any] | pd.Series | np.ndarray | None, path: str | Path, title: str
-) -> None:
+def draw_embedding(points: np.ndarray, labels: Labels | None, path: str | Path, title: str) -> None:
     """Draw points in the plane, coloured by label.
 
     Up to ten classes have colours that are told apart with any colour vision; more share a continuous map.
@@ -139,15 +139,15 @@ def draw_embedding(
     axes.set_title(title, parse_math=False)
     scatter(axes, points, labels, np.clip(20_000 / max(len(points), 1), 5, 40))
     if labels is not None:
-        numbers, names = pd.factorize(pd.Series(labels), sort=True)
-        colours = [*colours_of(len(names)), UNKNOWN]
-        _add_legend(axes, [str(name) for name in names], colours, unknown=bool((numbers < 0).any()))
+        classes = pd.Series(labels).nunique()
+        if classes > LEGEND_CLASSES:
+            axes.set_xlabel(f"{classes} classes, a colour each")
+        else:
+            add_legend(axes, labels, loc="upper left", bbox_to_anchor=(1, 1))
     save_figure(figure, path)
 
 
-def scatter(
-    axes: Axes, points: np.ndarray, labels: Sequence[Any] | pd.Series | np.ndarray | None, size: float
-) -> None:
+def scatter(axes: Axes, points: np.ndarray, labels: Labels | None, size: float) -> None:
     """Show points in the plane, coloured by label; those without one are grey."""
     numbers, names = pd.factorize(pd.Series(np.zeros(len(points)) if labels is None else labels), sort=True)
     colours = [*colours_of(len(names)), UNKNOWN]
@@ -200,19 +200,16 @@ def colours_of(classes: int) -> list[Any]:
     return list(colormaps["turbo"](np.linspace(0.03, 0.97, classes)))
 
 
-def _add_legend(axes: Axes, names: list[str], colours: list[Any], unknown: bool) -> None:
+def add_legend(where: Axes | Figure, labels: Labels, **placed: Any) -> None:
+    """Say which colour `scatter` gives to which label; `placed` is matplotlib's word for where that stands."""
     from matplotlib.lines import Line2D
 
-    if len(names) > LEGEND_CLASSES:
-        axes.set_xlabel(f"{len(names)} classes, a colour each")
-        return
-    names = names + ["unknown"] * unknown
-    colours = colours[: len(names)] if not unknown else colours
+    numbers, names = pd.factorize(pd.Series(labels), sort=True)
+    texts = [textwrap.shorten(str(name), 24, placeholder="...") for name in names]
+    texts += ["unknown"] * bool((numbers < 0).any())
+    colours = [*colours_of(len(names)), UNKNOWN][: len(texts)]
     handles = [Line2D([], [], linestyle="", marker="o", color=colour) for colour in colours]
-    texts = [textwrap.shorten(name, 24, placeholder="...") for name in names]
-    legend = axes.legend(
-        handles, texts, loc="upper left", bbox_to_anchor=(1, 1), frameon=False, handlelength=1, handletextpad=0.3
-    )
+    legend = where.legend(handles, texts, frameon=False, handlelength=1, handletextpad=0.3, **placed)
     for text in legend.get_texts():
         text.set_parse_math(False)
 

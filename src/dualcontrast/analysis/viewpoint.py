@@ -22,9 +22,11 @@ def viewpoint_score(codes: SavedCodes) -> dict[str, Any] | None:
 
         R^2 = 1 - sum |v - v'|^2 / sum |v - mean v|^2
 
-    with the mean of the training directions, so that 0 is what always answering it achieves. The direction is told
-    rather than the whole rotation, since the rest of it, the turn of the picture in its plane, is what the paper's
-    T makes; the direction is which side of the object is seen.
+    with the mean of the training directions, so that 0 is what always answering it achieves. A v' longer than 1,
+    the length of a direction, is cut to 1: else a code that hardly varies in training, as a probability does,
+    would let one image that differs outweigh all others. The direction is told rather than the whole rotation,
+    since the rest of it, the turn of the picture in its plane, is what the paper's T makes; the direction is
+    which side of the object is seen.
 
     Parameters
     ----------
@@ -89,6 +91,8 @@ def _r_squared(code: np.ndarray, directions: np.ndarray, train: np.ndarray, test
 
     inputs = code.astype(np.float64)
     model = make_pipeline(StandardScaler(), RidgeCV(PENALTIES)).fit(inputs[train], directions[train])
-    error = np.square(model.predict(inputs[test]) - directions[test]).sum()
+    told = model.predict(inputs[test])
+    told /= np.linalg.norm(told, axis=1, keepdims=True).clip(1)
+    error = np.square(told - directions[test]).sum()
     spread = np.square(directions[test] - directions[train].mean(axis=0)).sum()
     return float(1 - error / spread)

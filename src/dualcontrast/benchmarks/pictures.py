@@ -6,12 +6,20 @@ import math
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from dualcontrast.analysis.figures import new_figure, save_figure, scatter, show_mosaic, with_sources
+from dualcontrast.analysis.figures import (
+    LEGEND_CLASSES,
+    add_legend,
+    new_figure,
+    save_figure,
+    scatter,
+    show_mosaic,
+    with_sources,
+)
 from dualcontrast.analysis.transfer import grid_of, source_images
 from dualcontrast.analysis.volumes import titled
 from dualcontrast.benchmarks.cells import EMBEDDING
@@ -20,11 +28,12 @@ from dualcontrast.images.preparation import soft_sphere
 from dualcontrast.methods import method_named
 from dualcontrast.runs import RunFolder
 
-COUNT = 8  # images along each side of a grid
+COUNT = 10  # images along each side of a grid, one of each digit
 GRIDS_A_ROW, GRID_INCHES = 3, 4.2
 METHODS_A_ROW, CODE_INCHES = 2, 2.8
 CODES = ("content", "transformation")
 POINT = 3.0
+LEGEND_COLUMNS = 10
 MAP_INCHES = 1.5
 
 
@@ -98,6 +107,7 @@ def draw_codes(runs: Mapping[str, RunFolder], path: Path, title: str) -> list[Pa
     figure = new_figure(2 * METHODS_A_ROW * CODE_INCHES, (CODE_INCHES + 0.3) * rows + 0.6)
     panels = figure.subplots(rows, 2 * METHODS_A_ROW, squeeze=False).ravel()
     places = iter(panels)
+    contents: list[Any] = []
     for label, run in runs.items():
         for code in CODES:
             axes = next(places)
@@ -108,8 +118,11 @@ def draw_codes(runs: Mapping[str, RunFolder], path: Path, title: str) -> list[Pa
                 axes.text(0.5, 0.5, "cannot be laid out", ha="center", va="center", transform=axes.transAxes)
                 continue
             scatter(axes, np.asarray(table[["x", "y"]]), table.get("content"), POINT)
+            contents = list(table.get("content", []))  # those of the same images in all runs
     for axes in places:
         axes.set_axis_off()
+    if 0 < pd.Series(contents).nunique() <= LEGEND_CLASSES:
+        add_legend(figure, contents, loc="outside lower center", ncols=LEGEND_COLUMNS)
     figure.suptitle(f"{title}: t-SNE of codes, coloured by content")
     save_figure(figure, path)
     return [path]

@@ -174,8 +174,8 @@ class _Images:
                 f"{row} is left out on {DATA[self.data].label}: {error}", DualContrastWarning, stacklevel=2
             )
             return str(error)
-        except RecipeError as error:
-            raise RecipeError(f"{row} on {DATA[self.data].label}: {error}") from None
+        except (RecipeError, SourceError) as error:
+            raise type(error)(f"{row} on {DATA[self.data].label}: {error}") from None
         return ""
 
 

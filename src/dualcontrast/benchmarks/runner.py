@@ -180,6 +180,6 @@ class _Children:
         """Return the minutes that each cell under way has taken."""
         with self._lock:
             return {
-                name.rpartition("-")[0]: (time.monotonic() - begun) / 60
+                f"minutes of {name.rpartition('-')[0]}": round((time.monotonic() - begun) / 60, 1)
                 for name, (_, begun) in self._running.items()
             }

@@ -244,7 +244,8 @@ def _as_markdown(plan: Plan, parts: Sequence[Part]) -> str:
 STYLE = (
     "body{font:15px/1.4 sans-serif;margin:2em;max-width:110em}table{border-collapse:collapse}"
     "td,th{padding:.25em .6em;border-bottom:1px solid #ccc;text-align:right;white-space:nowrap}"
-    "td:first-child,th:first-child{text-align:left}td.lacking{text-align:left;color:#777}"
+    "td:first-child,th:first-child{text-align:left;position:sticky;left:0;background:#fff}"
+    "td.lacking{text-align:left;color:#777}"
 )
 
 

@@ -72,7 +72,7 @@ class DualContrastSettings(TwoLatentVAESettings):
 class DualContrast(TwoLatentVAE):
     """Content and transformation codes, pulled apart by pairs made from views and from the latent space.
 
-    Equation 3 of the paper:
+    Equation 3 of M. R. Uddin and M. Xu, DualContrast, which is "the paper" in all of this package:
 
         L = L_vae + L_con(c) + L_con(z)
         L_con(c) = L_dist(c, c_pos) + L_sim(c, c_neg)
@@ -81,7 +81,9 @@ class DualContrast(TwoLatentVAE):
     c, c_pos and c_neg are the content codes of x, of its view T(x), and of another image of the batch; z_neg is
     the transformation code of T(x). z_pos1 and z_pos2 are the transformation codes of dec(c1, z1) and
     dec(c2, z2), with c1 and c2 from two random images and z1, z2 from N(0, I). Codes in the contrastive terms
-    are posterior means. L_vae is that of the two-latent VAE, on x and T(x).
+    are posterior means, of which the paper does not say whether they are means or draws. L_vae is that of the
+    two-latent VAE, on x and T(x). Where the authors' published script departs from the paper's text, settings
+    choose between the two; the preset `authors-code` is the script.
 
     The preset `infonce`, for noisy volumes, has InfoNCE as L_con(c) and normalises over the batch in the encoder.
     It keeps c and z uncorrelated in place of the positive pairs for z, whose loss is near zero from the start.

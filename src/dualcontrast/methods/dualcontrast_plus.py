@@ -33,8 +33,9 @@ class DualContrastPlus(Method):
 
         L = 0.3 InfoNCE(f(v), f(v')) - MI(a(v), a(v')),   a = softmax(cos(f, W) / 0.1)                  (content)
 
-    At its end, clusters are found in c, as many as are found again in other images (`Prototypes`), and f stays as
-    it is: the content code is p, the probability of each cluster.
+    InfoNCE is SimCLR's (T. Chen et al., ICML 2020), and MI the mutual information of cluster assignments of IIC
+    (X. Ji et al., ICCV 2019). At the end of the stage, clusters are found in c, as many as are found again in
+    other images (`Prototypes`), and f stays as it is: the content code is p, the probability of each cluster.
 
     In the second stage, what varies within a cluster is learnt. For pictures, by an encoder q(h|x) and a decoder
     (`LearnedVariation`):
@@ -43,7 +44,9 @@ class DualContrastPlus(Method):
         L = 80 [ |dec(p, z) - x|^2 + 0.02 KL(q(z|x) || N(0, I)) ] / pixels                       (reconstruction)
           + 0.3 CE(p_i, a(f(dec(p_i, z_j)))) + 1.0 |z(dec(p_i, z_j)) - z_j|^2 / d                       (hybrids)
 
-    where P and H hold a batch's p and means of h: no linear map of p is left in z.
+    where P and H hold a batch's p and means of h: no linear map of p is left in z. In training p is that of one
+    view of x. In hybrids the clusters' directions stand in place of W, and f, and the z_j that is aimed at, are
+    constants.
 
     With `pose: search`, for volumes under much noise, q and dec are linear in a common pose, where this objective
     has a closed solution: principal components of the aligned volumes of a cluster (`AlignedVariation`). The

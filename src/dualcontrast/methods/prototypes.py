@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -140,8 +141,11 @@ def stable_number(points: np.ndarray, largest: int, seed: int = 0) -> tuple[int,
 
 def _clustered(points: np.ndarray, number: int, seed: int):  # type: ignore[no-untyped-def]  # scikit-learn's KMeans
     from sklearn.cluster import KMeans
+    from sklearn.exceptions import ConvergenceWarning
 
-    return KMeans(number, n_init=STARTS, random_state=seed).fit(points)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # fewer points differ: the others' centres repeat them
+        return KMeans(number, n_init=STARTS, random_state=seed).fit(points)
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:

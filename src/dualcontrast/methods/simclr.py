@@ -104,8 +104,10 @@ class SimCLRGenerative(TwoLatentVAE):
 
         L = L_vae(x) + L_vae(T(x)) + InfoNCE(c, c_pos) + L_sim(z, z_neg)
 
-    with L_vae of the two-latent VAE and the contrastive terms of `SimCLR`, on posterior means; so it differs from
-    DualContrast in that InfoNCE stands for L_con(c), and that z has no positive pairs.
+    with L_vae of the two-latent VAE and the contrastive terms of `SimCLR`, on posterior means (T. Chen et al.,
+    ICML 2020, and J. von Kuegelgen et al., NeurIPS 2021, as there); so it differs from DualContrast in that
+    InfoNCE stands for L_con(c), and that z has no positive pairs. How decoder and contrast were joined the paper
+    does not state: here they are summed, with equal weight.
 
     Parameters
     ----------

@@ -47,11 +47,13 @@ AUTHORS_CODE: dict[str, Any] = {
 class TwoLatentVAE(Method):
     """A VAE whose latent is two: c for content and z for transformation.
 
-    The objective (equation 2 of the paper, and the row "VAE with 2 latent space" of its Table 1) is
+    The objective (M. R. Uddin and M. Xu, DualContrast: equation 2, and the row "VAE with 2 latent space" of its
+    Table 1) is
 
         L_vae(x) = L_rec(x, dec(c, z)) + gamma_c KL(q(c|x) || N(0, I)) + gamma_z KL(q(z|x) || N(0, I))
 
-    with c and z drawn from their posteriors, summed over x and its view T(x).
+    with c and z drawn from their posteriors, summed over x and its view T(x), as the paper does for DualContrast
+    (section 3.5). Where the authors' script departs from the text, settings say so.
 
     Parameters
     ----------
