@@ -123,6 +123,16 @@ def test_a_method_that_cannot_do_the_images_is_left_out_or_refused_by_name(
         plan_of(wanted(path=path, data="subtomograms", rows=("vitae",)))
 
 
+def test_a_part_that_a_method_has_not_is_not_taken_away(tmp_path: Path) -> None:
+    path = volumes(tmp_path / "volumes.npz", content=np.arange(300) % 3)
+    rows = ("dualcontrast_plus", "plus_without_contrast", "plus_without_hybrids")
+    made = plan_of(wanted("ablation", path, "subtomograms", rows=rows, seeds=(0,)))
+    assert made.hindered["subtomograms", "plus_without_hybrids"] == (
+        "the linear model of aligned volumes has no such part"
+    )
+    assert {cell.row for cell in made.trainable()} == set(rows[:2])
+
+
 def test_tables_of_what_is_stored_need_no_method_that_works(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -117,7 +117,9 @@ def plan_of(wanted: Wanted) -> Plan:
         images = _Images(name, wanted) if name in wanted.sources else None
         for row in rows:
             recipes = [table.rows[row].recipe_for(name, _changes(wanted, seed)) for seed in wanted.seeds]
-            if images is None:
+            if name in table.rows[row].nothing_to_see:
+                hindered[name, row] = table.rows[row].nothing_to_see[name]
+            elif images is None:
                 hindered[name, row] = f"no images given (--{name})"
             elif not wanted.tables_only and (hindrance := images.hindrance(row, recipes)):
                 hindered[name, row] = hindrance

@@ -42,11 +42,14 @@ class Row:
         Changes to the recipe; `method.name` among them.
     recipes : mapping
         By data set, a recipe of the method's own, in place of the data set's and its settings.
+    nothing_to_see : mapping
+        By data set, why the row would be the same as another there, and so is not trained.
     """
 
     label: str
     settings: Mapping[str, Any]
     recipes: Mapping[str, str] = field(default_factory=dict)
+    nothing_to_see: Mapping[str, str] = field(default_factory=dict)
 
     def recipe_for(self, data: str, changes: Mapping[str, Any]) -> Recipe:
         """Return the whole configuration for a data set, with `changes` over everything else.
@@ -79,8 +82,12 @@ def _of(label: str, name: str, settings: Mapping[str, Any] | None = None, preset
     return Row(label, {"preset": preset, "method": {"name": name, **(settings or {})}})
 
 
-def _plus(label: str, settings: Mapping[str, Any] | None = None, **changes: Any) -> Row:
-    return Row(label, {**_of(label, "dualcontrast_plus", settings).settings, **changes}, PLUS_RECIPES)
+def _plus(
+    label: str, settings: Mapping[str, Any] | None = None, without: str | None = None, **changes: Any
+) -> Row:
+    stated = {**_of(label, "dualcontrast_plus", settings).settings, **changes}
+    linear = without in PARTS_OF_PICTURES
+    return Row(label, stated, PLUS_RECIPES, {"subtomograms": LINEAR} if linear else {})
 
 
 # ---- dualcontrast_plus: its recipe for each data set, and the settings that take one of its parts away
@@ -93,6 +100,8 @@ PLUS_PARTS: dict[str, dict[str, Any]] = {
     "whitening": {"whitened": False},
     "hybrids": {"hybrid_content": 0, "hybrid_transformation": 0},
 }
+PARTS_OF_PICTURES = ("centring", "hybrids")
+LINEAR = "the linear model of aligned volumes has no such part"
 
 # ---- the rows of each table
 
@@ -126,7 +135,7 @@ ABLATION: dict[str, Row] = {
     "only_negative": _of("DualContrast, only negative pairs", "dualcontrast", NO_POSITIVE_PAIRS),
     "dualcontrast_plus": TABLE1["dualcontrast_plus"],
     **{
-        f"plus_without_{part}": _plus(f"DualContrast plus without {part}", settings)
+        f"plus_without_{part}": _plus(f"DualContrast plus without {part}", settings, without=part)
         for part, settings in PLUS_PARTS.items()
     },
     # with the paper's own views
