@@ -15,7 +15,8 @@ from tests.particles import angles_and_origins, write_mrc, write_particles_of, w
 
 BOX, COUNT = 16, 20
 SMALL = ("--set", "training.batch_size=8", "--set", "network.encoder.channels=[4]", "--set", "views=[rotation]")
-SMALL += ("--set", "network.decoder.hidden=[8]", "--epochs", "1", "--device", "cpu", "--quiet")
+SMALL += ("--set", "network.decoder.hidden=[8]", "--set", "method.clusters=2")
+SMALL += ("--epochs", "1", "--device", "cpu", "--quiet")
 
 
 @pytest.fixture

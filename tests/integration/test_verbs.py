@@ -12,6 +12,7 @@ from PIL import Image
 from tests.command import assert_refused, call
 from tests.runs import DIGITS, small_run
 
+from dualcontrast.analysis import swap
 from dualcontrast.api import Run
 
 TRAIN = ("train", DIGITS, "--recipe", "mnist", "--limit", 300, "--epochs", 1, "--device", "cpu")
@@ -20,6 +21,11 @@ TRAIN = ("train", DIGITS, "--recipe", "mnist", "--limit", 300, "--epochs", 1, "-
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return small_run(tmp_path_factory.mktemp("verbs") / "run", {"training": {"keep_every": 2}})
+
+
+@pytest.fixture(autouse=True)
+def classifier_that_learns_for_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(swap, "CLASSIFIER_STEPS", 20)
 
 
 def is_picture(path: Path) -> bool:
