@@ -93,7 +93,7 @@ def test_a_table_is_never_there_with_what_is_told_of_another(
 
 def test_agreement_with_labels(run: RunFolder) -> None:
     whole = {"ari": 1.0, "nmi": 1.0, "purity": 1.0}
-    done = cluster(run)
+    done = cluster(run, content=2, transformation=2)
     assert done.described["agreement"] == {
         "content": {**whole, "images": 90},
         "transformation": {**whole, "images": 60},
@@ -115,12 +115,12 @@ def test_agreement_leaves_out_images_without_a_label() -> None:
 
 
 def test_a_further_round_within_a_cluster(run: RunFolder) -> None:
-    cluster(run)
-    done = cluster(run, within=1, content=2)
+    cluster(run, content=2, transformation=1)
+    done = cluster(run, within=1, content=2, transformation=1)
     assert done.name == "main-1"
     assert set(done.table["row"]) == set(np.flatnonzero(IDENTITY == 0) + 50)
     assert done.described["within"] == {"clusters": "main", "content_cluster": 1}
-    third = cluster(run, within="main-1:2", name="third", content=1)
+    third = cluster(run, within="main-1:2", name="third", content=1, transformation=1)
     assert set(third.table["row"]) == set(done.rows_of(2))
 
 
@@ -160,7 +160,7 @@ def test_what_cannot_be_done_is_one_sentence_and_writes_nothing(
 
 
 def test_a_cluster_that_is_not_there(run: RunFolder) -> None:
-    cluster(run)
+    cluster(run, content=2, transformation=1)
     with pytest.raises(RunError, match="main has no content cluster 3; it has 1 to 2"):
         cluster(run, within=3)
     with pytest.raises(RunError, match=r"has no clusters called mian; did you mean main\?"):
@@ -174,11 +174,11 @@ def test_fewer_clusters_than_were_asked_for_are_told(tmp_path: Path) -> None:
 
 
 def test_clusters_older_than_the_weights_or_damaged_are_refused(run: RunFolder) -> None:
-    cluster(run)
+    cluster(run, content=2, transformation=1)
     (run.path / "clusters" / "main.json").write_text("{")
     with pytest.raises(RunError, match=r"main\.csv: damaged; make it again"):
         read_clusters(run)
-    cluster(run)
+    cluster(run, content=2, transformation=1)
     run.weights_path("best").write_bytes(b"new")
     with pytest.raises(RunError, match="older than the run's weights; make it again"):
         read_clusters(run)

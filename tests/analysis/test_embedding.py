@@ -62,6 +62,22 @@ def test_layouts_keep_clusters_together_and_follow_the_seed(run, how):
     assert (np.random.get_state()[1] == state).all()
 
 
+def test_the_number_of_threads_stays_as_it_was(run, monkeypatch):
+    """As numba comes to life, it sets what torch and scikit-learn go by too."""
+
+    class Numba:
+        def __init__(self, **options) -> None:
+            torch.set_num_threads(threads + 1)
+
+        def fit_transform(self, vectors: np.ndarray) -> np.ndarray:
+            return vectors[:, :2]
+
+    threads = torch.get_num_threads()
+    monkeypatch.setattr("umap.UMAP", Numba)
+    embed(run, how="umap")
+    assert torch.get_num_threads() == threads
+
+
 def test_the_figure_and_its_points_lie_in_the_run(run):
     points = embed(run, code="transformation", how="pca")
     figure = run.path / "figures" / "embedding_transformation_pca.png"

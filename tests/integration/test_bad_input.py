@@ -14,7 +14,8 @@ from tests.runs import DIGITS, small_run
 
 from dualcontrast.api import Run
 
-SMALL_BATCH = ("--set", "training.batch_size=20", "--epochs", 1, "--device", "cpu", "--quiet")
+SMALL = ("--set", "training.batch_size=20", "--set", "method.clusters=3", "--epochs", 1)
+SMALL += ("--device", "cpu", "--quiet")
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +26,7 @@ def digits() -> np.ndarray:
 @pytest.fixture
 def train_on(tmp_path: Path) -> Callable[..., Ended]:
     """Train on a source, into the folder `run`."""
-    return lambda source, *words: call("train", source, "--out", tmp_path / "run", *SMALL_BATCH, *words)
+    return lambda source, *words: call("train", source, "--out", tmp_path / "run", *SMALL, *words)
 
 
 def idx(pictures: np.ndarray) -> bytes:
@@ -172,7 +173,7 @@ def run(tmp_path: Path, digits: np.ndarray) -> Run:
     """Make a run whose source can be done away with."""
     source = tmp_path / "source.npz"
     np.savez(source, images=digits, content=np.arange(60) % 3)
-    assert call("train", source, "--out", tmp_path / "trained", *SMALL_BATCH).status == 0
+    assert call("train", source, "--out", tmp_path / "trained", *SMALL).status == 0
     return Run.open(tmp_path / "trained")
 
 
@@ -229,7 +230,7 @@ def test_encode_of_images_of_another_shape(run: Run, tmp_path: Path, digits: np.
 def test_labels_without_a_test_image(tmp_path: Path, digits: np.ndarray) -> None:
     arrays = {"images": digits, "content": np.arange(60) % 3, "split": np.full(60, "train")}
     np.savez(tmp_path / "source.npz", **arrays)
-    assert call("train", tmp_path / "source.npz", "--out", tmp_path / "run", *SMALL_BATCH).status == 0
+    assert call("train", tmp_path / "source.npz", "--out", tmp_path / "run", *SMALL).status == 0
     assert_refused(call("evaluate", tmp_path / "run", "--quiet"), "content labels but no test images")
     assert not (tmp_path / "run" / "scores.json").exists()
 

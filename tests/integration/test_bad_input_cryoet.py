@@ -15,7 +15,8 @@ from tests.particles import angles_and_origins, write_mrc, write_particles_of, w
 
 BOX, COUNT = 16, 20
 SMALL = ("--set", "training.batch_size=8", "--set", "network.encoder.channels=[4]", "--set", "views=[rotation]")
-SMALL += ("--set", "network.decoder.hidden=[8]", "--epochs", "1", "--device", "cpu", "--quiet")
+SMALL += ("--set", "network.decoder.hidden=[8]", "--set", "method.clusters=2")
+SMALL += ("--epochs", "1", "--device", "cpu", "--quiet")
 
 
 @pytest.fixture
@@ -226,8 +227,9 @@ def test_a_run_knows_where_its_subtomograms_are(
 
 def test_warnings_are_one_line_each(train_on: Callable[..., Ended], tmp_path: Path, volumes: np.ndarray) -> None:
     star = write_particles_of(-volumes, tmp_path)
-    ended = train_on(star)
+    quick = ("--set", "method.pose=none")
+    ended = train_on(star, *quick)
     assert ended.status == 0
     sentence = "particles are darker than their background, and protein must be white; pass --invert"
     assert ended.err == f"dualcontrast: warning: {star}: {sentence}\n"
-    assert train_on(star, "--invert", "--overwrite").err == ""
+    assert train_on(star, *quick, "--invert", "--overwrite").err == ""

@@ -13,6 +13,7 @@ import starfile
 from PIL import Image
 from tests.command import assert_refused, call, command
 
+from dualcontrast.analysis import swap
 from dualcontrast.cryoet.mrc import read_header, read_volume
 
 STATES = (
@@ -24,6 +25,7 @@ SMALL = ("--box", 16, "--voxel-size", 21, "--snr", 0.5, "--set", "resolution=40"
 TINY = (
     *("--recipe", "subtomograms", "--epochs", 2, "--set", "training.batch_size=20", "--set", "training.workers=0"),
     *("--set", "network.encoder.channels=[4,8]", "--set", "network.decoder.channels=[8,8]", "--device", "cpu"),
+    *("--set", "method.clusters=3"),
 )
 
 
@@ -73,7 +75,8 @@ def test_codes_keep_the_rows_of_the_star(run: Path, folder: Path) -> None:
         assert particles["dualcontrastIdentity"][place] in rows[place + 1]
 
 
-def test_figures_are_drawn_for_volumes(run: Path) -> None:
+def test_figures_are_drawn_for_volumes(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(swap, "CLASSIFIER_STEPS", 20)
     for verb in (
         ["transfer", "--count", 3],
         ["embed", "--how", "pca"],

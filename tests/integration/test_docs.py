@@ -4,11 +4,12 @@ The blocks are those that a reader copies: fenced as `sh` and `python`. They run
 in a folder that has small data under the names the pages use. What a page tells the reader to write, a YAML or
 Python block that begins with its file's name as a comment, is written. Outputs are `text`, and are not run.
 
-Four things differ from what a reader sees. A training has one epoch of few images, a simulation few
-subtomograms, a sorting few clusters, a table a moment a cell: the options in SHORTER are added to what is
-printed, and nothing is taken away. The classifier that judges hybrids learns for a moment. `make` is asked what
-it would do (-n), since it makes an environment of its own. And a call of `dualcontrast` runs in this process, as
-the tests of the verbs do, unless it is more than a call: so torch is imported once.
+Four things differ from what a reader sees. A training has one epoch of few images, and of subtomograms few
+clusters, each of which takes seconds to begin; a simulation has few subtomograms, a sorting few clusters, a table
+a moment a cell: the options in SHORTER are added to what is printed, and nothing is taken away. The classifier
+that judges hybrids learns for a moment. `make` is asked what it would do (-n), since it makes an environment of
+its own. And a call of `dualcontrast` runs in this process, as the tests of the verbs do, unless it is more than a
+call: so torch is imported once.
 """
 
 from __future__ import annotations
@@ -37,6 +38,9 @@ PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
 MEASURED = ROOT / "docs" / "results.md"  # what was measured, by commands of hours: not for readers to follow
 SHORTER = {
     "train": ["--epochs", "1", "--limit", "200", "--set", "training.batch_size=20", "--device", "cpu"],
+    "train project/particles.star": [
+        *("--epochs", "1", "--set", "training.batch_size=20", "--set", "method.clusters=2", "--device", "cpu")
+    ],
     "simulate": ["--per-state", "12"],
     "cluster": ["--content", "2", "--transformation", "1"],
     "benchmark table1": ["--budget", "0.01", "--limit", "300", "--device", "cpu", "--jobs", "1"],
@@ -180,8 +184,8 @@ def run_script(script: str, where: str) -> None:
 
 
 def done(*words: str, where: str = "") -> None:
-    verb = next((verb for verb in SHORTER if words[: len(verb.split())] == tuple(verb.split())), "")
-    ended = call(*words, *SHORTER.get(verb, []))
+    begun = [start for start in SHORTER if words[: len(start.split())] == tuple(start.split())]
+    ended = call(*words, *SHORTER.get(max(begun, key=len, default=""), []))
     assert ended.status == 0, f"{where}: {shlex.join(words)}\n{ended.err}"
 
 

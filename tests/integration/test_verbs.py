@@ -12,7 +12,9 @@ from PIL import Image
 from tests.command import assert_refused, call
 from tests.runs import DIGITS, small_run
 
+from dualcontrast.analysis import swap
 from dualcontrast.api import Run
+from dualcontrast.benchmarks import throughput
 
 TRAIN = ("train", DIGITS, "--recipe", "mnist", "--limit", 300, "--epochs", 1, "--device", "cpu")
 
@@ -20,6 +22,11 @@ TRAIN = ("train", DIGITS, "--recipe", "mnist", "--limit", 300, "--epochs", 1, "-
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return small_run(tmp_path_factory.mktemp("verbs") / "run", {"training": {"keep_every": 2}})
+
+
+@pytest.fixture(autouse=True)
+def classifier_that_learns_for_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(swap, "CLASSIFIER_STEPS", 20)
 
 
 def is_picture(path: Path) -> bool:
@@ -128,6 +135,7 @@ def test_every_verb_can_be_silent(run: Run, verb: str) -> None:
     assert (ended.status, ended.out, ended.err) == (0, "", "")
 
 
-def test_benchmark_throughput_counts_images_a_second() -> None:
+def test_benchmark_throughput_counts_images_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(throughput, "BATCH_SIZE", 10)  # bfloat16 is slow on some processors
     measured = json.loads(call("benchmark", "throughput", "--rounds", 1, "--steps", 1, "--json").out)
     assert min(measured["rates"].values()) > 0

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Literal
 
 import numpy as np
@@ -174,12 +175,23 @@ def _chosen(table: pd.DataFrame, own: np.ndarray, limit: int, seed: int) -> np.n
 
 
 def _umap(vectors: np.ndarray, seed: int) -> np.ndarray:
-    with warnings.catch_warnings():  # umap and numba remark on missing parts, and few points on sparse graphs
+    with warnings.catch_warnings(), _threads_kept():
+        # umap and numba remark on missing parts, and few points on sparse graphs
         warnings.simplefilter("ignore")
         from umap import UMAP
 
         layout = UMAP(n_neighbors=min(15, len(vectors) - 1), n_jobs=1, random_state=seed)
         return np.asarray(layout.fit_transform(vectors))
+
+
+@contextmanager
+def _threads_kept() -> Iterator[None]:
+    """Keep the number of OpenMP's threads, which numba sets to that of processors, for all of the process."""
+    threads = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _tsne(vectors: np.ndarray, seed: int) -> np.ndarray:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
+from scipy.linalg import eigh
 from torch import Tensor
 
 from dualcontrast.methods.method import Batch, Losses
@@ -99,17 +101,16 @@ class AlignedVariation(Variation):
 
     def _take(self, cluster: int, sums: _Sums) -> None:
         size = self.components.shape[1]
-        values, vectors = torch.linalg.eigh(sums.covariance())
-        values, vectors = values.flip(0).clamp(min=0), vectors.flip(1)
-        noise = values[size:].mean().clamp(min=1e-12)
-        leading = vectors[:, :size].T
+        covariance = sums.covariance()
+        values, leading = _leading(covariance, size)
+        noise = ((covariance.trace() - values.sum()) / (len(covariance) - size)).clamp(min=1e-12)
         largest = leading.gather(1, leading.abs().argmax(dim=1, keepdim=True))
         self.volumes[cluster] = self.search.references[cluster, 0] + sums.mean().reshape(
             self.volumes[cluster].shape
         )
         self.components[cluster] = 0
         self.components[cluster].flatten(1)[:, self.search.inside] = (leading * largest.sign()).to(self.components)
-        self.eigenvalues[cluster] = values[:size].clamp(min=noise * (1 + SMALLEST_SIGNAL))
+        self.eigenvalues[cluster] = values.clamp(min=noise * (1 + SMALLEST_SIGNAL))
         self.noise[cluster] = noise
 
     def posterior(self, batch: Batch, k: Tensor) -> tuple[Gaussian, Tensor]:
@@ -134,6 +135,17 @@ def _measured(batch: Batch) -> Tensor | None:
         return None
     measured = batch.ctf.abs() > UNMEASURED * batch.ctf.abs().amax(dim=SPATIAL, keepdim=True)
     return None if measured.all() else measured.to(batch.ctf)
+
+
+def _leading(covariance: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Return the largest eigenvalues, (count,), in falling order, and their eigenvectors, (count, n).
+
+    The others, thousands, would take several times as long to find.
+    """
+    size = len(covariance)
+    values, vectors = eigh(covariance.cpu().numpy(), subset_by_index=(size - count, size - 1))
+    falling = torch.from_numpy(np.vstack([values, vectors])[:, ::-1].copy()).to(covariance)
+    return falling[0], falling[1:].T
 
 
 class _Sums:
