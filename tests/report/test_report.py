@@ -247,7 +247,8 @@ def test_a_report_says_how_to_make_it_again_as_it_is(run: Run) -> None:
 def test_figures_that_are_no_numbers_are_gaps_and_not_known(run: Run, tmp_path: Path) -> None:
     copy = Run(shutil.copytree(run.path, tmp_path / "run"))
     log = copy.read_log()
-    log[-1]["loss"]["total"] = log[-1]["validation"]["total"] = math.nan
+    last = next(entry for entry in reversed(log) if "loss" in entry)
+    last["loss"]["total"] = last["validation"]["total"] = math.nan
     copy.write_log(log)
     scores = json.loads(copy.scores_path().read_text())
     scores["content"] |= {"from_transformation": math.nan, "gap": math.nan, "sap": math.nan}
@@ -274,6 +275,8 @@ def test_two_images_are_too_few_to_lay_out(tmp_path: Path) -> None:
 def test_weights_have_reports_of_their_own(run: Run) -> None:
     with pytest.raises(RunError, match=r"run dualcontrast encode .* --weights last"):
         run.report(weights="last")
+    with pytest.raises(RunError, match="has no weights 'lst'; it has best, last"):
+        run.report(weights="lst")
     run.encode(weights="last")
     done = run.report(weights="last", how="pca")
     assert done.path == run.path / "report-last.html"

@@ -69,11 +69,11 @@ def _left_out(material: Material, clusters: Clusters, made: int) -> Iterator[Mis
     small = sum(len(clusters.rows_of(*unit)) < FEWEST for unit in clusters.units)
     left, count = len(clusters.units) - small - made, len(clusters.units)
     if small:
-        told = "cluster holds" if small == 1 else "clusters hold"
-        yield Missing(f"{small} of {count} {told} a single image, which is no average.")
+        told = "holds" if small == 1 else "hold"
+        yield Missing(f"{small} of {count} clusters {told} a single image, which is no average.")
     if left > 0:
-        told = "cluster has" if left == 1 else "clusters have"
-        yield Missing(f"{left} of {count} {told} no average yet.", material.of_clusters("average"))
+        told = "has" if left == 1 else "have"
+        yield Missing(f"{left} of {count} clusters {told} no average yet.", material.of_clusters("average"))
 
 
 def _numbers(unit: dict[str, Any]) -> tuple[int, int]:
