@@ -214,6 +214,19 @@ class RunFolder:
         kept = [path.stem for path in (self.path / "checkpoints").glob("*.safetensors")]
         return sorted([*kept, *(["best"] if self.weights_path("best").is_file() else [])])
 
+    def require_weights(self, name: str) -> None:
+        """Make sure that there are weights of a name.
+
+        Raises
+        ------
+        RunError
+            There are none.
+        """
+        if not self.weights_path(name).is_file():
+            kept = self.kept_weights()
+            there = f"it has {', '.join(kept)}" if kept else "train it first"
+            raise RunError(f"{self.path}: has no weights {name!r}; {there}")
+
     def save_weights(self, method: Method, name: str) -> None:
         """Write a method's weights under a name."""
         with written_whole(self.weights_path(name)) as temporary:
@@ -229,11 +242,7 @@ class RunFolder:
         RunError
             There are no such weights; an untrained method is never returned.
         """
-        path = self.weights_path(weights)
-        if not path.is_file():
-            kept = self.kept_weights()
-            there = f"it has {', '.join(kept)}" if kept else "train it first"
-            raise RunError(f"{self.path}: has no weights {weights!r}; {there}")
+        self.require_weights(weights)
         method = self.recipe().build(tuple(self.config()["data"]["shape"]))
         self.read_weights(method, weights)
         return method.eval()

@@ -1,3 +1,4 @@
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -203,3 +204,11 @@ def assert_inside(figure: Figure, texts: list) -> None:
 
 def overlap(first, second) -> bool:
     return bool(first.get_window_extent().overlaps(second.get_window_extent()))
+
+
+def test_a_name_in_letters_that_no_font_has_is_drawn_without_a_word(tmp_path: Path) -> None:
+    labels = pd.Series(["\u6f22\u5b57", "digit"] * 3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        draw_embedding(np.arange(12.0).reshape(6, 2), labels, tmp_path / "points.png", "codes")
+    assert (tmp_path / "points.png").is_file()

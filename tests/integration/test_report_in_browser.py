@@ -226,6 +226,17 @@ def test_a_phone_shows_all_within_its_width(digits: Run, phone: Page) -> None:
     assert_quiet(phone, digits.report_path())
 
 
+def test_the_name_of_the_section_in_sight_is_in_sight_on_a_phone(digits: Run, phone: Page) -> None:
+    phone.open(digits.report_path())
+    phone.run("document.querySelector('#clusters').scrollIntoView()")
+    left, right = phone.wait(
+        "const here = document.querySelector('nav a.here');"
+        "if (here?.hash !== '#clusters') return null;"
+        "const box = here.getBoundingClientRect(); return [box.left, box.right]"
+    )
+    assert 0 <= left < right <= PHONE[0]
+
+
 def test_a_tap_shows_a_picture(digits: Run, phone: Page) -> None:
     phone.open(digits.report_path())
     phone.to("[data-plane=content]")

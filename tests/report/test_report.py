@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+import math
 import os
 import re
 import shutil
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import starfile
 import yaml
@@ -25,7 +27,7 @@ import dualcontrast
 from dualcontrast.analysis.scores import percent
 from dualcontrast.api import Run
 from dualcontrast.cryoet import relion
-from dualcontrast.errors import RunError, SourceError
+from dualcontrast.errors import DualContrastWarning, RunError, SourceError
 from dualcontrast.report import onward
 from dualcontrast.report.page import unbroken
 from dualcontrast.settings import merged
@@ -234,9 +236,47 @@ def test_codes_and_scores_older_than_the_weights_are_not_shown(run: Run, tmp_pat
     assert "older than the run's weights" in left_out["Clusters"]
 
 
+def test_a_report_says_how_to_make_it_again_as_it_is(run: Run) -> None:
+    run.cluster(name="two", content=2, transformation=1)
+    page = read(run.report(how="pca", clusters="two", seed=3, limit=100).path)
+    again = f"dualcontrast report {run.path} --clusters two --how pca --limit 100 --seed 3"
+    assert again in page.texts["provenance"]
+    assert f"See them with dualcontrast report {run.path} --clusters NAME" in page.texts["clusters"]
+
+
+def test_figures_that_are_no_numbers_are_gaps_and_not_known(run: Run, tmp_path: Path) -> None:
+    copy = Run(shutil.copytree(run.path, tmp_path / "run"))
+    log = copy.read_log()
+    last = next(entry for entry in reversed(log) if "loss" in entry)
+    last["loss"]["total"] = last["validation"]["total"] = math.nan
+    copy.write_log(log)
+    scores = json.loads(copy.scores_path().read_text())
+    scores["content"] |= {"from_transformation": math.nan, "gap": math.nan, "sap": math.nan}
+    scores["invariance"]["transformation_chance"] = -0.001
+    copy.scores_path().write_text(json.dumps(scores))
+    page = read(copy.report(how="pca").path)
+    training = figures(copy.report_path())["loss-1-total"]["data"][0]["y"]
+    assert training[-1] is None
+    assert None not in training[:-1]
+    assert "epoch 3: the weights" not in page.texts["training"]
+    assert "transformation code not known should not know it" in page.texts["scores"]
+    assert "The gap is" not in page.texts["scores"]
+    assert "nan" not in page.texts["scores"] + page.texts[""]
+    assert "-0.00" not in page.texts["scores"]
+
+
+def test_two_images_are_too_few_to_lay_out(tmp_path: Path) -> None:
+    np.save(tmp_path / "two.npy", np.random.default_rng(0).integers(0, 255, (2, 28, 28), dtype=np.uint8))
+    run = untrained_run(tmp_path / "run", tmp_path / "two.npy")
+    run.encode()
+    assert run.report().left_out["Embeddings"].count("2 images are too few to lay out") == 1
+
+
 def test_weights_have_reports_of_their_own(run: Run) -> None:
     with pytest.raises(RunError, match=r"run dualcontrast encode .* --weights last"):
         run.report(weights="last")
+    with pytest.raises(RunError, match="has no weights 'lst'; it has best, last"):
+        run.report(weights="lst")
     run.encode(weights="last")
     done = run.report(weights="last", how="pca")
     assert done.path == run.path / "report-last.html"
@@ -338,6 +378,30 @@ def test_clusters_sorted_anew_part_from_their_averages(maps: CodedRun) -> None:
     maps.cluster(name="other", content=1, transformation=3)
     left_out = maps.report(how="pca", clusters="other").left_out
     assert "averages are of clusters that were sorted anew since" in left_out["Averages"]
+
+
+def test_an_average_that_is_gone_is_told_with_what_makes_it_again(maps: CodedRun, tmp_path: Path) -> None:
+    for ending in ("mrc", "star"):
+        copy = Run(shutil.copytree(maps.path, tmp_path / ending))
+        gone = copy.averages_folder("main") / f"content1_transformation1.{ending}"
+        gone.unlink()
+        left_out = copy.report(how="pca").left_out
+        again = f"make them again with dualcontrast average {copy.path} --clusters main --overwrite."
+        assert left_out["Averages"] == f"{gone}: is gone, and with it an average; {again}"
+        assert "references to refine against, are missing" in left_out["On with RELION"]
+
+
+def test_a_cluster_of_one_image_is_not_said_to_wait_for_its_average(maps: CodedRun, tmp_path: Path) -> None:
+    copy = Run(shutil.copytree(maps.path, tmp_path / "run"))
+    copy.cluster(name="odd", content=2, transformation=1)
+    path = copy.clusters_path("odd")
+    table = pd.read_csv(path)
+    table.loc[0, "transformation_cluster"] = 9
+    table.to_csv(path, index=False)
+    with pytest.warns(DualContrastWarning, match="has a single image"):
+        copy.average(clusters="odd", by="builtin")
+    left_out = copy.report(how="pca", clusters="odd").left_out
+    assert left_out["Averages"] == "1 of 3 clusters holds a single image, which is no average."
 
 
 def test_commands_take_every_cluster_on(maps: CodedRun) -> None:

@@ -152,18 +152,19 @@ def read_averages(run: RunFolder, clusters: Clusters) -> list[dict[str, Any]]:
     Raises
     ------
     RunError
-        An average is of other images than the cluster holds now, or damaged.
+        An average is of other images than the cluster holds now, or damaged, or its files are gone.
     """
     folder, made = run.averages_folder(clusters.name), []
+    again = f"make them again with dualcontrast average {run.path} --clusters {clusters.name} --overwrite"
     for unit in clusters.units:
         there = read_unit(folder / f"{unit_name(unit)}.json")
         if there is None:
             continue
         if there["made_from"]["rows"] != rows_digest(clusters, unit):
-            raise RunError(
-                f"{folder}: its averages are of clusters that were sorted anew since; make them again with "
-                f"dualcontrast average {run.path} --clusters {clusters.name} --overwrite"
-            )
+            raise RunError(f"{folder}: its averages are of clusters that were sorted anew since; {again}")
+        for path in (folder / f"{there['cluster']}{kind}" for kind in (".mrc", ".star")):
+            if not path.is_file():
+                raise RunError(f"{path}: is gone, and with it an average; {again}")
         made.append(there)
     return made
 

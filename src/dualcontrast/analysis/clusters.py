@@ -64,7 +64,7 @@ class Clusters:
     def describe(self) -> list[str]:
         """Return the clusters and their agreement with labels in sentences."""
         sizes = self.described["sizes"]
-        told = [f"{len(self.table):,} images in {len(sizes)} content clusters:"]
+        told = [f"{len(self.table):,} images in {len(sizes)} content cluster{'s' * (len(sizes) != 1)}:"]
         for cluster, parts in sizes.items():
             within = "" if len(parts) == 1 else f", in {len(parts)} transformation clusters of {_listed(parts)}"
             told.append(f"  {cluster}: {sum(parts):,}{within}")

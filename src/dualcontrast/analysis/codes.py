@@ -121,8 +121,9 @@ def kept_codes(run: RunFolder, weights: str = "best") -> SavedCodes:
     Raises
     ------
     RunError
-        There are none, they are older than the weights, or they are damaged.
+        There are no such weights, or no codes; these are older than the weights, or damaged.
     """
+    run.require_weights(weights)
     folder = run.codes_folder(weights)
     if not made_with_weights(folder / "table.csv", run, weights):
         lack = "its codes are older than its weights" if folder.is_dir() else "its images are not encoded yet"

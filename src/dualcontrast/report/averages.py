@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from dualcontrast.analysis.averager import FEWEST
+from dualcontrast.analysis.clusters import Clusters
 from dualcontrast.analysis.figures import PALETTE
 from dualcontrast.analysis.volumes import CONTRAST, named_surface
 from dualcontrast.cryoet.averaging import THRESHOLD
@@ -44,17 +47,13 @@ def section(material: Material) -> Section | None:
         return None
     anchor, title, units = "averages", "Averages", material.averages
     if isinstance(units, Missing):
-        lack = Missing(units.sentence, material.of_clusters("average"))
-        return Section(anchor, title, missing=(lack,))
+        return Section(anchor, title, missing=(units,))
     contents = [_numbers(unit)[0] for unit in units]
     colours = class_colours(max(contents))
     figures: dict[str, Any] = {"fsc": _correlations(units, colours)}
     drawn = _maps(material, units, colours, figures)
     assert not isinstance(material.clusters, Missing)
-    missing = []
-    left, wanted = len(material.clusters.units) - len(units), len(material.clusters.units)
-    if left:
-        missing.append(Missing(f"{left} of {wanted} clusters have no average.", material.of_clusters("average")))
+    missing = tuple(_left_out(material, material.clusters, len(units)))
     context = {
         "maps": drawn,
         "threshold": THRESHOLD,
@@ -62,7 +61,19 @@ def section(material: Material) -> Section | None:
         "voxel_size": units[0]["voxel_size"],
         "folder": material.run.averages_folder(material.clusters.name),
     }
-    return Section(anchor, title, "averages.html", context, figures, tuple(missing))
+    return Section(anchor, title, "averages.html", context, figures, missing)
+
+
+def _left_out(material: Material, clusters: Clusters, made: int) -> Iterator[Missing]:
+    """Yield why clusters have no average: they are too small, or it is still to be made."""
+    small = sum(len(clusters.rows_of(*unit)) < FEWEST for unit in clusters.units)
+    left, count = len(clusters.units) - small - made, len(clusters.units)
+    if small:
+        told = "holds" if small == 1 else "hold"
+        yield Missing(f"{small} of {count} clusters {told} a single image, which is no average.")
+    if left > 0:
+        told = "has" if left == 1 else "have"
+        yield Missing(f"{left} of {count} clusters {told} no average yet.", material.of_clusters("average"))
 
 
 def _numbers(unit: dict[str, Any]) -> tuple[int, int]:

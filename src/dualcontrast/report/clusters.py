@@ -60,7 +60,7 @@ def section(material: Material) -> Section:
         "told": clusters.describe()[1 + len(kinds) :],
         "labels": _against_labels(table),
         "others": [name for name in others if name != clusters.name],
-        "command": material.command("report", "--clusters"),
+        "command": material.command("report"),
         "stable": _stability(clusters),
         "known": "content" in table,
     }

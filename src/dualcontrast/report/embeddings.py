@@ -37,7 +37,7 @@ def section(material: Material) -> Section:
         except RunError as error:
             missing.append(Missing(f"{error}."))
     if not laid:
-        return Section(anchor, title, missing=tuple(missing))
+        return Section(anchor, title, missing=tuple(dict.fromkeys(missing)))
     colourings = _colourings(material, places)
     sheet = material.sheet
     pictured = len(places) if sheet is None else int(np.isin(places, material.pictured).sum())

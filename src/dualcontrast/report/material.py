@@ -26,6 +26,7 @@ from dualcontrast.runs import RunFolder, SavedCodes
 from dualcontrast.training.recipe import Recipe
 
 PICTURED = 3000  # images that have a small picture, at most
+HOW, LIMIT, SEED = "umap", 20_000, 0  # of a layout, unless asked for otherwise
 
 
 @dataclass(frozen=True)
@@ -48,8 +49,6 @@ class Material:
         Its scores, those of transfer alone among them.
     clusters : Clusters or Missing
         Those of the name that was asked for.
-    averages : list of dict or Missing
-        What was written of each average of these clusters.
     images : ImageSet or Missing
         Its images, where they can be read.
     options : mapping
@@ -74,7 +73,6 @@ class Material:
     codes: SavedCodes
     scores: dict[str, Any] | Missing
     clusters: Clusters | Missing
-    averages: list[dict[str, Any]] | Missing
     images: ImageSet | Missing
     options: Mapping[str, Any]
     datadir: str | Path | None
@@ -119,6 +117,24 @@ class Material:
         """Where in the sheet an image has its picture."""
         return {} if self.sheet is None else {int(place): number for number, place in enumerate(self.pictured)}
 
+    @cached_property
+    def averages(self) -> list[dict[str, Any]] | Missing:
+        """What was written of each average of the clusters."""
+        if isinstance(self.clusters, Missing):
+            return Missing("Averages are made of clusters, which are missing.", self.command("cluster"))
+        try:
+            made = read_averages(self.run, self.clusters)
+        except RunError as error:
+            return Missing(f"{error}.")  # which says how to make them again
+        return made or Missing("The clusters are not averaged yet.", self.of_clusters("average"))
+
+    @property
+    def again(self) -> str:
+        """The call that makes this report again."""
+        stated = (("--how", self.how, HOW), ("--limit", self.limit, LIMIT), ("--seed", self.seed, SEED))
+        options = [word for name, value, usual in stated if value != usual for word in (name, str(value))]
+        return self.of_clusters("report", *options)
+
     def command(self, verb: str, *options: str) -> str:
         """Return a call of a verb on this run, as a user types it."""
         chosen = ["--weights", self.weights] if self.weights != "best" and verb in _OF_WEIGHTS else []
@@ -159,7 +175,7 @@ def gather(
             images = Missing(f"{error}.")
     return Material(
         run, weights, config, recipe, run.read_log(), codes,
-        _scores(run, weights), found, _averages(run, found),
+        _scores(run, weights), found,
         images, options, datadir, pictured, sheet,
         how, limit, seed, device, progress,
     )  # fmt: skip
@@ -190,16 +206,6 @@ def _clusters(run: RunFolder, name: str, weights: str) -> Clusters | Missing:
             f"The clusters {name} were made with the weights {made_of}, and this is a report of {weights}."
         )
     return found
-
-
-def _averages(run: RunFolder, clusters: Clusters | Missing) -> list[dict[str, Any]] | Missing:
-    if isinstance(clusters, Missing):
-        return Missing("Averages are made of clusters, which are missing.")
-    try:
-        made = read_averages(run, clusters)
-    except RunError as error:
-        return Missing(f"{error}.")
-    return made or Missing("The clusters are not averaged yet.")
 
 
 def _images(run: RunFolder, datadir: str | Path | None) -> tuple[ImageSet | Missing, Mapping[str, Any]]:

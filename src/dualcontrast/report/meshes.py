@@ -17,6 +17,8 @@ TRIANGLES = 12_000  # of a mesh, at most, ...
 IN_ALL = 150_000  # ... and of all meshes of a page together
 INCHES = 2.4
 AFAR = 4.0  # of the eye, in plotly.js's units
+BAR_AT = 0.97  # of the reach, below the middle
+GREY = "#85888e"
 FILLING = 0.78  # at which the frame is as wide as the reach on either side
 
 
@@ -79,7 +81,7 @@ def scene_of(mesh: dict[str, Any], reach: float) -> dict[str, Any]:
     """Return a figure of a mesh and a bar of a round length; all figures of one reach (Å) are at one scale."""
     length = _round_length(reach)
     right, up, towards = VIEW
-    bar = 10 * (np.array([[-0.5], [0], [0.5]]) * length * right - 0.97 * reach * up)
+    bar = 10 * (np.array([[-0.5], [0], [0.5]]) * length * right - BAR_AT * reach * up)
     scale = {
         "type": "scatter3d",
         "mode": "lines+text",
@@ -105,7 +107,10 @@ def scene_of(mesh: dict[str, Any], reach: float) -> dict[str, Any]:
 
 
 def picture_of_surface(surface: Surface, places: np.ndarray, colour: str, reach: float) -> str:
-    """Draw a surface as `volumes.draw_surfaces` does, on nothing, from -reach to reach, as data."""
+    """Draw a surface as `volumes.draw_surfaces` does, on nothing, from -reach to reach, as data.
+
+    It has the bar that the scene has, in a grey that is seen on light and on dark.
+    """
     from PIL import Image
 
     figure = new_figure(INCHES, INCHES)
@@ -114,6 +119,11 @@ def picture_of_surface(surface: Surface, places: np.ndarray, colour: str, reach:
     axes.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
     axes.axis("off")
     show_surface(axes, surface, places @ VIEW.T, colour)
+    length, low = _round_length(reach), -BAR_AT * reach
+    axes.plot([-length / 2, length / 2], [low, low], color=GREY, linewidth=1.5, solid_capstyle="butt")
+    axes.annotate(
+        f"{length:g} Å", (0, low), (0, 3), textcoords="offset points", ha="center", fontsize=8, color=GREY
+    )
     buffer = io.BytesIO()
     figure.savefig(buffer, transparent=True, dpi=130)
     return as_data(np.asarray(Image.open(buffer).convert("RGBA")))

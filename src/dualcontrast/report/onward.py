@@ -41,7 +41,7 @@ def section(material: Material) -> Section | None:
         )
     elif isinstance(material.averages, Missing):
         sentence = "The averages, which are the references to refine against, are missing."
-        missing.append(Missing(sentence, material.of_clusters("average")))
+        missing.append(Missing(sentence, material.averages.command))
     else:
         folder = material.run.averages_folder(material.clusters.name).resolve()
         steps += [_refinement(material, folder, material.averages)]

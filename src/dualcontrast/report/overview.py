@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from dualcontrast.analysis.probes import is_test
-from dualcontrast.analysis.scores import percent
 from dualcontrast.analysis.show import counted, spread
 from dualcontrast.report.material import Material
+from dualcontrast.report.scores import told
 from dualcontrast.report.section import Missing, Section
 
 SAMPLES = 24
@@ -45,8 +45,8 @@ def findings(material: Material) -> list[Finding]:
         for factor, other in (("content", "transformation"), ("transformation", "content")):
             score = scores.get(factor)
             if score is not None:
-                values = tuple(Value(percent(score[f"from_{code}"]), code) for code in (factor, other))
-                chance = percent(score["chance"])
+                values = tuple(Value(told(score[f"from_{code}"]), code) for code in (factor, other))
+                chance = told(score["chance"])
                 text = f"{factor} told from the {factor} code, and from the {other} code (chance {chance})"
                 found.append(Finding(values, text))
     if not isinstance(averages, Missing):
@@ -65,7 +65,7 @@ def section(material: Material) -> Section:
     if material.sheet is not None:
         chosen = spread(material.codes.table.iloc[material.pictured], SAMPLES, material.seed)
         samples = [material.sheet.position(int(place)) for place in chosen]
-    context = {"facts": _facts(material), "samples": samples}
+    context = {"facts": _facts(material), "samples": samples, "volumes": material.are_volumes}
     return Section("run", "What was run", "overview.html", context, missing=tuple(missing))
 
 

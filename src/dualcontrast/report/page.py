@@ -9,7 +9,7 @@ from typing import Any
 
 from dualcontrast.report.overview import Finding
 from dualcontrast.report.pictures import Sheet
-from dualcontrast.report.plots import packed
+from dualcontrast.report.plots import finite, packed
 from dualcontrast.report.section import Section
 
 
@@ -52,7 +52,7 @@ def page(
         sections=sections,
         sheet="" if sheet is None else sheet.uri,
         sheet_size=sheet,
-        figures=packed(json.dumps(figures, separators=(",", ":"), allow_nan=False)),
+        figures=packed(json.dumps(finite(figures), separators=(",", ":"), allow_nan=False)),
         plotly=packed(get_plotlyjs()),
     )
 

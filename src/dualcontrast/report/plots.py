@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import gzip
+import math
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,15 @@ def typed(array: np.ndarray) -> dict[str, str]:
     """Return a one-dimensional array as plotly.js takes it: its type, and its bytes in base 64."""
     plain = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
     return {"dtype": plain.dtype.str[1:], "bdata": base64.b64encode(plain.tobytes()).decode()}
+
+
+def finite(value: Any) -> Any:
+    """Return plain values with None, which is drawn as a gap, for each number that is none."""
+    if isinstance(value, dict):
+        return {key: finite(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def packed(text: str) -> str:

@@ -34,7 +34,7 @@ def section(material: Material) -> Section:
     context = {
         "facts": facts,
         "command": made_by["command"],
-        "report": material.command("report"),
+        "report": material.again,
         "config": yaml.safe_dump(dict(material.config), sort_keys=False, allow_unicode=True),
     }
     return Section("provenance", "How it was made", "provenance.html", context)

@@ -11,7 +11,7 @@ from dualcontrast.analysis.clusters import DEFAULT
 from dualcontrast.analysis.embedding import check_layout
 from dualcontrast.files import write_text
 from dualcontrast.progress import Progress, silent
-from dualcontrast.report.material import gather
+from dualcontrast.report.material import HOW, LIMIT, SEED, gather
 from dualcontrast.report.overview import findings
 from dualcontrast.report.page import page
 from dualcontrast.report.sections import SECTIONS
@@ -45,11 +45,11 @@ def report(
     run: RunFolder,
     *,
     clusters: str = DEFAULT,
-    how: str = "umap",
-    limit: int = 20_000,
+    how: str = HOW,
+    limit: int = LIMIT,
     weights: str = "best",
     datadir: str | Path | None = None,
-    seed: int = 0,
+    seed: int = SEED,
     device: str | torch.device = "cpu",
     progress: Progress = silent,
 ) -> Report:

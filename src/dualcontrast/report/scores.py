@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 from dualcontrast.analysis.scores import percent
@@ -22,12 +23,29 @@ QUESTIONS = {
 }
 
 
+def told(value: float, unit: str = "%") -> str:
+    """Return a score in words: in percent, or to two places, without a sign of zero."""
+    if math.isnan(value):
+        return "not known"
+    return percent(value) if unit == "%" else f"{round(value, 2) + 0:.2f}"
+
+
+def place(value: float) -> float | None:
+    """Return where on the scale from 0 to 1 a score is drawn; None where it is not known."""
+    return None if math.isnan(value) else min(max(value, 0.0), 1.0)
+
+
 class Mark(NamedTuple):
     """A place on the scale of a score to compare with."""
 
     kind: str  # chance, trivial or ideal: how it is drawn
     name: str
     value: float
+
+    @property
+    def place(self) -> float | None:
+        """Where it is drawn."""
+        return place(self.value)
 
 
 class Row(NamedTuple):
@@ -43,7 +61,12 @@ class Row(NamedTuple):
     @property
     def text(self) -> str:
         """The value as it is told."""
-        return percent(self.value) if self.unit == "%" else f"{self.value:.2f}"
+        return told(self.value, self.unit)
+
+    @property
+    def place(self) -> float | None:
+        """Where it is drawn."""
+        return place(self.value)
 
 
 class Group(NamedTuple):
@@ -59,9 +82,8 @@ class Group(NamedTuple):
         places: dict[tuple[str, str], list[str]] = {}
         for row in self.rows:
             for mark in row.marks:
-                told = percent(mark.value) if row.unit == "%" else f"{mark.value:.2f}"
-                places.setdefault((mark.kind, mark.name), []).append(told)
-        return [(kind, name, " and ".join(dict.fromkeys(told))) for (kind, name), told in places.items()]
+                places.setdefault((mark.kind, mark.name), []).append(told(mark.value, row.unit))
+        return [(kind, name, " and ".join(dict.fromkeys(values))) for (kind, name), values in places.items()]
 
 
 def section(material: Material) -> Section:
@@ -109,10 +131,11 @@ def _factor(scores: dict[str, Any], factor: str) -> list[Group]:
     where = "" if factor == "content" else ", within each content, averaged"
     lead = (
         f"A linear probe reads the {factor} label from either code{where}: fitted on {protocol['train_images']:,} "
-        f"images, tested on {protocol['test_images']:,} others. The gap is {100 * score['gap']:+.1f} points "
-        f"(SAP {score['sap']:.2f}); "
-        + ("the larger, the better." if score["gap"] >= 0 else f"the {other} code tells the {factor} better.")
+        f"images, tested on {protocol['test_images']:,} others."
     )
+    if not math.isnan(score["gap"]):
+        lead += f" The gap is {100 * score['gap']:+.1f} points (SAP {told(score['sap'], '')}); "
+        lead += "the larger, the better." if score["gap"] >= 0 else f"the {other} code tells the {factor} better."
     rows = [
         Row(f"{factor} code", factor, score[f"from_{factor}"], "should know it: higher is better", marks),
         Row(
@@ -156,7 +179,7 @@ def _viewpoint(scores: dict[str, Any]) -> list[Group]:
 
 def _invariance(steady: dict[str, float]) -> Group:
     lead = "The mean cosine of the code of an image and the code of its view T(x), by which training contrasts."
-    told = {
+    meanings = {
         "content": "a view keeps the content: nearer to 1 is better, if random pairs are well below",
         "transformation": "a view changes the transformation: lower is better",
     }
@@ -169,7 +192,7 @@ def _invariance(steady: dict[str, float]) -> Group:
             (Mark("chance", "pairs of random images", steady[f"{code}_chance"]),),
             "cosine",
         )
-        for code, meaning in told.items()
+        for code, meaning in meanings.items()
     ]
     return Group("Steady under views?", lead, rows)
 
@@ -178,8 +201,8 @@ def _swap(swap: dict[str, Any], content: dict[str, Any] | None) -> Group:
     """Return what hybrids keep; the chance of a content is known once contents are scored."""
     lead = (
         f"{swap['hybrids']:,} hybrids are decoded from the content code of one image and the transformation code "
-        f"of another. A classifier of real images, right on {percent(swap['classifier_real'])} of them and on "
-        f"{percent(swap['classifier_reconstructed'])} of reconstructions, tells what they show. The "
+        f"of another. A classifier of real images, right on {told(swap['classifier_real'])} of them and on "
+        f"{told(swap['classifier_reconstructed'])} of reconstructions, tells what they show. The "
         f"transformation code makes {100 * swap['transformation_effect']:.0f} % of the difference between two "
         "images."
     )
@@ -229,7 +252,7 @@ def _probes(scores: dict[str, Any]) -> list[tuple[str, list[tuple[str, str, str]
         by_probe = (scores.get("probes") or {}).get(question)
         if by_probe:
             rows = [
-                (PROBES.get(name, name), percent(score["from_content"]), percent(score["from_transformation"]))
+                (PROBES.get(name, name), told(score["from_content"]), told(score["from_transformation"]))
                 for name, score in by_probe.items()
             ]
             tables.append((title, rows))
@@ -239,11 +262,11 @@ def _probes(scores: dict[str, Any]) -> list[tuple[str, list[tuple[str, str, str]
 def _parts(parts: dict[str, Any] | None) -> list[tuple[str, str, str]]:
     """Return what the linear probe read from each part of the transformation code: content, transformation."""
 
-    def told(questions: dict[str, Any], question: str) -> str:
-        return percent(questions[question]["linear"]) if question in questions else "not known"
+    def read(questions: dict[str, Any], question: str) -> str:
+        return told(questions[question]["linear"]) if question in questions else "not known"
 
     return [
-        (part, told(questions, "content"), told(questions, "transformation"))
+        (part, read(questions, "content"), read(questions, "transformation"))
         for part, questions in (parts or {}).items()
         if questions
     ]
@@ -251,6 +274,6 @@ def _parts(parts: dict[str, Any] | None) -> list[tuple[str, str, str]]:
 
 def _by_content(score: dict[str, Any] | None) -> list[tuple[str, str, str, str]]:
     return [
-        (name, *(percent(own[key]) for key in ("from_content", "from_transformation", "chance")))
+        (name, *(told(own[key]) for key in ("from_content", "from_transformation", "chance")))
         for name, own in ((score or {}).get("by_content") or {}).items()
     ]

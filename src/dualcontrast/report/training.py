@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -75,7 +76,7 @@ def _total_first(lines: list[dict[str, Any]]) -> Any:
 def _best(lines: list[dict[str, Any]]) -> int | None:
     """Return the epoch of the lowest validation loss."""
     validated = [(entry["validation"]["total"], entry["epoch"]) for entry in lines if entry.get("validation")]
-    return min(validated)[1] if validated else None
+    return min((one for one in validated if math.isfinite(one[0])), default=(None, None))[1]
 
 
 def _curves(name: str, lines: list[dict[str, Any]], best: int | None) -> dict[str, Any]:

@@ -313,6 +313,8 @@
     for (const { isIntersecting, target } of entries) {
       if (!isIntersecting) continue;
       links.forEach((link, id) => link.classList.toggle("here", id === target.id));
+      const [bar, here] = [find("nav"), links.get(target.id)]; // on a phone it is a row that is wider than the screen
+      bar.scrollLeft = here.offsetLeft - (bar.clientWidth - here.offsetWidth) / 2;
     }
   }, { rootMargin: "-20% 0px -75% 0px" });
   findAll("section").forEach((section) => inSight.observe(section));
