@@ -180,7 +180,7 @@ def draw_counts(
     figure = new_figure(width, 0.3 * len(rows) + 0.07 * max(map(len, names)) + 1.0)
     axes = figure.subplots()
     axes.imshow(share, cmap="Blues", vmin=0, vmax=1, aspect="auto")
-    axes.set_title(textwrap.fill(title, int(11 * width)), parse_math=False)
+    figure.suptitle(textwrap.fill(title, int(11 * width)), parse_math=False)
     axes.set_xticks(range(len(columns)), names, rotation=90, parse_math=False)
     axes.set_yticks(range(len(rows)), rows)
     for (row, column), count in np.ndenumerate(counts):
