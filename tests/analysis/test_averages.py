@@ -131,7 +131,7 @@ def test_averages_made_otherwise_are_kept_unless_it_is_said(
 ) -> None:
     run, _ = simulated
     before = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
-    with pytest.raises(RunError, match="of other images or in another way; replace all averages with --over"):
+    with pytest.raises(RunError, match="of other images or poses, or in another way; replace all averages"):
         average(run, by="builtin", align=True)
     assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} == before
 
@@ -289,6 +289,23 @@ def test_odd_boxes_are_not_given_to_relion(tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(RunError, match="boxes of 9 voxels are odd, and RELION takes even ones"):
         average(run, by="relion")
     assert [unit["averaged_by"] for unit in average(run).units] == ["builtin"]
+
+
+def test_averages_of_poses_that_have_changed_since_are_not_taken_for_new_ones(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    angles, volumes = rng.uniform(-90, 90, (6, 3)), rng.normal(size=(6, 8, 8, 8))
+    star = write_particles_of(volumes, tmp_path, **angles_and_origins(angles, np.zeros((6, 3))))
+    run = untrained_run(tmp_path / "run", star)
+    run.keep_codes(np.zeros((6, 2)), np.zeros((6, 2)))
+    cluster(run)
+    before = average(run, by="builtin").folder / "content1_transformation1.mrc"
+    first = read_map(before)[0]
+    write_particles_of(volumes, tmp_path, **angles_and_origins(angles[::-1], np.zeros((6, 3))))
+    with pytest.raises(RunError, match=r"content1_transformation1\.json: was made of other images or poses"):
+        average(Run(run.path), by="builtin")
+    np.testing.assert_array_equal(read_map(before)[0], first)
+    average(Run(run.path), by="builtin", overwrite=True)
+    assert np.abs(read_map(before)[0] - first).max() > 0.1
 
 
 def test_a_cluster_of_one_is_left_out(tmp_path: Path) -> None:

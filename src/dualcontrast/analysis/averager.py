@@ -110,8 +110,10 @@ class Averager:
 
     def made_from(self, unit: tuple[int, int]) -> dict[str, Any]:
         """Return what an average depends on."""
+        subset = subset_of(self.images, np.sort(self.clusters.rows_of(*unit)), self.search.seed)
         return {
             "rows": rows_digest(self.clusters, unit),
+            "stated": subset.stated_digest(self.align),
             "with": self.by,
             "align": self.align,
             "search": asdict(self.search),
@@ -122,7 +124,7 @@ class Averager:
         return read_unit(self.path(unit, ".json"))
 
     def made_otherwise(self, units: list[tuple[int, int]]) -> Path | None:
-        """Return the file of an average that is there and was made of other images, or in another way."""
+        """Return the file of an average that is there and was made of other images or poses, or otherwise."""
         for unit in units:
             there = self.read(unit)
             if there is not None and there.get("made_from") != self.made_from(unit):

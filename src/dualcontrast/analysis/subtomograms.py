@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,6 +67,14 @@ class Subset:
     def premultiplied(self) -> bool:
         """Whether the volumes have been multiplied by their CTF."""
         return self.particles is not None and self.particles.ctf_premultiplied
+
+    def stated_digest(self, align: bool) -> str:
+        """Return a fingerprint of the halves and, unless poses are to be found, of those that are stated."""
+        digest = hashlib.sha256(self.halves.astype(np.int64).tobytes())
+        if self.poses is not None and not align:
+            assert self.particles is not None and self.particles.angles is not None
+            digest.update(self.particles.angles[self.rows].tobytes() + self.particles.origins[self.rows].tobytes())
+        return digest.hexdigest()[:16]
 
     def read(self, places: np.ndarray) -> Observed:
         """Read those at some places of the subset, their background brought to mean 0 and deviation 1."""
