@@ -196,8 +196,8 @@ class RunFolder:
         prepared = prepared_images(images, training.limit, training.seed)
         if prepared.digest() != config["data"]["digest"]:
             raise RunError(
-                f"{images.source}: not the images that {self.path} was trained on, or changed since; give the "
-                "source explicitly to encode other images"
+                f"{images.source}: not the images that {self.path} was trained on, or changed since; put those "
+                "back, rows in the same order, or give the source to dualcontrast encode to encode other images"
             )
         self._images = prepared
 

@@ -11,9 +11,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import starfile
+import torch
 from PIL import Image
+from scipy.spatial.transform import Rotation
 from tests.maps import CodedRun, simulated_run, untrained_run
-from tests.particles import PIXEL_SIZE, angles_and_origins, write_mrc, write_particles_of
+from tests.particles import PIXEL_SIZE, angles_and_origins, write_mrc, write_particles_of, write_star
 from tests.runs import small_run
 
 from dualcontrast.analysis import averager, scores
@@ -22,6 +24,7 @@ from dualcontrast.analysis.clusters import cluster
 from dualcontrast.analysis.subtomograms import subset_of
 from dualcontrast.api import Run
 from dualcontrast.cryoet import relion
+from dualcontrast.cryoet.alignment import Poses
 from dualcontrast.cryoet.averaging import shell_correlation
 from dualcontrast.cryoet.mrc import read_header, read_map
 from dualcontrast.cryoet.refinement import Search
@@ -128,7 +131,7 @@ def test_averages_made_otherwise_are_kept_unless_it_is_said(
 ) -> None:
     run, _ = simulated
     before = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
-    with pytest.raises(RunError, match="of other images or in another way; replace all averages with --over"):
+    with pytest.raises(RunError, match="of other images or poses, or in another way; replace all averages"):
         average(run, by="builtin", align=True)
     assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} == before
 
@@ -238,6 +241,71 @@ def test_equal_angles_state_no_poses_and_one_subset_no_halves(tmp_path: Path) ->
     assert subset.poses is None
     assert subset.halves.tolist() == [0, 0, 0, 1, 1, 1]
     assert sorted(subset_of(open_images(star), np.arange(3), 0).halves) == [0, 0, 1]
+
+
+def test_rows_of_one_volume_are_in_one_half(tmp_path: Path) -> None:
+    """Their noise is the same, and halves that share it would agree in it."""
+    write_particles_of(np.random.default_rng(0).normal(size=(5, 8, 8, 8)), tmp_path)
+    names = [f"sub/{place:03}.mrc" for place in (0, 1, 2, 3, 4, 2, 0, 1)]
+    star = write_star(tmp_path / "twice.star", names)
+    for seed in range(5):
+        halves = subset_of(open_images(star), np.arange(8), seed).halves
+        assert halves[[5, 6, 7]].tolist() == halves[[2, 0, 1]].tolist()
+        assert len(set(halves)) == 2
+    run = untrained_run(tmp_path / "run", star)
+    run.keep_codes(np.where(np.isin(np.arange(8), (2, 5)), 9.0, 0)[:, None], np.zeros((8, 1)))
+    cluster(run, content=2, transformation=1)
+    with pytest.warns(DualContrastWarning, match="content2_transformation1 has a single image"):
+        average(run, by="builtin", search=Search(iterations=1, degrees=60))
+
+
+def test_poses_that_relion_wrote_go_to_their_rows(tmp_path: Path) -> None:
+    """It may write rows in another order, and a volume may stand in several."""
+    rng = np.random.default_rng(0)
+    write_particles_of(rng.normal(size=(5, 8, 8, 8)), tmp_path)
+    names = [f"sub/{place:03}.mrc" for place in (4, 0, 3, 1, 2, 0)]
+    subset = subset_of(open_images(write_star(tmp_path / "twice.star", names)), np.arange(6), 0)
+    only = np.array([True, True, False, True, True, True])
+    turns = torch.from_numpy(Rotation.random(6, random_state=rng).as_matrix()).float()
+    given = Poses(turns, torch.from_numpy(rng.normal(size=(6, 3))).float())
+    refined = subset.write_star(tmp_path / "refined.star", given, only)
+    blocks = starfile.read(refined)
+    order = [3, 1, 4, 0, 2]  # of the two rows of a volume, the first stays before the second
+    starfile.write({**blocks, "particles": blocks["particles"].iloc[order]}, refined)
+    poses = Poses(torch.zeros(6, 3, 3), torch.zeros(6, 3))
+    subset.take_poses(poses, refined, only)
+    np.testing.assert_allclose(poses.matrices[only], given.matrices[only], atol=1e-4)
+    np.testing.assert_allclose(poses.shifts[only], given.shifts[only], atol=1e-4)
+    assert not poses.matrices[~only].any()
+
+
+def test_odd_boxes_are_not_given_to_relion(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    columns = angles_and_origins(rng.uniform(-90, 90, (6, 3)), np.zeros((6, 3)))
+    run = untrained_run(tmp_path / "run", write_particles_of(rng.normal(size=(6, 9, 9, 9)), tmp_path, **columns))
+    run.keep_codes(np.zeros((6, 2)), np.zeros((6, 2)))
+    cluster(run)
+    monkeypatch.setattr(relion, "installed", lambda: True)
+    with pytest.raises(RunError, match="boxes of 9 voxels are odd, and RELION takes even ones"):
+        average(run, by="relion")
+    assert [unit["averaged_by"] for unit in average(run).units] == ["builtin"]
+
+
+def test_averages_of_poses_that_have_changed_since_are_not_taken_for_new_ones(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    angles, volumes = rng.uniform(-90, 90, (6, 3)), rng.normal(size=(6, 8, 8, 8))
+    star = write_particles_of(volumes, tmp_path, **angles_and_origins(angles, np.zeros((6, 3))))
+    run = untrained_run(tmp_path / "run", star)
+    run.keep_codes(np.zeros((6, 2)), np.zeros((6, 2)))
+    cluster(run)
+    before = average(run, by="builtin").folder / "content1_transformation1.mrc"
+    first = read_map(before)[0]
+    write_particles_of(volumes, tmp_path, **angles_and_origins(angles[::-1], np.zeros((6, 3))))
+    with pytest.raises(RunError, match=r"content1_transformation1\.json: was made of other images or poses"):
+        average(Run(run.path), by="builtin")
+    np.testing.assert_array_equal(read_map(before)[0], first)
+    average(Run(run.path), by="builtin", overwrite=True)
+    assert np.abs(read_map(before)[0] - first).max() > 0.1
 
 
 def test_a_cluster_of_one_is_left_out(tmp_path: Path) -> None:

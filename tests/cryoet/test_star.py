@@ -155,6 +155,18 @@ def test_rows_and_columns_are_kept_as_they_are(tmp_path: Path) -> None:
     assert particles.table.index.tolist() == [0, 1, 2]
 
 
+def test_padded_and_missing_numbers_stay(tmp_path: Path) -> None:
+    padded = RELION31.replace(" 0.25 ", " 007 ").replace(" 0.5 ", " 010 ").replace(" 0.75 ", " 123 ")
+    particles = read(padded, tmp_path)
+    assert particles.table["rlnMyColumn"].tolist() == ["007", "010", "123"]
+    missing = read(RELION31.replace(" 0.5 ", " nan "), tmp_path)
+    assert missing.table["rlnMyColumn"].isna().tolist() == [False, True, False]
+    for kept in (particles, missing):
+        write_particles(tmp_path / "out.star", kept.table, kept.optics)
+        assert_frame_equal(read_particles(tmp_path / "out.star").table, kept.table, check_dtype=False)
+    assert "\tnan\t" in (tmp_path / "out.star").read_text()  # RELION stops at <NA>
+
+
 @pytest.mark.parametrize("name", ["", "images"])
 def test_relion_30(name: str, tmp_path: Path) -> None:
     particles = read(RELION30.replace("data_", f"data_{name}"), tmp_path)

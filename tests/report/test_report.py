@@ -446,17 +446,24 @@ def test_commands_start_where_the_particles_are_now(maps: CodedRun, tmp_path: Pa
     assert str(tmp_path / "before") not in text
 
 
-def test_dark_particles_are_not_taken_on_by_relion(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("box", "invert", "sentence"),
+    [(8, True, "RELION averages and refines white ones"), (9, False, "The boxes are odd, and RELION takes even")],
+)
+def test_dark_particles_and_odd_boxes_are_not_taken_on_by_relion(
+    box: int, invert: bool, sentence: str, tmp_path: Path
+) -> None:
     rng = np.random.default_rng(0)
     columns = angles_and_origins(rng.uniform(-90, 90, (12, 3)), np.zeros((12, 3)))
-    dark = rng.normal(size=(12, 8, 8, 8))
-    dark[:, 3:6, 3:6, 3:6] -= 3
-    run = untrained_run(tmp_path / "run", write_particles_of(dark, tmp_path / "data", **columns), invert=True)
+    volumes = rng.normal(size=(12, box, box, box))
+    volumes[:, 3:6, 3:6, 3:6] += -3 if invert else 3
+    star = write_particles_of(volumes, tmp_path / "data", **columns)
+    run = untrained_run(tmp_path / "run", star, invert=invert)
     run.keep_codes(rng.normal(size=(12, 4)), rng.normal(size=(12, 3)))
     run.cluster(content=1, transformation=1)
     run.average()
     done = run.report(how="pca")
-    assert "RELION averages and refines white ones" in done.left_out["On with RELION"]
+    assert sentence in done.left_out["On with RELION"]
     text = read(done.path).texts["relion"]
     assert "dualcontrast export" in text
     assert "relion_refine" not in text

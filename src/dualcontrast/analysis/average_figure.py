@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from dualcontrast.analysis.figures import PALETTE, save_figure
+from dualcontrast.analysis.likeness import THRESHOLD as OF_TRUTH
 from dualcontrast.analysis.volumes import titled
 from dualcontrast.cryoet.averaging import THRESHOLD
 from dualcontrast.cryoet.mrc import read_map
@@ -37,18 +38,22 @@ def draw_averages(folder: Path, units: list[dict[str, Any]], path: Path, title: 
         for axis, panel in enumerate(axes[:3]):
             panel.imshow(np.take(density, len(density) // 2, axis=axis), cmap="gray", vmin=low, vmax=high)
             panel.set(xticks=[], yticks=[])
+            panel.set_xlabel(f"along {'zyx'[axis]}" if unit is units[-1] else "", fontsize=8)
         name = f"{unit['cluster'].replace('_', ', ')}: {unit['particles']:,} particles"
         axes[0].set_title(name, fontsize=9, loc="left", parse_math=False)
         frequency = np.arange(len(unit["fsc"])) / (unit["box"] * unit["voxel_size"])
-        axes[3].plot(frequency, unit["fsc"], color=PALETTE[0], label=f"halves, {unit['resolution']:.0f} Å")
+        label = f"halves, {unit['resolution']:.0f} Å at {THRESHOLD:g}"
+        axes[3].plot(frequency, unit["fsc"], color=PALETTE[0], label=label)
+        axes[3].axhline(THRESHOLD, color=PALETTE[0], linewidth=0.7, linestyle=":")
         if unit["truth"]:
             best = max(unit["truth"], key=lambda state: state["correlation"])
-            label = f"{best['identity']} {best['conformation']}, {best['resolution']:.0f} Å"
+            name = f"{best['identity']} {best['conformation']}"
+            label = f"{name}, {best['resolution']:.0f} Å at {OF_TRUTH:g}"
             axes[3].plot(frequency, best["fsc"], color=PALETTE[2], label=label)
-        axes[3].axhline(THRESHOLD, color="black", linewidth=0.5, linestyle=":")
+            axes[3].axhline(OF_TRUTH, color=PALETTE[2], linewidth=0.7, linestyle=":")
         axes[3].set(ylim=(-0.1, 1.05), xlim=(0, frequency[-1]))
         axes[3].set_ylabel("Fourier shell\ncorrelation", fontsize=8)
         axes[3].tick_params(labelsize=7)
-        axes[3].legend(fontsize=7, framealpha=1, edgecolor="none", loc="lower left")
+        axes[3].legend(fontsize=7, framealpha=0.8, edgecolor="none", loc="lower left")
     rows[-1][3].set_xlabel("spatial frequency, 1/Å", fontsize=8)
     save_figure(figure, path)

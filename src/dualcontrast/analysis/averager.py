@@ -16,7 +16,7 @@ import torch
 from dualcontrast.analysis.clusters import Clusters
 from dualcontrast.analysis.likeness import likeness_to_truth
 from dualcontrast.analysis.sources import Source
-from dualcontrast.analysis.subtomograms import Subset, subset_of
+from dualcontrast.analysis.subtomograms import Subset, subset_of, volumes_of
 from dualcontrast.cryoet import relion
 from dualcontrast.cryoet.alignment import Poses
 from dualcontrast.cryoet.averaging import resolution, shell_correlation
@@ -68,7 +68,13 @@ class Averager:
         self.images = open_images(source.path, **kept)
         if len(set(self.images.shape[1:])) > 1 or self.images.shape[0] > 1:
             raise RunError(f"{source.path}: its volumes are no cubes of one channel, and only such are averaged")
-        self.relion_takes = source.is_star and not source.options.get("invert", False)
+        even = self.images.shape[-1] % 2 == 0  # of odd boxes RELION makes a map of nothing, and says nothing
+        self.relion_takes = source.is_star and even and not source.options.get("invert", False)
+        if by == "relion" and not even:
+            raise RunError(
+                f"{source.path}: its boxes of {self.images.shape[-1]} voxels are odd, and RELION takes even ones; "
+                "leave out --with"
+            )
         if by == "relion" and not self.relion_takes:
             raise RunError(
                 f"{source.path}: RELION takes the particles of a STAR file whose protein is white; leave out "
@@ -93,7 +99,7 @@ class Averager:
 
     def is_large_enough(self, unit: tuple[int, int]) -> bool:
         """Return whether a cluster can be halved; warn where it cannot."""
-        enough = len(self.clusters.rows_of(*unit)) >= FEWEST
+        enough = len(np.unique(volumes_of(self.images, self.clusters.rows_of(*unit)))) >= FEWEST
         if not enough:
             warnings.warn(
                 f"{self.run.path}: {unit_name(unit)} has a single image, which is no average; it is left out",
@@ -104,8 +110,10 @@ class Averager:
 
     def made_from(self, unit: tuple[int, int]) -> dict[str, Any]:
         """Return what an average depends on."""
+        subset = subset_of(self.images, np.sort(self.clusters.rows_of(*unit)), self.search.seed)
         return {
             "rows": rows_digest(self.clusters, unit),
+            "stated": subset.stated_digest(self.align),
             "with": self.by,
             "align": self.align,
             "search": asdict(self.search),
@@ -116,7 +124,7 @@ class Averager:
         return read_unit(self.path(unit, ".json"))
 
     def made_otherwise(self, units: list[tuple[int, int]]) -> Path | None:
-        """Return the file of an average that is there and was made of other images, or in another way."""
+        """Return the file of an average that is there and was made of other images or poses, or otherwise."""
         for unit in units:
             there = self.read(unit)
             if there is not None and there.get("made_from") != self.made_from(unit):
@@ -198,7 +206,8 @@ class Averager:
             )
             self._call(words, commands)
             progress("aligning by RELION", half + 1, 2)
-            subset.take_poses(poses, place / f"half{half + 1}_it{self.search.iterations:03d}_data.star")
+            refined = place / f"half{half + 1}_it{self.search.iterations:03d}_data.star"
+            subset.take_poses(poses, refined, subset.halves == half)
         maps = [half.volume() for half in averaged(subset.read, subset.halves, poses)]
         joined(poses, subset.halves, maps, initial_cutoff(subset.box, subset.voxel_size))
         return poses, relion.REFINE

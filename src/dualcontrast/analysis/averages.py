@@ -130,8 +130,8 @@ def average(
             shutil.rmtree(work.folder)
         elif otherwise:
             raise RunError(
-                f"{otherwise}: was made of other images or in another way; replace all averages with --overwrite, "
-                "or give the clusters another name"
+                f"{otherwise}: was made of other images or poses, or in another way; replace all averages with "
+                "--overwrite, or give the clusters another name"
             )
         made = []
         for number, unit in enumerate(units):

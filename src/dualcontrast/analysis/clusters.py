@@ -336,7 +336,7 @@ def _draw(run: RunFolder, clusters: Clusters, labels: pd.DataFrame, codes: np.nd
         if "transformation" in labels:
             names = names + " " + labels["transformation"].astype(str)
         counts = pd.crosstab([table["content_cluster"], table["transformation_cluster"]], names.to_numpy())
-        rows = [f"{content}, {transformation}" for content, transformation in counts.index]
+        rows = [f"content {content}, transformation {transformation}" for content, transformation in counts.index]
         title = f"Images of each label in the clusters {clusters.name}"
         draw_counts(counts.to_numpy(), rows, list(counts.columns), path, title)
         return

@@ -35,7 +35,9 @@ class Export:
     indices : list of pathlib.Path
         Of each class, the file of its row numbers.
     rows, left_out : int
-        Rows that were written, and rows of the source that have no cluster.
+        Rows that were written, and rows of the source, or of the file that was joined, that have no cluster.
+    not_joined : int
+        Particles with a cluster that the file to join lacks.
     starts_from : pathlib.Path or None
         The folder that the paths in a STAR file start from, where it is known.
     """
@@ -44,6 +46,7 @@ class Export:
     indices: list[Path]
     rows: int
     left_out: int
+    not_joined: int
     starts_from: Path | None
 
 
@@ -53,6 +56,7 @@ class _Rows(NamedTuple):
     table: pd.DataFrame
     places: np.ndarray
     left_out: int
+    not_joined: int = 0
     starts_from: Path | None = None
     optics: pd.DataFrame | None = None
     others: dict[str, Any] | None = None  # of a STAR file; None for a table
@@ -122,7 +126,7 @@ def export(
         write_text(indices[-1], "".join(f"{place}\n" for place in rows.places[own]))
     put_in_place(folder)
     files, indices = ([folder / path.name for path in paths] for paths in (files, indices))
-    return Export(files, indices, len(rows.table), rows.left_out, rows.starts_from)
+    return Export(files, indices, len(rows.table), rows.left_out, rows.not_joined, rows.starts_from)
 
 
 def _added(clusters: Clusters, codes: SavedCodes) -> pd.DataFrame:
@@ -151,7 +155,7 @@ def _rows_of(source: Source, added: pd.DataFrame, codes: SavedCodes) -> _Rows:
     table, optics = modernised(particles, source.box)
     rows = _with_class(_with(table.iloc[added.index].reset_index(drop=True), added))
     starts_from = Path(source.options["datadir"])
-    return _Rows(rows, added.index.to_numpy(), len(table) - len(rows), starts_from, optics, particles.others)
+    return _Rows(rows, added.index.to_numpy(), len(table) - len(rows), 0, starts_from, optics, particles.others)
 
 
 def _joined(source: Source, added: pd.DataFrame, join: str | Path) -> _Rows:
@@ -173,7 +177,7 @@ def _joined(source: Source, added: pd.DataFrame, join: str | Path) -> _Rows:
     if isinstance(optics, dict):
         optics = pd.DataFrame([optics])
     rows = _with_class(_with(chosen, added.iloc[places]))
-    return _Rows(rows, matched, len(table) - len(rows), None, optics, others)
+    return _Rows(rows, matched, len(table) - len(rows), len(own) - len(rows), None, optics, others)
 
 
 def _by_name(table: pd.DataFrame, path: str | Path) -> pd.Series:

@@ -177,14 +177,13 @@ def draw_counts(
     """
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     names = [textwrap.shorten(name, 24, placeholder="...") for name in columns]
-    width = max(0.5 * len(columns) + 1.5, 5.0)
+    width = max(0.5 * len(columns) + 0.08 * max(map(len, rows)) + 1.0, 5.0)
     figure = new_figure(width, 0.3 * len(rows) + 0.07 * max(map(len, names)) + 1.0)
     axes = figure.subplots()
     axes.imshow(share, cmap="Blues", vmin=0, vmax=1, aspect="auto")
-    axes.set_title(textwrap.fill(title, int(11 * width)), parse_math=False)
+    figure.suptitle(textwrap.fill(title, int(11 * width)), parse_math=False)
     axes.set_xticks(range(len(columns)), names, rotation=90, parse_math=False)
     axes.set_yticks(range(len(rows)), rows)
-    axes.set_ylabel("cluster")
     for (row, column), count in np.ndenumerate(counts):
         if count:
             colour = "white" if share[row, column] > 0.6 else "black"

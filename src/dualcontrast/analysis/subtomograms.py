@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,6 +68,14 @@ class Subset:
         """Whether the volumes have been multiplied by their CTF."""
         return self.particles is not None and self.particles.ctf_premultiplied
 
+    def stated_digest(self, align: bool) -> str:
+        """Return a fingerprint of the halves and, unless poses are to be found, of those that are stated."""
+        digest = hashlib.sha256(self.halves.astype(np.int64).tobytes())
+        if self.poses is not None and not align:
+            assert self.particles is not None and self.particles.angles is not None
+            digest.update(self.particles.angles[self.rows].tobytes() + self.particles.origins[self.rows].tobytes())
+        return digest.hexdigest()[:16]
+
     def read(self, places: np.ndarray) -> Observed:
         """Read those at some places of the subset, their background brought to mean 0 and deviation 1."""
         chosen = self.rows[places]
@@ -96,26 +105,38 @@ class Subset:
         table[list(ANGLES)] = angles_of_matrices(poses.matrices.numpy())
         table[list(ORIGINS)] = -poses.shifts.numpy() * self.voxel_size
 
-    def take_poses(self, poses: Poses, star: Path) -> None:
+    def take_poses(self, poses: Poses, star: Path, only: np.ndarray) -> None:
         """Take the poses that RELION wrote for some of these, in place; it may have changed their order."""
         assert self.particles is not None
         refined = read_particles(star)
         matrices = refined.matrices()
         assert matrices is not None
-        names = pd.Series(np.arange(len(self)), index=self.particles.image_names[self.rows])
-        places = torch.from_numpy(names[refined.image_names].to_numpy().copy())
+        own = np.flatnonzero(only)
+        own = own[np.argsort(self.particles.image_names[self.rows[own]], kind="stable")]
+        places = torch.empty(len(own), dtype=torch.long)
+        places[np.argsort(refined.image_names, kind="stable")] = torch.from_numpy(own)
         poses.matrices[places] = torch.from_numpy(matrices).float()
         poses.shifts[places] = torch.from_numpy(refined.shifts() / self.voxel_size).float()
+
+
+def volumes_of(images: ImageSet, rows: np.ndarray) -> np.ndarray:
+    """Return a number for each row, from 0: the same for rows of a STAR file that name one volume."""
+    particles = images.particles if isinstance(images, Subtomograms) else None
+    if particles is None:
+        return np.arange(len(rows))
+    return np.asarray(pd.factorize(particles.image_names[rows])[0])
 
 
 def subset_of(images: ImageSet, rows: np.ndarray, seed: int) -> Subset:
     """Return the subtomograms of some rows.
 
-    Their halves are those of rlnRandomSubset where it has two, else drawn at random. Angles that are the same for
-    all particles of the source state no poses.
+    Their halves are those of rlnRandomSubset where it has two, else drawn at random, rows of one volume together:
+    halves that share a volume agree in its noise. Angles that are the same for all particles of the source state
+    no poses.
     """
     particles = images.particles if isinstance(images, Subtomograms) else None
-    halves = np.random.default_rng(seed).permutation(len(rows)) % 2
+    volumes = volumes_of(images, rows)
+    halves = (np.random.default_rng(seed).permutation(volumes.max() + 1) % 2)[volumes]
     poses = None
     if particles is not None:
         stated = particles.table.get(HALF)

@@ -171,13 +171,16 @@ def export(
     told = [f"{done.rows:,} rows with their codes and clusters: {from_here(done.files[0])}"]
     if done.left_out:
         told.append(f"{done.left_out:,} rows have no cluster and are left out.")
+    if done.not_joined:
+        told.append(f"{done.not_joined:,} particles that have a cluster are not in {join}.")
     if done.starts_from is not None:
         told.append(f"Paths in it start from {done.starts_from}, as before: call RELION there.")
     if per_class:
         told.append(f"Classes: {', '.join(path.name for path in done.files[1:])}")
         told.append(f"Their rows by number, from 0: {', '.join(path.name for path in done.indices)}")
     files, indices = ([str(path) for path in paths] for paths in (done.files, done.indices))
-    console.result({"files": files, "indices": indices, "rows": done.rows, "left_out": done.left_out}, told)
+    counts = {"rows": done.rows, "left_out": done.left_out, "not_joined": done.not_joined}
+    console.result({"files": files, "indices": indices, **counts}, told)
 
 
 def _number(text: str) -> int | str:

@@ -10,14 +10,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from pandas.api.types import is_numeric_dtype
+from pandas.api.types import is_integer_dtype, is_numeric_dtype
 
 from dualcontrast.cryoet.geometry import matrices_of_angles
 from dualcontrast.errors import SourceError, nearest
 from dualcontrast.files import written_whole
 
 IDENTITY, CONFORMATION = "dualcontrastIdentity", "dualcontrastConformation"
-# A tomogram may well be called 001, which must not become the number 1.
+# A tomogram may well be called 12, which must not become a number.
 TEXTS = (
     "rlnImageName",
     "rlnMicrographName",
@@ -230,8 +230,8 @@ def write_particles(
     if optics is not None:
         blocks["optics"] = optics
     with written_whole(path) as temporary:
-        # Twelve digits, since six decimals would make nothing of a small number.
-        starfile.write({**blocks, "particles": table}, temporary, float_format="%.12g")
+        # Twelve digits, since six decimals would make nothing of a small number; and nan, which RELION reads.
+        starfile.write({**blocks, "particles": table}, temporary, float_format="%.12g", na_rep="nan")
 
 
 def _read_blocks(path: Path) -> dict[str, Any]:
@@ -240,9 +240,26 @@ def _read_blocks(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise SourceError(f"{path}: no such STAR file; give the path of one")
     try:
-        return dict(starfile.read(path, always_dict=True, parse_as_string=list(TEXTS)))
+        columns = re.findall(r"^\s*_(\S+)", path.read_text(encoding="utf-8"), re.MULTILINE)
+        blocks = starfile.read(path, always_dict=True, parse_as_string=columns)
+        return {name: _typed(block) for name, block in blocks.items()}
     except Exception:  # of many types where a file is damaged
         raise SourceError(f"{path}: damaged, or not a STAR file; put a whole copy there") from None
+
+
+def _typed(block: pd.DataFrame | dict[str, str]) -> pd.DataFrame | dict[str, Any]:
+    """Return a block of texts with numbers in the columns, or the values, that are numbers."""
+    table = _as_table(block).apply(lambda texts: texts if texts.name in TEXTS else _numbers_of(texts))
+    return {str(name): table[name].iloc[0] for name in table} if isinstance(block, dict) else table
+
+
+def _numbers_of(texts: pd.Series) -> pd.Series:
+    try:
+        numbers = pd.to_numeric(texts)
+    except ValueError:
+        return texts
+    padded = is_integer_dtype(numbers) and texts.str.match("[+-]?0[0-9]").any()  # 007 is no 7, whatever it means
+    return texts if padded else numbers
 
 
 def _as_table(block: pd.DataFrame | dict[str, Any]) -> pd.DataFrame:

@@ -42,6 +42,8 @@ def section(material: Material) -> Section | None:
     elif isinstance(material.averages, Missing):
         sentence = "The averages, which are the references to refine against, are missing."
         missing.append(Missing(sentence, material.averages.command))
+    elif material.averages[0]["box"] % 2:
+        missing.append(Missing("The boxes are odd, and RELION takes even ones: extract the particles again."))
     else:
         folder = material.run.averages_folder(material.clusters.name).resolve()
         steps += [_refinement(material, folder, material.averages)]
