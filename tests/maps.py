@@ -50,6 +50,7 @@ def untrained_run(
         "source": str(source.resolve()),
         "options": dict(images.options),
         "digest": prepared.digest(),
+        "names": prepared.names_digest(),
         "images": len(prepared),
         "shape": list(prepared.shape),
         "pixel_size": prepared.pixel_size,

@@ -352,6 +352,7 @@ def _described(images: Images, prepared: ImageSet, options: Mapping[str, Any]) -
         "source": source,
         "options": dict(options),
         "digest": prepared.digest(),
+        "names": prepared.names_digest(),
         "images": len(prepared),
         "shape": list(prepared.shape),
         "pixel_size": prepared.pixel_size,

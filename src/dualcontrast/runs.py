@@ -121,7 +121,7 @@ class RunFolder:
         recipe
             The configuration of training.
         data
-            `source`, `options` of its reader, `digest`, `images`, `shape` and `pixel_size`.
+            `source`, `options` of its reader, `digest`, `names`, `images`, `shape` and `pixel_size`.
         made_by
             Versions and the command.
         """
@@ -191,10 +191,10 @@ class RunFolder:
 
     def attach(self, images: ImageSet) -> None:
         """Take `images` as the run's source, after a check that they are the ones it was trained on."""
-        config = self.config()
-        training = self.recipe().training
+        data, training = self.config()["data"], self.recipe().training
         prepared = prepared_images(images, training.limit, training.seed)
-        if prepared.digest() != config["data"]["digest"]:
+        names = data.get("names")  # not there in runs of an earlier version
+        if prepared.digest() != data["digest"] or names not in (None, prepared.names_digest()):
             raise RunError(
                 f"{images.source}: not the images that {self.path} was trained on, or changed since; put those "
                 "back, rows in the same order, or give the source to dualcontrast encode to encode other images"

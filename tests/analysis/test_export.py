@@ -11,12 +11,13 @@ import pytest
 import starfile
 from pandas.testing import assert_frame_equal
 from tests.maps import CodedRun, untrained_run
-from tests.particles import PIXEL_SIZE, write_mrc, write_particles_of
+from tests.particles import PIXEL_SIZE, write_mrc, write_particles_of, write_star
 
 from dualcontrast.analysis.clusters import cluster
 from dualcontrast.api import Run
 from dualcontrast.cryoet.star import read_particles
 from dualcontrast.errors import DualContrastError, RunError, SourceError
+from dualcontrast.images import open_images
 
 COUNT, BOX = 24, 8
 GROUPS = np.arange(COUNT) % 3 == 0  # 8 of these, 16 of the others
@@ -251,6 +252,22 @@ def test_a_source_that_changed_is_refused(run: Run, tmp_path: Path) -> None:
     starfile.write(blocks, tmp_path / "data" / "particles.star")
     with pytest.raises(RunError, match=r"not the images that .* was trained on, or changed since"):
         Run(run.path).export()
+
+
+def test_rows_that_changed_places_are_refused_wherever_they_are(tmp_path: Path) -> None:
+    """Of a large set, the fingerprint of the data reads a few volumes alone; names are all looked at."""
+    write_mrc(tmp_path / "stack.mrc", np.random.default_rng(0).normal(size=(300, 8, 8, 8)).astype(np.float32))
+    names = np.array([f"{place}@stack.mrc" for place in range(1, 301)])
+    star = write_star(tmp_path / "particles.star", names)
+    run = untrained_run(tmp_path / "run", star)
+    before = open_images(star).digest()
+    seen = set(np.linspace(0, 299, 256).astype(int))
+    unseen = [place for place in range(300) if place not in seen][:2]
+    names[unseen] = names[unseen[::-1]]
+    write_star(star, names)
+    assert open_images(star).digest() == before
+    with pytest.raises(RunError, match=r"not the images that .* was trained on, or changed since"):
+        Run(run.path).attach(open_images(star))
 
 
 def test_without_clusters_there_is_nothing_to_export(run: Run) -> None:

@@ -126,6 +126,15 @@ class ImageSet(ABC):
             digest.update(self._fingerprint(spread[start : start + DIGEST_AT_ONCE]))
         return digest.hexdigest()
 
+    def names(self) -> np.ndarray | None:
+        """Return what the source calls each image, (N,); None where it has no names for them."""
+        return None
+
+    def names_digest(self) -> str | None:
+        """Return a fingerprint of all names, row after row, which `digest` does not look at; None without any."""
+        names = self.names()
+        return None if names is None else hashlib.sha256("\n".join(map(str, names)).encode()).hexdigest()
+
     def _fingerprint(self, index: np.ndarray) -> bytes:
         """Return what tells these images from others, the same on every machine."""
         return np.ascontiguousarray(self._read(index)).tobytes()
@@ -150,6 +159,10 @@ class _Selection(ImageSet):
 
     def tilt_range(self) -> float | None:
         return self._images.tilt_range()
+
+    def names(self) -> np.ndarray | None:
+        names = self._images.names()
+        return None if names is None else names[self._index]
 
     def _fingerprint(self, index: np.ndarray) -> bytes:
         return self._images._fingerprint(self._index[index])

@@ -96,6 +96,10 @@ class Subtomograms(ImageSet):
         cubes = torch.stack([_ctf_cube(ctf.file, ctf.place, self.shape[-1]) for ctf in chosen])
         return self._preparation.turned(cubes, np.asarray(index))
 
+    def names(self) -> np.ndarray | None:
+        """Return rlnImageName of the STAR file, (N,); None where there is none."""
+        return None if self.particles is None else np.asarray(self.particles.image_names)
+
     def tilt_range(self) -> float | None:
         """Tell how far the specimen was tilted either way, by what the CTFs leave out.
 
