@@ -120,7 +120,7 @@ def plan_of(wanted: Wanted) -> Plan:
             if name in table.rows[row].nothing_to_see:
                 hindered[name, row] = table.rows[row].nothing_to_see[name]
             elif images is None:
-                hindered[name, row] = f"no images given (--{name})"
+                hindered[name, row] = "not run yet" if wanted.tables_only else f"no images given (--{name})"
             elif not wanted.tables_only and (hindrance := images.hindrance(row, recipes)):
                 hindered[name, row] = hindrance
             digests = images.digests if images is not None else [None] * len(recipes)
