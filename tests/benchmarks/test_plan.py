@@ -110,6 +110,14 @@ def test_too_few_images_are_refused() -> None:
         plan_of(Wanted("table1", given, limit=50, rows=("simclr",)))
 
 
+def test_a_row_that_was_not_asked_for_is_left_out_where_there_are_too_few_images() -> None:
+    """The batches of dualcontrast_plus are the largest."""
+    with pytest.warns(DualContrastWarning, match=r"dualcontrast_plus is left out on MNIST: .*fewer than a batch"):
+        made = plan_of(Wanted("table1", wanted().sources, data=("mnist",), limit=300, seeds=(0,)))
+    assert "dualcontrast_plus" not in {cell.row for cell in made.trainable()}
+    assert {cell.row for cell in made.trainable()} >= {"harmony", "dualcontrast"}
+
+
 def test_a_method_that_cannot_do_the_images_is_left_out_or_refused_by_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -97,9 +97,10 @@ def plan_of(wanted: Wanted) -> Plan:
     RecipeError
         There is no such table, row or data set; or views or networks do not fit the images.
     SourceError
-        No data set is at hand; or one cannot be read, has no content labels to score by, or too few images.
+        No data set is at hand; or one cannot be read, has no content labels to score by, or too few images for a
+        row that was asked for by name.
     MethodError
-        A method that was asked for by name cannot do a data set. One that was not is left out with a warning.
+        A method that was asked for by name cannot do a data set. Rows that were not are left out with a warning.
     """
     chosen((wanted.table,), TABLES, "table")
     table = TABLES[wanted.table]
@@ -169,15 +170,15 @@ class _Images:
             recipes[0].build(self._shape)
             for recipe, images in zip(recipes, self._prepared, strict=True):
                 training_and_validation(images, recipe.training)
-        except MethodError as error:
+        except (MethodError, SourceError) as error:  # not its kind of images, or too few of them
             if self._named:
-                raise
+                raise type(error)(f"{row} on {DATA[self.data].label}: {error}") from None
             warnings.warn(
                 f"{row} is left out on {DATA[self.data].label}: {error}", DualContrastWarning, stacklevel=2
             )
             return str(error)
-        except (RecipeError, SourceError) as error:
-            raise type(error)(f"{row} on {DATA[self.data].label}: {error}") from None
+        except RecipeError as error:
+            raise RecipeError(f"{row} on {DATA[self.data].label}: {error}") from None
         return ""
 
 
