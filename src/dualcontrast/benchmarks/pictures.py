@@ -14,7 +14,6 @@ import pandas as pd
 from dualcontrast.analysis.figures import (
     LEGEND_CLASSES,
     add_legend,
-    new_figure,
     save_figure,
     scatter,
     show_mosaic,
@@ -33,7 +32,7 @@ GRIDS_A_ROW, GRID_INCHES = 3, 4.2
 METHODS_A_ROW, CODE_INCHES = 2, 2.8
 CODES = ("content", "transformation")
 POINT = 3.0
-LEGEND_COLUMNS = 10
+LEGEND_COLUMNS = 5  # for each column of methods
 MAP_INCHES = 1.5
 
 
@@ -69,7 +68,8 @@ def draw_transfers(runs: Mapping[str, RunFolder], images: ImageSet, path: Path, 
         return []
     columns = min(len(able), GRIDS_A_ROW)
     rows = math.ceil(len(able) / columns)
-    figure = new_figure(max(GRID_INCHES * columns, 7), (GRID_INCHES + 0.3) * rows + 0.6)
+    text = f"{title}: content from the left-hand columns, transformation from the top rows"
+    figure = titled(text, max(GRID_INCHES * columns, 7), (GRID_INCHES + 0.3) * rows + 0.6)
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes, (label, run) in zip(panels, able.items(), strict=False):
         run.attach(images)
@@ -78,7 +78,6 @@ def draw_transfers(runs: Mapping[str, RunFolder], images: ImageSet, path: Path, 
         axes.set_title(label, parse_math=False)
     for axes in panels[len(able) :]:
         axes.set_axis_off()
-    figure.suptitle(f"{title}: content from the left-hand columns, transformation from the top rows")
     silent = [label for label in runs if label not in able]
     if silent:
         figure.supxlabel(textwrap.fill(f"Without images, since without a decoder: {', '.join(silent)}", 120))
@@ -103,9 +102,11 @@ def draw_codes(runs: Mapping[str, RunFolder], path: Path, title: str) -> list[Pa
     list of Path
         The picture.
     """
-    rows = math.ceil(len(runs) / METHODS_A_ROW)
-    figure = new_figure(2 * METHODS_A_ROW * CODE_INCHES, (CODE_INCHES + 0.3) * rows + 0.6)
-    panels = figure.subplots(rows, 2 * METHODS_A_ROW, squeeze=False).ravel()
+    columns = min(len(runs), METHODS_A_ROW)
+    rows = math.ceil(len(runs) / columns)
+    text = f"{title}: t-SNE of codes, coloured by content"
+    figure = titled(text, 2 * columns * CODE_INCHES, (CODE_INCHES + 0.3) * rows + 0.6)
+    panels = figure.subplots(rows, 2 * columns, squeeze=False).ravel()
     places = iter(panels)
     contents: list[Any] = []
     for label, run in runs.items():
@@ -122,8 +123,7 @@ def draw_codes(runs: Mapping[str, RunFolder], path: Path, title: str) -> list[Pa
     for axes in places:
         axes.set_axis_off()
     if 0 < pd.Series(contents).nunique() <= LEGEND_CLASSES:
-        add_legend(figure, contents, loc="outside lower center", ncols=LEGEND_COLUMNS)
-    figure.suptitle(f"{title}: t-SNE of codes, coloured by content")
+        add_legend(figure, contents, loc="outside lower center", ncols=LEGEND_COLUMNS * columns)
     save_figure(figure, path)
     return [path]
 
