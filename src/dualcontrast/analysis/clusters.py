@@ -178,17 +178,16 @@ def read_clusters(run: RunFolder, name: str = DEFAULT) -> Clusters:
         there = sorted(file.stem for file in path.parent.glob("*.csv"))
         hint = f"; {nearest(name, there)}" if there else f"; make them with dualcontrast cluster {run.path}"
         raise RunError(f"{run.path}: has no clusters called {name}{hint}")
+    again = f"make it again with dualcontrast cluster {run.path} --name {name}"
     try:
         described = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
         table = pd.read_csv(path)[COLUMNS]
         weights = described["weights"]
         _ = described["sizes"], described["agreement"], table[COLUMNS].astype(float)
     except (OSError, ValueError, KeyError, TypeError):
-        raise RunError(f"{path}: damaged; make it again with dualcontrast cluster --name {name}") from None
+        raise RunError(f"{path}: damaged; {again}") from None
     if not made_with_weights(path, run, weights):
-        raise RunError(
-            f"{path}: older than the run's weights; make it again with dualcontrast cluster --name {name}"
-        )
+        raise RunError(f"{path}: older than the run's weights; {again}")
     return Clusters(name, table, described)
 
 
