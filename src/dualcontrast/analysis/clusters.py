@@ -18,6 +18,7 @@ from dualcontrast.analysis.codes import codes_of, made_with_weights
 from dualcontrast.analysis.figures import draw_counts, draw_embedding
 from dualcontrast.analysis.mixtures import Mixture, mixture_of, reduced
 from dualcontrast.analysis.probes import label_numbers
+from dualcontrast.analysis.show import counted
 from dualcontrast.analysis.sources import attached
 from dualcontrast.errors import DualContrastWarning, RunError, nearest
 from dualcontrast.files import write_json, written_whole
@@ -64,7 +65,7 @@ class Clusters:
     def describe(self) -> list[str]:
         """Return the clusters and their agreement with labels in sentences."""
         sizes = self.described["sizes"]
-        told = [f"{len(self.table):,} images in {len(sizes)} content cluster{'s' * (len(sizes) != 1)}:"]
+        told = [f"{len(self.table):,} images in {counted(len(sizes), 'content cluster')}:"]
         for cluster, parts in sizes.items():
             within = "" if len(parts) == 1 else f", in {len(parts)} transformation clusters of {_listed(parts)}"
             told.append(f"  {cluster}: {sum(parts):,}{within}")

@@ -121,10 +121,8 @@ class Subset:
 
 def volumes_of(images: ImageSet, rows: np.ndarray) -> np.ndarray:
     """Return a number for each row, from 0: the same for rows of a STAR file that name one volume."""
-    particles = images.particles if isinstance(images, Subtomograms) else None
-    if particles is None:
-        return np.arange(len(rows))
-    return np.asarray(pd.factorize(particles.image_names[rows])[0])
+    names = images.names()
+    return np.arange(len(rows)) if names is None else np.asarray(pd.factorize(names[rows])[0])
 
 
 def subset_of(images: ImageSet, rows: np.ndarray, seed: int) -> Subset:

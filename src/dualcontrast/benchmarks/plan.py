@@ -170,15 +170,12 @@ class _Images:
             recipes[0].build(self._shape)
             for recipe, images in zip(recipes, self._prepared, strict=True):
                 training_and_validation(images, recipe.training)
-        except (MethodError, SourceError) as error:  # not its kind of images, or too few of them
-            if self._named:
-                raise type(error)(f"{row} on {DATA[self.data].label}: {error}") from None
-            warnings.warn(
-                f"{row} is left out on {DATA[self.data].label}: {error}", DualContrastWarning, stacklevel=2
-            )
+        except (MethodError, RecipeError, SourceError) as error:
+            label = DATA[self.data].label
+            if self._named or isinstance(error, RecipeError):
+                raise type(error)(f"{row} on {label}: {error}") from None
+            warnings.warn(f"{row} is left out on {label}: {error}", DualContrastWarning, stacklevel=2)
             return str(error)
-        except RecipeError as error:
-            raise RecipeError(f"{row} on {DATA[self.data].label}: {error}") from None
         return ""
 
 

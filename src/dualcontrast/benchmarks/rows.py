@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from dualcontrast.errors import RecipeError, nearest
@@ -82,12 +82,13 @@ def _of(label: str, name: str, settings: Mapping[str, Any] | None = None, preset
     return Row(label, {"preset": preset, "method": {"name": name, **(settings or {})}})
 
 
-def _plus(
-    label: str, settings: Mapping[str, Any] | None = None, without: str | None = None, **changes: Any
-) -> Row:
-    stated = {**_of(label, "dualcontrast_plus", settings).settings, **changes}
-    linear = without in PARTS_OF_PICTURES
-    return Row(label, stated, PLUS_RECIPES, {"subtomograms": LINEAR} if linear else {})
+def _plus(label: str, settings: Mapping[str, Any] | None = None, **changes: Any) -> Row:
+    return Row(label, {**_of(label, "dualcontrast_plus", settings).settings, **changes}, PLUS_RECIPES)
+
+
+def _plus_without(part: str) -> Row:
+    row = _plus(f"DualContrast plus without {part}", PLUS_PARTS[part])
+    return replace(row, nothing_to_see={"subtomograms": LINEAR}) if part in PARTS_OF_PICTURES else row
 
 
 # ---- dualcontrast_plus: its recipe for each data set, and the settings that take one of its parts away
@@ -134,10 +135,7 @@ ABLATION: dict[str, Row] = {
     "only_positive": _of("DualContrast, only positive pairs", "dualcontrast", NO_NEGATIVE_PAIRS),
     "only_negative": _of("DualContrast, only negative pairs", "dualcontrast", NO_POSITIVE_PAIRS),
     "dualcontrast_plus": TABLE1["dualcontrast_plus"],
-    **{
-        f"plus_without_{part}": _plus(f"DualContrast plus without {part}", settings, without=part)
-        for part, settings in PLUS_PARTS.items()
-    },
+    **{f"plus_without_{part}": _plus_without(part) for part in PLUS_PARTS},
     # with the paper's own views
     "plus_rotation_only": _plus("DualContrast plus, views of rotation alone", views=[{"name": "rotation"}]),
 }

@@ -98,7 +98,7 @@ class Subtomograms(ImageSet):
 
     def names(self) -> np.ndarray | None:
         """Return rlnImageName of the STAR file, (N,); None where there is none."""
-        return None if self.particles is None else np.asarray(self.particles.image_names)
+        return None if self.particles is None else self.particles.image_names
 
     def tilt_range(self) -> float | None:
         """Tell how far the specimen was tilted either way, by what the CTFs leave out.
