@@ -17,7 +17,7 @@ from tests.runs import DIGITS
         (["benchmark", "tabel1"], "no verb is called benchmark tabel1; did you mean table1?"),
         (
             ["benchmark", "sell"],
-            "no verb is called benchmark sell; known are ablation, figure6, table1, table2, throughput",
+            "no verb is called benchmark sell; known are ablation, figure5, figure6, table1, table2, throughput",
         ),
         (["--verson"], "no option is called --verson; did you mean --version?"),
         (["benchmark", "--mnist"], "no option of benchmark is called --mnist; known are --help"),

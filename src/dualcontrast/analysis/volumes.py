@@ -69,7 +69,7 @@ def draw_slices(
         How many of a volume are shown; all where it has fewer.
     """
     stacks = [volume.detach().cpu().numpy()[0] for volume in volumes]
-    places = [_spread(len(stack), slices) for stack in stacks]
+    places = [spread_slices(len(stack), slices) for stack in stacks]
     numbered = [i == 0 or places[i] != places[i - 1] for i in range(len(places))]
     texts = [_cut(name) for name in names]
     left = 0.4 + 0.07 * max((len(line) for text in texts for line in text.splitlines()), default=0)
@@ -78,20 +78,20 @@ def draw_slices(
     figure = titled(title, 1.06 * INCHES * slices + left, height)
     rows = figure.subplots(len(stacks), 1, squeeze=False, gridspec_kw={"height_ratios": heights})[:, 0]
     for axes, stack, shown, text, has_numbers in zip(rows, stacks, places, texts, numbered, strict=True):
-        _show_slices(axes, stack[shown])
+        show_slices(axes, stack[shown])
         axes.set_ylabel(text, rotation=0, ha="right", va="center", fontsize=9, parse_math=False)
         if has_numbers:
             _number(axes, shown, stack.shape[2])
     save_figure(figure, path)
 
 
-def _spread(depth: int, slices: int) -> list[int]:
+def spread_slices(depth: int, slices: int) -> list[int]:
     """Return the middle slice of each of so many parts of a volume."""
     count = min(depth, slices)
     return [int((i + 0.5) * depth / count) for i in range(count)]
 
 
-def _show_slices(axes: Axes, slices: np.ndarray) -> None:
+def show_slices(axes: Axes, slices: np.ndarray) -> None:
     """Show slices (n, H, W) side by side on white, in one contrast."""
     low, high = np.percentile(slices, CONTRAST)
     if low == high:  # something very small on a constant ground

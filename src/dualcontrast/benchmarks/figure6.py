@@ -14,52 +14,36 @@ import torch
 
 from dualcontrast.analysis.averages import average
 from dualcontrast.analysis.clusters import cluster, read_clusters
-from dualcontrast.benchmarks.cells import Cell
 from dualcontrast.benchmarks.pictures import Panel, draw_maps
-from dualcontrast.benchmarks.plan import Source, Wanted, plan_of
 from dualcontrast.benchmarks.rows import TABLE1
-from dualcontrast.benchmarks.runner import places_of, reason_of_failure, run_cells
+from dualcontrast.benchmarks.runner import places_of
+from dualcontrast.benchmarks.simulated import Failed, OfSimulation, run_of, trained
 from dualcontrast.benchmarks.worker import is_trained
 from dualcontrast.cryoet.alignment import pose_of_map
 from dualcontrast.cryoet.averaging import aligned
 from dualcontrast.cryoet.mrc import read_map
 from dualcontrast.cryoet.refinement import initial_cutoff
-from dualcontrast.cryoet.simulation import Simulation, simulation_of
-from dualcontrast.errors import RecipeError, RunError, SourceError, nearest
+from dualcontrast.cryoet.simulation import Simulation
+from dualcontrast.errors import RunError
 from dualcontrast.files import write_text
 from dualcontrast.progress import Progress, silent
 from dualcontrast.runs import RunFolder
 
-DATA = "subtomograms"
 METHODS = ("spatial_vae", "harmony", "dualcontrast")  # a, b and c of the figure
 WITHIN = {"harmony": "content", "dualcontrast": "transformation"}  # d and e: the code that is sorted further
 MAPS = 4
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What the figure is made of.
+class Asked(OfSimulation):
+    """What the figure is made of; of the identity that is asked for, a cluster is sorted further.
 
     Attributes
     ----------
-    star : str
-        The STAR of a simulation.
-    bin : int
-        The factor by which subtomograms are shrunk for training.
-    seed, budget, limit
-        Of the cells of Table 1, as in `plan.Wanted`.
-    identity : str
-        The one whose cluster is sorted further.
     align : bool
         Find poses, in place of those that the STAR states.
     """
 
-    star: str
-    bin: int = 1
-    seed: int = 0
-    budget: float | None = 10.0
-    limit: int | None = None
-    identity: str = "nucleosome"
     align: bool = False
 
     @property
@@ -114,7 +98,7 @@ class Figure6:
 
     rows: list[dict[str, Any]]
     files: list[Path]
-    failed: dict[str, tuple[int, str]]
+    failed: Failed
 
     def describe(self, shortened: Callable[[Path], Path]) -> list[str]:
         """Return one line a map, and where to look."""
@@ -161,13 +145,10 @@ def figure6(
         After Ctrl-C or SIGTERM; another call goes on.
     """
     places = places_of(device, jobs)
-    simulation = _simulation(asked)
-    sources = {DATA: Source(asked.star, {"bin": asked.bin})}
-    wanted = Wanted("table1", sources, METHODS, (DATA,), (asked.seed,), asked.budget, asked.limit)
-    cells = {cell.row: cell for cell in plan_of(wanted).trainable()}
-    untrained = [cell for cell in cells.values() if not is_trained(_run(work, cell))]
-    failed = run_cells(untrained, results, work, places, progress) if untrained else {}
-    runs = {row: _run(work, cell) for row, cell in cells.items() if is_trained(_run(work, cell))}
+    simulation = asked.simulation()
+    cells = asked.cells(METHODS)
+    failed = trained(list(cells.values()), results, work, places, progress)
+    runs = {row: run_of(work, cell) for row, cell in cells.items() if is_trained(run_of(work, cell))}
     strips = [_strip(run, asked, method, "content", progress) for method, run in runs.items()]
     for first in [strip for strip in strips if strip.method in WITHIN]:
         number = _most_like(first, asked.identity)
@@ -178,25 +159,7 @@ def figure6(
         files = [out / "figure6.csv", out / "figure6.png"]
         write_text(files[0], pd.DataFrame(rows).to_csv(index=False))
         _draw(strips, simulation, files[1])
-    names = {cell.name: cell for cell in untrained}
-    return Figure6(rows, files, {n: (status, reason_of_failure(work, names[n])) for n, status in failed.items()})
-
-
-def _simulation(asked: Asked) -> Simulation:
-    simulation = simulation_of(asked.star)
-    if simulation is None:
-        raise SourceError(
-            f"{asked.star}: not the STAR file of a simulation, whose truth maps are named by; give one that "
-            "dualcontrast simulate wrote"
-        )
-    identities = {state.identity for state in simulation.settings.states}
-    if asked.identity not in identities:
-        raise RecipeError(f"{asked.star}: has no {asked.identity}; {nearest(asked.identity, identities)}")
-    return simulation
-
-
-def _run(work: Path, cell: Cell) -> RunFolder:
-    return RunFolder(work / cell.run_name)
+    return Figure6(rows, files, failed)
 
 
 def _strip(

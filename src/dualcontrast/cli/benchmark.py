@@ -16,6 +16,7 @@ from dualcontrast.cli.words import Verbs
 
 if TYPE_CHECKING:
     from dualcontrast.benchmarks.benchmark import Benchmark
+    from dualcontrast.benchmarks.figure5 import Figure5
     from dualcontrast.benchmarks.figure6 import Figure6
 
 app = typer.Typer(help="Measure what this machine and these methods do.", cls=Verbs, rich_markup_mode=None)
@@ -122,9 +123,46 @@ def table2(
     _make("table2", {"linemod": linemod}, 1, asked, jobs, device, results, work, out, Console(quiet, as_json))
 
 
+Simulated = Annotated[str, typer.Option("--subtomograms", metavar="STAR", help="The STAR file of a simulation.")]
+
+
+@app.command("figure5")
+def figure5(
+    subtomograms: Simulated,
+    bin_: Bin = 1,
+    identity: Annotated[
+        str, typer.Option(metavar="NAME", help="Whose conformations are coloured, and that Harmony sees alone.")
+    ] = "nucleosome",
+    seed: Annotated[int, typer.Option(metavar="N", help="Seed of the training.", min=0)] = 0,
+    budget: Budget = 10.0,
+    limit: Limit = None,
+    jobs: Jobs = None,
+    device: Device = "auto",
+    results: Results = Path("results"),
+    work: Work = Path("runs/benchmark"),
+    out: Out = Path("tables"),
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make the paper's figure 5: codes of subtomograms in the plane, by identity and by conformation.
+
+    Trains what Table 1 has not trained yet, with the same run folders.
+    """
+    from dualcontrast.benchmarks import figure5 as figures
+    from dualcontrast.benchmarks.simulated import OfSimulation
+
+    console = Console(quiet, as_json)
+    asked = OfSimulation(subtomograms, bin_, seed, budget, limit, identity)
+    with console.progress() as progress:
+        done = figures.figure5(
+            asked, results=results, work=work, out=out, jobs=jobs, device=device, progress=progress
+        )
+    _tell(done, console)
+
+
 @app.command("figure6")
 def figure6(
-    subtomograms: Annotated[str, typer.Option(metavar="STAR", help="The STAR file of a simulation.")],
+    subtomograms: Simulated,
     bin_: Bin = 1,
     identity: Annotated[
         str, typer.Option(metavar="NAME", help="Whose cluster is sorted further, into conformations.")
@@ -205,7 +243,7 @@ def _make(
     _tell(done, console)
 
 
-def _tell(done: Benchmark | Figure6, console: Console) -> None:
+def _tell(done: Benchmark | Figure5 | Figure6, console: Console) -> None:
     """Tell what was made and which cells failed, and end with their status, where there are any."""
     told = {"rows": done.rows, "files": [str(path) for path in done.files], "failed": done.failed}
     console.result(told, done.describe(from_here))

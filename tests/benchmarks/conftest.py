@@ -1,0 +1,40 @@
+"""A small simulation, and cells that are trained where they are asked for, for the figures of a simulation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dualcontrast import api
+from dualcontrast.api import Run
+from dualcontrast.benchmarks import simulated, worker
+from dualcontrast.benchmarks.cells import Cell
+from dualcontrast.files import write_json
+
+STRUCTURES = ("nucleosome=models/2pyo.pdb.gz", "spike=models/6vxx.pdb.gz", "spike=models/6vyb.pdb.gz")
+
+
+@pytest.fixture(scope="package")
+def star(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    settings = {"per_state": 140, "box": 16, "voxel_size": 18.0, "resolution": 36.0, "snr": 2.0}
+    return api.simulate(tmp_path_factory.mktemp("figures") / "sim", structures=STRUCTURES, settings=settings).star
+
+
+@pytest.fixture
+def trained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Train cells in this process and score nothing; return the data set and the row of those trained."""
+    done: list[str] = []
+
+    def train_here(cells: Sequence[Cell], results: Path, work: Path, *_: Any) -> dict[str, int]:
+        for cell in cells:
+            run = Run(work / cell.run_name)
+            worker._train(run, cell, "cpu", lambda *_, **__: None)
+            write_json(worker._mark(run), {})
+            done.append(f"{cell.data} {cell.row}")
+        return {}
+
+    monkeypatch.setattr(simulated, "run_cells", train_here)
+    return done
