@@ -139,6 +139,7 @@ def test_a_part_that_a_method_has_not_is_not_taken_away(tmp_path: Path) -> None:
         "the linear model of aligned volumes has no such part"
     )
     assert {cell.row for cell in made.trainable()} == set(rows[:2])
+    assert made.cells["subtomograms", "plus_without_hybrids"] == []
 
 
 def test_tables_of_what_is_stored_need_no_method_that_works(

@@ -9,7 +9,13 @@ from dualcontrast.errors import RecipeError
 from dualcontrast.methods import METHODS
 
 SHAPES = {"mnist": (1, 28, 28), "linemod": (3, 64, 64), "subtomograms": (1, 16, 16, 16)}
-CELLS = [(table, data, row) for table, one in TABLES.items() for data in one.data for row in one.rows]
+CELLS = [
+    (table, data, name)
+    for table, one in TABLES.items()
+    for data in one.data
+    for name, row in one.rows.items()
+    if data not in row.nothing_to_see
+]
 
 
 @pytest.mark.parametrize(("table", "data", "row"), CELLS)

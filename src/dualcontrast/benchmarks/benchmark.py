@@ -116,6 +116,8 @@ def _lines(plan: Plan, results: Path, work: Path) -> list[Line]:
     for (data, row), cells in plan.cells.items():
         found = [result_of(cell, stored) for cell in cells]
         lacking = [_why_lacking(plan, work, cell) for cell, one in zip(cells, found, strict=True) if one is None]
+        if not cells:
+            lacking = [plan.hindered[data, row]]
         there = [one for one in found if one is not None]
         lines.append(Line(data, row, plan.table.rows[row].label, there, "; ".join(dict.fromkeys(lacking))))
     return lines
@@ -127,7 +129,7 @@ def _draw(plan: Plan, results: Path, work: Path, out: Path, progress: Progress) 
     drawn = []
     for place, data in enumerate(plan.data):
         progress("drawing", place, len(plan.data))
-        runs, cells = {}, [plan.cells[data, row][0] for row in plan.rows]
+        runs, cells = {}, [own[0] for row in plan.rows if (own := plan.cells[data, row])]
         for cell in cells:
             run = RunFolder(work / cell.run_name)
             if result_of(cell, stored) is not None and run.weights_path("best").is_file():

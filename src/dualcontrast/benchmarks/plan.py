@@ -71,7 +71,7 @@ class Plan:
     rows, data : tuple of str
         Those asked for.
     cells : dict
-        By data set and row, one cell a seed.
+        By data set and row, one cell a seed; none where the row is the same as another there.
     hindered : dict
         By data set and row, why its cells cannot be trained.
     """
@@ -117,10 +117,11 @@ def plan_of(wanted: Wanted) -> Plan:
     for name in data:
         images = _Images(name, wanted) if name in wanted.sources else None
         for row in rows:
-            recipes = [table.rows[row].recipe_for(name, _changes(wanted, seed)) for seed in wanted.seeds]
             if name in table.rows[row].nothing_to_see:
-                hindered[name, row] = table.rows[row].nothing_to_see[name]
-            elif images is None:
+                hindered[name, row], cells[name, row] = table.rows[row].nothing_to_see[name], []
+                continue
+            recipes = [table.rows[row].recipe_for(name, _changes(wanted, seed)) for seed in wanted.seeds]
+            if images is None:
                 hindered[name, row] = "not run yet" if wanted.tables_only else f"no images given (--{name})"
             elif not wanted.tables_only and (hindrance := images.hindrance(row, recipes)):
                 hindered[name, row] = hindrance

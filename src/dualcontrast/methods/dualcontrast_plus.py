@@ -44,9 +44,9 @@ class DualContrastPlus(Method):
         L = 80 [ |dec(p, z) - x|^2 + 0.02 KL(q(z|x) || N(0, I)) ] / pixels                       (reconstruction)
           + 0.3 CE(p_i, a(f(dec(p_i, z_j)))) + 1.0 |z(dec(p_i, z_j)) - z_j|^2 / d                       (hybrids)
 
-    where P and H hold a batch's p and means of h: no linear map of p is left in z. In training p is that of one
-    view of x. In hybrids the clusters' directions stand in place of W, and f, and the z_j that is aimed at, are
-    constants.
+    where P and H hold a batch's p and means of h: no linear map of p is left in z. The decoder is given 4 p,
+    which weighs more beside z. In training p is that of one view of x. In hybrids the clusters' directions
+    stand in place of W, and f, and the z_j that is aimed at, are constants.
 
     With `pose: search`, for volumes under much noise, q and dec are linear in a common pose, where this objective
     has a closed solution: principal components of the aligned volumes of a cluster (`AlignedVariation`). The
@@ -159,7 +159,7 @@ class DualContrastPlus(Method):
             The number of `clusters`, and the `stability` of each number that was tried.
         """
         with evaluating(self), torch.no_grad():
-            codes = torch.cat([self._embedding(batch.images) for batch in batches()])
+            codes = self._embeddings(batches)
             tried = self.prototypes.fit(codes, self.settings.clusters)
             self._training_clusters = self.prototypes(codes).argmax(dim=1)
             self.variation.begin(self._with_clusters(batches), epoch)
@@ -174,9 +174,12 @@ class DualContrastPlus(Method):
     def _clusters_of(self, batches: Callable[[], Iterator[Batch]]) -> Tensor:
         """Return the clusters of the training images, (N,), which the second stage leaves as they are."""
         if self._training_clusters is None:  # training went on from a checkpoint
-            codes = torch.cat([self._embedding(batch.images) for batch in batches()])
-            self._training_clusters = self.prototypes(codes).argmax(dim=1)
+            self._training_clusters = self.prototypes(self._embeddings(batches)).argmax(dim=1)
         return self._training_clusters
+
+    def _embeddings(self, batches: Callable[[], Iterator[Batch]]) -> Tensor:
+        """Return the embeddings of the training images, (N, e)."""
+        return torch.cat([self._embedding(batch.images) for batch in batches()])
 
     def _with_clusters(self, batches: Callable[[], Iterator[Batch]]) -> Iterator[tuple[Batch, Tensor]]:
         """Yield the batches of training images, and the clusters of each."""

@@ -8,6 +8,8 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from dualcontrast.methods.method import MethodSettings
 
+OF_PICTURES = ("centred", "reconstruction", "gamma_z", "hybrid_content", "hybrid_transformation")
+
 
 class DualContrastPlusSettings(MethodSettings):
     """Settings of the objective. A weight of zero takes its part away: the ablations."""
@@ -49,4 +51,12 @@ class DualContrastPlusSettings(MethodSettings):
     def _contrast_or_clustering(self) -> DualContrastPlusSettings:
         if not (self.contrast or self.clustering):
             raise ValueError("contrast and clustering are both 0, so nothing would learn the content")
+        return self
+
+    @model_validator(mode="after")
+    def _parts_that_there_are(self) -> DualContrastPlusSettings:
+        if self.pose == "search":
+            for name in OF_PICTURES:
+                if getattr(self, name) != type(self).model_fields[name].default:
+                    raise ValueError(f"{name} has no part in what is learnt with pose: search; leave it out")
         return self
