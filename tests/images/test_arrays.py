@@ -22,7 +22,7 @@ LAYOUTS = [
     ((6, 4, 5, 1), (1, 4, 5)),
     ((6, 4, 5, 3), (3, 4, 5)),
     ((6, 3, 4, 3), (3, 4, 3)),
-    ((6, 4, 5, 7), (1, 4, 5, 7)),
+    ((6, 5, 6, 7), (1, 5, 6, 7)),
     ((6, 1, 4, 5, 7), (1, 4, 5, 7)),
 ]
 NOT_IMAGES = [(6,), (6, 4), (6, 3, 4, 5, 7), (6, 4, 5, 7, 1), (6, 1, 4, 5, 6, 7), (6, 0, 4)]
@@ -93,6 +93,20 @@ def test_other_shapes_are_refused_with_what_is_accepted(kind: str, shape: tuple[
         open_images(source)
     assert f"shape {shape}" in str(error.value)
     assert "(N, H, W, C)" in str(error.value)
+
+
+@pytest.mark.parametrize("shape", [(3, 8, 9, 4), (3, 4, 8, 9), (3, 8, 9, 2)])
+def test_pictures_with_an_alpha_channel_are_not_taken_for_volumes(shape: tuple[int, ...]) -> None:
+    few = min(shape[1], shape[3])
+    with pytest.raises(
+        SourceError, match=f"pictures of {few} channels; accepted are 1 and 3, so leave out the alpha"
+    ):
+        images_in_memory(np.zeros(shape, np.uint8))
+
+
+def test_flat_volumes_are_taken_where_their_axes_are_all_stated() -> None:
+    assert images_in_memory(np.zeros((3, 1, 4, 8, 9), np.uint8)).shape == (1, 4, 8, 9)
+    assert images_in_memory(np.zeros((3, 4, 4, 4), np.uint8)).shape == (1, 4, 4, 4)
 
 
 @pytest.mark.parametrize("kind", READERS)

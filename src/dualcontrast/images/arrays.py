@@ -15,6 +15,7 @@ from dualcontrast.errors import SourceError
 from dualcontrast.images.imageset import ImageSet
 
 CHANNELS = (1, 3)
+WITH_ALPHA = (2, 4)
 CHECKED_AT_ONCE = 256
 IN_MEMORY = "images in memory"
 LABELS = ("content", "transformation", "split")
@@ -74,6 +75,11 @@ def check_stored(shape: tuple[int, ...], dtype: np.dtype[Any], source: str | Pat
             f"{source}: an array of shape {shape} does not hold images; accepted are pictures (N, H, W), "
             "(N, C, H, W) or (N, H, W, C) of 1 or 3 channels, and volumes (N, D, H, W) or (N, 1, D, H, W)"
         )
+    if len(shape) == 4 and (channels := _with_alpha(shape)):
+        raise SourceError(
+            f"{source}: an array of shape {shape} holds pictures of {channels} channels; accepted are 1 and 3, so "
+            "leave out the alpha channel, or give flat volumes as (N, 1, D, H, W)"
+        )
     is_volume = len(shape) == 5 or (len(shape) == 4 and not set(CHANNELS) & {shape[1], shape[3]})
     integers = ("bool", "uint8", "uint16", *(("int8", "int16") if is_volume else ()))
     # Wider integers would be scaled by their type's largest value like all others, and nothing would be seen.
@@ -82,6 +88,14 @@ def check_stored(shape: tuple[int, ...], dtype: np.dtype[Any], source: str | Pat
             f"{source}: {'volumes' if is_volume else 'pictures'} of type {dtype} are not accepted; convert "
             f"them to floats, {', '.join(integers[:-1])} or {integers[-1]}"
         )
+
+
+def _with_alpha(shape: tuple[int, ...]) -> int:
+    """Return 2 or 4, the channels of grey or coloured pictures with alpha; 0 where an array holds none such."""
+    if set(CHANNELS) & {shape[1], shape[3]}:
+        return 0
+    few, many = sorted((shape[1], shape[3]))
+    return few if few in WITH_ALPHA and many > max(WITH_ALPHA) else 0
 
 
 def channels_first(stored: np.ndarray) -> np.ndarray:
