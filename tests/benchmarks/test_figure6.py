@@ -87,9 +87,3 @@ def test_an_identity_that_is_not_there_is_refused_before_anything_is_trained(sta
     ended = call("benchmark", "figure6", "--subtomograms", star, *places, "--identity", "nucleosom")
     assert_refused(ended, "has no nucleosom; did you mean nucleosome?")
     assert not list(tmp_path.iterdir())
-
-
-def test_a_star_without_truth_is_refused(star: Path, tmp_path: Path) -> None:
-    shutil.copy(star, tmp_path / "particles.star")
-    ended = call("benchmark", "figure6", "--subtomograms", tmp_path / "particles.star")
-    assert_refused(ended, "not the STAR file of a simulation, whose truth the figure shows")
