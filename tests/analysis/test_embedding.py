@@ -6,7 +6,7 @@ import pytest
 import torch
 from PIL import Image
 
-from dualcontrast.analysis.embedding import embed, figure_name
+from dualcontrast.analysis.embedding import LAYOUTS, embed, figure_name
 from dualcontrast.errors import RunError
 from dualcontrast.images.arrays import ArrayImages
 from dualcontrast.runs import RunFolder, SavedCodes, prepared_images, write_codes
@@ -60,6 +60,19 @@ def test_layouts_keep_clusters_together_and_follow_the_seed(run, how):
     assert (labels[distances.argmin(axis=1)] == labels).all()
     np.testing.assert_array_equal(points, embed(run, how=how, seed=3))
     assert (np.random.get_state()[1] == state).all()
+
+
+def test_umap_does_not_begin_with_eigenvectors(run, monkeypatch):
+    """They are others at each call where many codes are equal and fall into groups."""
+
+    def refused(*_: object, **__: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr("umap.umap_.spectral_layout", refused)
+    groups = np.repeat(np.eye(3), 20, axis=0)
+    points = LAYOUTS["umap"](groups, 0)
+    assert np.isfinite(points).all()
+    assert len(np.unique(points, axis=0)) == len(groups)
 
 
 def test_the_number_of_threads_stays_as_it_was(run, monkeypatch):

@@ -22,6 +22,7 @@ from dualcontrast.progress import Progress, silent
 from dualcontrast.runs import RunFolder
 
 FEWEST = 5
+NOISE = 1e-5  # of the start of UMAP, as a share of its width
 NAMES = {"umap": "UMAP", "tsne": "t-SNE", "pca": "PCA"}
 
 
@@ -175,12 +176,16 @@ def _chosen(table: pd.DataFrame, own: np.ndarray, limit: int, seed: int) -> np.n
 
 
 def _umap(vectors: np.ndarray, seed: int) -> np.ndarray:
+    # It begins with principal components: its own start, by eigenvectors, is another at each call where codes fall
+    # into groups that have no neighbours in common. No two points may begin at the same place.
+    start = _pca(vectors, seed)
+    start += np.random.default_rng(seed).normal(scale=NOISE * np.ptp(start), size=start.shape)
     with warnings.catch_warnings(), _threads_kept():
         # umap and numba remark on missing parts, and few points on sparse graphs
         warnings.simplefilter("ignore")
         from umap import UMAP
 
-        layout = UMAP(n_neighbors=min(15, len(vectors) - 1), n_jobs=1, random_state=seed)
+        layout = UMAP(n_neighbors=min(15, len(vectors) - 1), init=start, n_jobs=1, random_state=seed)
         return np.asarray(layout.fit_transform(vectors))
 
 
