@@ -65,4 +65,6 @@ def test_an_identity_that_is_not_there_is_refused_before_anything_is_trained(sta
     places = ("--work", tmp_path / "work", "--results", tmp_path / "results", "--out", tmp_path / "out")
     ended = call("benchmark", "figure5", "--subtomograms", star, *places, "--identity", "spikes")
     assert_refused(ended, "has no spikes; did you mean spike?")
+    ended = call("benchmark", "figure5", "--subtomograms", star, *places, "--identity", "nucleosome")
+    assert_refused(ended, "nucleosome has a single conformation, so that there is nothing to colour; name another")
     assert not list(tmp_path.iterdir())

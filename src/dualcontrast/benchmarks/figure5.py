@@ -25,6 +25,7 @@ from dualcontrast.benchmarks.runner import places_of
 from dualcontrast.benchmarks.simulated import Failed, OfSimulation, run_of, trained
 from dualcontrast.benchmarks.worker import is_trained
 from dualcontrast.cryoet.star import IDENTITY, read_particles, write_particles
+from dualcontrast.errors import RecipeError
 from dualcontrast.files import write_text
 from dualcontrast.images import open_images
 from dualcontrast.progress import Progress, silent
@@ -97,11 +98,12 @@ class Figure5:
 
     def describe(self, shortened: Callable[[Path], Path]) -> list[str]:
         """Return one line a panel, and where to look."""
-        told = [
-            f"  {row['panel']:<70} {row['images']:>6,} images, {row['by']} told in {row['accuracy']:.3f} "
-            f"(chance {row['chance']:.3f})"
-            for row in self.rows
-        ]
+        told = []
+        for row in self.rows:
+            line = f"  {row['panel']:<50} {row['images']:>6,} images"
+            if row["accuracy"] is not None:
+                line += f", {row['by']} told in {row['accuracy']:.3f} (chance {row['chance']:.3f})"
+            told.append(line)
         return [*told, *(f"Look at: {shortened(path)}" for path in self.files)]
 
 
@@ -136,7 +138,7 @@ def figure5(
         After Ctrl-C or SIGTERM; another call goes on.
     """
     places = places_of(device, jobs)
-    asked.simulation()
+    _check_conformations(asked)
     cells = asked.cells([view.method for view in VIEWS])
     alone = _cell_alone(cells[ALONE], asked, work)
     failed = trained([*cells.values(), alone], results, work, places, progress)
@@ -150,6 +152,15 @@ def figure5(
         write_text(files[0], pd.concat(named).to_csv(index=False))
         _draw(points, _samples(asked), asked.identity, files[1])
     return Figure5(rows, files, failed)
+
+
+def _check_conformations(asked: OfSimulation) -> None:
+    own = [state for state in asked.simulation().settings.states if state.identity == asked.identity]
+    if len(own) < 2:
+        raise RecipeError(
+            f"{asked.star}: {asked.identity} has a single conformation, so that there is nothing to colour; name "
+            "another identity by --identity"
+        )
 
 
 def _cell_alone(cell: Cell, asked: OfSimulation, work: Path) -> Cell:
@@ -182,16 +193,16 @@ def _row(view: View, run: RunFolder, images: int, asked: OfSimulation) -> dict[s
     """Return what is told of a panel: how well a linear probe tells by the code what its colours tell."""
     codes = codes_of(run)
     tasks = tasks_of(codes.table)[view.by]
-    task = next(task for task in tasks if task.within == (asked.identity if view.of_identity else ""))
-    accuracy = probe("linear", getattr(codes, view.code), task).accuracy
+    within = asked.identity if view.of_identity else ""
+    task = next((task for task in tasks if task.within == within), None)  # none where a limit left too few images
     return {
         "panel": view.title(asked.identity),
         "method": view.method,
         "code": view.code,
         "by": view.by,
         "images": images,
-        "accuracy": round(accuracy, 4),
-        "chance": round(task.chance(), 4),
+        "accuracy": round(probe("linear", getattr(codes, view.code), task).accuracy, 4) if task else None,
+        "chance": round(task.chance(), 4) if task else None,
     }
 
 
