@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -13,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from dualcontrast.transforms import random_rotations, resample, rotations_2d
+from dualcontrast.transforms import nearest_rotations, random_rotations, resample, rotations_2d, rotations_by
 from dualcontrast.transforms.geometry import Interpolation
 
 INTERPOLATIONS: list[Interpolation] = ["bilinear", "nearest"]
@@ -225,6 +227,38 @@ def test_mixed_precision_does_not_blur_positions() -> None:
     with torch.autocast("cpu", torch.bfloat16):
         mixed = resample(images, matrices)
     torch.testing.assert_close(mixed, plain, atol=1e-4, rtol=0)
+
+
+# ---- rotations
+
+
+def test_rotations_by_vectors_are_exponentials_of_their_cross_products() -> None:
+    vectors = torch.tensor([[0.3, -0.2, 1.1], [2.0, 0.5, -1.5], [0.0, 0.0, 0.0]], dtype=torch.float64)
+    for vector, rotation in zip(vectors, rotations_by(vectors), strict=True):
+        x, y, z = vector.tolist()
+        crossed = torch.tensor([[0, -z, y], [z, 0, -x], [-y, x, 0]], dtype=torch.float64)
+        torch.testing.assert_close(rotation, torch.linalg.matrix_exp(crossed))
+
+
+def test_rotations_by_a_single_number_are_turns_in_the_plane() -> None:
+    angles = torch.tensor([0.4, -1.2])
+    torch.testing.assert_close(rotations_by(angles[:, None]), rotations_2d(angles))
+
+
+def test_no_rotation_is_nearer_to_a_matrix_than_the_nearest() -> None:
+    matrices = torch.randn(5, 3, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    nearest = nearest_rotations(matrices)
+    torch.testing.assert_close(torch.linalg.det(nearest), torch.ones(5, dtype=torch.float64))
+    torch.manual_seed(0)
+    others = random_rotations(2000, 3, 180, CPU, torch.float64)
+    distances = (matrices[:, None] - others[None]).square().sum(dim=(2, 3))
+    assert ((matrices - nearest).square().sum(dim=(1, 2)) < distances.min(dim=1).values).all()
+
+
+def test_the_package_does_not_load_torchs_compiler_before_it_is_needed() -> None:
+    told = "import sys, dualcontrast.api, dualcontrast.analysis.scores; print('torch._dynamo' in sys.modules)"
+    ended = subprocess.run([sys.executable, "-c", told], check=True, capture_output=True, text=True)
+    assert ended.stdout == "False\n"
 
 
 # ---- random rotations

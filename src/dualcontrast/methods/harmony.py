@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 from typing import ClassVar
 
-import roma
 import torch
 import torch.nn.functional as F
 from pydantic import Field, PositiveInt
@@ -14,7 +13,7 @@ from torch import Tensor, nn
 
 from dualcontrast.methods.method import Batch, Codes, Losses, Method, MethodSettings, Pair
 from dualcontrast.networks import Decoder, DecoderSettings, EncoderSettings, Gaussian, perceptron, trunk_of
-from dualcontrast.transforms import View, random_rotations, resample, rotations_2d
+from dualcontrast.transforms import View, random_rotations, resample, rotations_by
 
 LARGEST_SHIFT = 0.5  # that the encoder can give, in half sides
 
@@ -99,10 +98,10 @@ class Harmony(Method):
         super().__init__()
         self.settings = settings
         dimensions = len(shape) - 1
-        self.pictures = dimensions == 2
-        turns = 1 if self.pictures else 3
+        pictures = dimensions == 2
+        turns = 1 if pictures else 3
         self.sizes = [settings.content_size, settings.content_size, turns, dimensions]
-        build = _perceptrons if self.pictures else _convolutions
+        build = _perceptrons if pictures else _convolutions
         self.encoder, self.decoder = build(shape, settings, encoder, decoder, sum(self.sizes))
         self.sides: Tensor
         self.register_buffer("sides", torch.tensor(shape[:0:-1], dtype=torch.float32), persistent=False)
@@ -163,7 +162,7 @@ class Harmony(Method):
         """Return what T_z turns by, (B, D, D), and shifts by, (B, D) in pixels; never in half precision."""
         turns, shifts = transformation.to(self.sides.dtype).split(self.sizes[2:], dim=1)
         with torch.autocast(transformation.device.type, enabled=False):
-            matrices = rotations_2d(turns[:, 0]) if self.pictures else roma.rotvec_to_rotmat(turns)
+            matrices = rotations_by(turns)
         return matrices, shifts * self.sides / 2
 
 

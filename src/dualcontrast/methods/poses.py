@@ -7,13 +7,12 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import roma
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dualcontrast.errors import RecipeError
-from dualcontrast.transforms import resample, rotation_grid
+from dualcontrast.transforms import nearest_rotations, resample, rotation_grid, rotations_by
 from dualcontrast.transforms.fourier import SPATIAL, filtered, resized
 
 ROTATIONS = (1152, 4608)  # compared one after the other: about 23 and 15 degrees from one to the next
@@ -41,7 +40,7 @@ class Poses(NamedTuple):
     @classmethod
     def of_code(cls, code: Tensor) -> Poses:
         """Return the poses that `as_code` made numbers of; R is made a rotation where it is none."""
-        return cls(roma.special_procrustes(code[:, :9].reshape(-1, 3, 3).float()), code[:, 9:12])
+        return cls(nearest_rotations(code[:, :9].reshape(-1, 3, 3).float()), code[:, 9:12])
 
     def undone(self, volumes: Tensor) -> Tensor:
         """Bring volumes (B, 1, N, N, N) to the canonical pose."""
@@ -310,11 +309,11 @@ class PoseSearch(nn.Module):
         for axis in range(3):
             turn = torch.zeros(3, device=x.device)
             turn[axis] = step
-            more, less = (self._score(x, k, m, rotations @ roma.rotvec_to_rotmat(t)) for t in (turn, -turn))
+            more, less = (self._score(x, k, m, rotations @ rotations_by(t)) for t in (turn, -turn))
             curvature = more + less - 2 * here
             vertex = (less - more) / (2 * curvature.clamp(max=-1e-12))
             turns[:, axis] = step * torch.where(curvature < 0, vertex.clamp(-1, 1), (more - less).sign())
-        refined = rotations @ roma.rotvec_to_rotmat(turns)
+        refined = rotations @ rotations_by(turns)
         better = self._score(x, k, m, refined) > here
         return torch.where(better[:, None, None], refined, rotations)
 

@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 from typing import ClassVar, Literal
 
-import roma
 import torch
 import torch.nn.functional as F
 from pydantic import Field, PositiveInt
@@ -15,7 +14,7 @@ from torch import Tensor, nn
 from dualcontrast.errors import RecipeError
 from dualcontrast.methods.method import Batch, Codes, Losses, Method, MethodSettings
 from dualcontrast.networks import DecoderSettings, EncoderSettings, Gaussian, perceptron
-from dualcontrast.transforms import View, rotations_2d
+from dualcontrast.transforms import View, rotations_by
 from dualcontrast.transforms.geometry import centre_of
 
 SHIFT = 0.1  # half sides that a shift of 1 is
@@ -184,7 +183,7 @@ class SpatialVAE(Method):
         """Return what the decoder gives, (B, n, C), at points (n, D) or (B, n, D) turned and shifted by z."""
         dimensions = self.grid.shape[1]
         turns, shifts = codes.transformation.split([codes.transformation.shape[1] - dimensions, dimensions], dim=1)
-        matrices = rotations_2d(turns[:, 0]) if self.pictures else roma.rotvec_to_rotmat(turns)
+        matrices = rotations_by(turns)
         outputs: Tensor = self.decoder(points @ matrices.mT + SHIFT * shifts[:, None], codes.content)
         return outputs
 

@@ -1,6 +1,24 @@
 """Views of images: the registry of T, and the geometry under it."""
 
-from dualcontrast.transforms.geometry import random_rotations, resample, rotation_grid, rotations_2d
+from dualcontrast.transforms.geometry import (
+    nearest_rotations,
+    random_rotations,
+    resample,
+    rotation_grid,
+    rotations_2d,
+    rotations_by,
+)
 from dualcontrast.transforms.views import VIEWS, View, Wedge, view_of
 
-__all__ = ["VIEWS", "View", "Wedge", "random_rotations", "resample", "rotation_grid", "rotations_2d", "view_of"]
+__all__ = [
+    "VIEWS",
+    "View",
+    "Wedge",
+    "nearest_rotations",
+    "random_rotations",
+    "resample",
+    "rotation_grid",
+    "rotations_2d",
+    "rotations_by",
+    "view_of",
+]

@@ -11,9 +11,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Literal
+from typing import Any, Literal
 
-import roma
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -120,12 +119,25 @@ def random_rotations(
         angles = (2 * torch.rand(count, device=device, dtype=dtype) - 1) * math.radians(degrees)
         return rotations_2d(angles)
     if degrees >= 180:
-        uniform: Tensor = roma.random_rotmat(count, dtype=dtype, device=device)
+        uniform: Tensor = _roma().random_rotmat(count, dtype=dtype, device=device)
         return uniform
     axes = F.normalize(torch.randn(count, 3, device=device, dtype=dtype), dim=1)
     angles = _haar_angles(torch.rand(count, device=device, dtype=dtype), math.radians(degrees))
-    restricted: Tensor = roma.rotvec_to_rotmat(axes * angles[:, None])
-    return restricted
+    return rotations_by(axes * angles[:, None])
+
+
+def rotations_by(turns: Tensor) -> Tensor:
+    """Return rotations by angles in the plane, (B, 1), or by rotation vectors in space, (..., 3), in radians."""
+    if turns.shape[-1] == 1:
+        return rotations_2d(turns[:, 0])
+    rotations: Tensor = _roma().rotvec_to_rotmat(turns)
+    return rotations
+
+
+def nearest_rotations(matrices: Tensor) -> Tensor:
+    """Return the rotations (B, 3, 3) that matrices of that shape are nearest to."""
+    rotations: Tensor = _roma().special_procrustes(matrices)
+    return rotations
 
 
 def rotation_grid(count: int) -> Tensor:
@@ -137,8 +149,15 @@ def rotation_grid(count: int) -> Tensor:
     inner, outer = (s / count).sqrt(), (1 - s / count).sqrt()
     alpha, beta = 2 * math.pi * s / math.sqrt(2), 2 * math.pi * s / SPIRAL
     quaternions = torch.stack([inner * alpha.sin(), inner * alpha.cos(), outer * beta.sin(), outer * beta.cos()])
-    rotations: Tensor = roma.unitquat_to_rotmat(quaternions.T)
+    rotations: Tensor = _roma().unitquat_to_rotmat(quaternions.T)
     return rotations.float()
+
+
+def _roma() -> Any:
+    """Return the library of rotations, which loads torch's compiler: that takes as long as torch itself."""
+    import roma
+
+    return roma
 
 
 def _haar_angles(uniform: Tensor, largest: float) -> Tensor:
