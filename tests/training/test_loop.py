@@ -250,6 +250,29 @@ def test_each_stage_has_its_own_lowest_loss_and_its_own_cosine(
     assert {"epoch": 1, "stage": 2, "clusters": 7} in run.read_log()
 
 
+def test_a_warm_cosine_rises_anew_in_each_stage(
+    two_stages: type[TwoStages], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rates: list[tuple[int, float]] = []
+    real = loop.Training._step
+
+    def step(self: loop.Training, batch: Batch) -> None:
+        real(self, batch)
+        rates.append((self.standing.epoch, next(iter(self.optimizers.values())).param_groups[0]["lr"]))
+
+    monkeypatch.setattr(loop.Training, "_step", step)
+    monkeypatch.setattr(loop, "WARM_UP", 4)
+    small_run(tmp_path / "run", {"training": {"schedule": "warm_cosine", "learning_rate": 0.01}})
+    in_first = sum(epoch == 0 for epoch, _ in rates)
+    of_epochs = {0: 0.01, 1: 0.01, 2: 0.005}
+    expected = [
+        of_epochs[epoch] * min(1.0, (place - (in_first if epoch else 0) + 1) / 4)
+        for place, (epoch, _) in enumerate(rates)
+    ]
+    assert in_first > 4
+    assert [rate for _, rate in rates] == pytest.approx(expected)
+
+
 def test_every_kept_weight_is_finished_with_the_training_images(
     two_stages: type[TwoStages], tmp_path: Path
 ) -> None:

@@ -29,8 +29,8 @@ class Standing:
         Updates and images since the start.
     seconds, epoch_seconds
         Time spent in training, in all and in the epoch under way, over all sittings.
-    stage
-        The stage of the method, from 0.
+    stage, stage_step
+        The stage of the method, from 0, and the updates before it.
     best_loss
         The lowest validation loss so far in that stage.
     sums
@@ -40,6 +40,7 @@ class Standing:
     epoch: int = 0
     batch: int = 0
     stage: int = 0
+    stage_step: int = 0
     step: int = 0
     images_seen: int = 0
     seconds: float = 0.0

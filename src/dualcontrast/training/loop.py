@@ -28,6 +28,7 @@ from dualcontrast.training.interrupt import StopRequest, stop_requests
 from dualcontrast.training.recipe import TrainingSettings
 
 PROGRESS_SECONDS = 0.25
+WARM_UP = 100  # steps
 logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it tells of every choice, even to --quiet
 
 
@@ -79,6 +80,7 @@ class Training:
         self.module, *wrapped = fabric.setup(method, *self.optimizers.values())
         self.steppers = dict(zip(method.phases, wrapped, strict=True))
         self.checkpoint_path = run.path / "checkpoints" / "last.pt"
+        self.rate = settings.learning_rate  # of the epoch under way
         self.counted_until = self.clock()
         self.told = self.last_checkpoint = time.monotonic()
 
@@ -135,6 +137,7 @@ class Training:
         standing, stages = self.standing, self.method.stages
         while standing.stage + 1 < len(stages) and share >= stages[standing.stage]:
             standing.stage += 1
+            standing.stage_step = standing.step
             told = self.method.begin_stage(self._training_batches, standing.epoch)
             standing.best_loss = math.inf
             standing.begin_epoch()
@@ -150,15 +153,22 @@ class Training:
     def _set_learning_rate(self) -> None:
         """Set the rate of an epoch: a cosine falls from its stage's start to its end."""
         settings, stages, stage = self.settings, self.method.stages, self.standing.stage
-        if settings.schedule == "cosine":
+        if settings.schedule in ("cosine", "warm_cosine"):
             start = stages[stage - 1] if stage else 0.0
             within = (self._share() - start) / (stages[stage] - start)
             factor = 0.5 * (1 + math.cos(math.pi * min(max(within, 0.0), 1.0)))
         else:
             factor = settings.decay_by ** (self.standing.epoch // settings.decay_every)
-        for optimizer in self.optimizers.values():
-            for group in optimizer.param_groups:
-                group["lr"] = factor * settings.learning_rate
+        self.rate = factor * settings.learning_rate
+
+    def _warmth(self) -> float:
+        """Return the share of its epoch's rate that a step has.
+
+        Full steps of fresh networks can end in a decoder that gives one colour, and has no gradient any more.
+        """
+        if self.settings.schedule != "warm_cosine":
+            return 1.0
+        return min(1.0, (self.standing.step - self.standing.stage_step + 1) / WARM_UP)
 
     # ---- one step
 
@@ -173,8 +183,10 @@ class Training:
 
     def _step(self, batch: Batch) -> None:
         """Move the weights once in every phase."""
-        standing = self.standing
+        standing, rate = self.standing, self.rate * self._warmth()
         for phase, optimizer in self.steppers.items():
+            for group in self.optimizers[phase].param_groups:
+                group["lr"] = rate
             losses = self.module(batch, phase)
             if losses.total.requires_grad:  # else the method learns from sums over the epoch
                 optimizer.zero_grad()

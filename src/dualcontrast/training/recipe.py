@@ -38,8 +38,10 @@ class TrainingSettings(BaseModel):
     limit: int | None = Field(None, ge=2, description="use so many images of the source, drawn at random")
     batch_size: int = Field(100, ge=2, description="images in a step of each process")
     learning_rate: float = Field(1e-4, gt=0, description="of Adam, in every phase")
-    schedule: Literal["steps", "cosine"] = Field(
-        "steps", description="of the learning rate: multiplied now and then, or half a cosine down to 0"
+    schedule: Literal["steps", "cosine", "warm_cosine"] = Field(
+        "steps",
+        description="of the learning rate: multiplied now and then; half a cosine down to 0; or the same after a "
+        "rise over the first 100 steps of each stage",
     )
     decay_every: int = Field(50, ge=1, description="epochs after which the learning rate is multiplied ...")
     decay_by: float = Field(0.1, gt=0, le=1, description="... by this")
