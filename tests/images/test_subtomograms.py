@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 from dualcontrast.cryoet.ctf import CTFSettings, ctf_volume, wedge_volume
 from dualcontrast.cryoet.geometry import matrices_of_angles
 from dualcontrast.errors import DualContrastWarning, SourceError
-from dualcontrast.images import ImageSet, open_images, subtomograms, with_split
+from dualcontrast.images import ImageSet, kept, open_images, subtomograms, with_split
 from dualcontrast.images.preparation import Preparation, soft_sphere
 from dualcontrast.images.subtomograms import Subtomograms
 
@@ -426,7 +426,7 @@ def test_what_is_read_is_not_the_memory_itself(volumes: np.ndarray, tmp_path: Pa
 
 
 def test_a_large_set_does_not_stay(volumes: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(subtomograms, "KEPT_BYTES", volumes.nbytes - 1)
+    monkeypatch.setattr(kept, "KEPT_BYTES", volumes.nbytes - 1)
     monkeypatch.setattr(subtomograms, "VOXELS_AT_ONCE", 2 * BOX**3)
     images = opened(write_particles_of(volumes, tmp_path))
     np.testing.assert_allclose(images.read(np.arange(5)), prepared(volumes), atol=1e-5)

@@ -14,6 +14,7 @@ from scipy.spatial.transform import Rotation
 from dualcontrast.errors import SourceError
 from dualcontrast.images.folder import load_picture
 from dualcontrast.images.imageset import ImageSet
+from dualcontrast.images.kept import Kept
 from dualcontrast.images.linemod import POSE_COLUMNS, fixed_split
 
 # The paper, appendix A.4.2.
@@ -47,7 +48,7 @@ NAMES = {
 
 
 class BopImages(ImageSet):
-    """Objects cut out of pictures, read when they are asked for."""
+    """Objects cut out of pictures, read when they are asked for; a small set stays in memory after that."""
 
     def __init__(self, folder: Path, table: pd.DataFrame) -> None:
         self._folder = folder
@@ -55,8 +56,12 @@ class BopImages(ImageSet):
         self.shape = (3, SIDE, SIDE)
         self.pixel_size = None
         self.table = table
+        self._kept = Kept(self._cut_out, len(table), self.shape, np.uint8)
 
     def _read(self, index: np.ndarray) -> np.ndarray:
+        return self._kept(index)
+
+    def _cut_out(self, index: np.ndarray) -> np.ndarray:
         stored = np.empty((len(index), *self.shape), np.uint8)
         rows = self.table.iloc[index]
         for place, (file, mask) in enumerate(zip(rows["file"], rows["mask"], strict=True)):

@@ -13,6 +13,7 @@ from PIL import Image
 from dualcontrast.errors import SourceError
 from dualcontrast.images.arrays import SPLITS
 from dualcontrast.images.imageset import ImageSet
+from dualcontrast.images.kept import Kept
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 
@@ -28,7 +29,7 @@ DTYPES = {"L": np.uint8, "I;16": np.uint16, "F": np.float32, "RGB": np.uint8}
 
 
 class FolderImages(ImageSet):
-    """Pictures of one size in files, read when they are asked for."""
+    """Pictures of one size in files, read when they are asked for; a small set stays in memory after that."""
 
     def __init__(self, folder: Path, mode: str, size: tuple[int, int], table: pd.DataFrame) -> None:
         self._folder = folder
@@ -38,8 +39,12 @@ class FolderImages(ImageSet):
         self.shape = (3 if mode == "RGB" else 1, height, width)
         self.pixel_size = None
         self.table = table
+        self._kept = Kept(self._loaded, len(table), self.shape, DTYPES[mode])
 
     def _read(self, index: np.ndarray) -> np.ndarray:
+        return self._kept(index)
+
+    def _loaded(self, index: np.ndarray) -> np.ndarray:
         stored = np.empty((len(index), *self.shape), DTYPES[self._mode])
         for place, file in enumerate(self.table["file"].iloc[index]):
             stored[place] = _pixels(load_picture(self._folder / file), self._mode)

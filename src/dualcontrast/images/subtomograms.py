@@ -6,7 +6,6 @@ import warnings
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,6 +17,7 @@ from dualcontrast.cryoet.star import CONFORMATION, IDENTITY, Particles, read_par
 from dualcontrast.errors import DualContrastWarning, SourceError
 from dualcontrast.images.arrays import labelled_table
 from dualcontrast.images.imageset import ImageSet
+from dualcontrast.images.kept import Kept
 from dualcontrast.images.preparation import Preparation, normalised, outside_sphere, preparation_of, radii
 from dualcontrast.images.volume_files import (
     Stored,
@@ -30,7 +30,6 @@ from dualcontrast.images.volume_files import (
 )
 from dualcontrast.transforms.fourier import whole_spectrum
 
-KEPT_BYTES = 512 << 20  # of prepared volumes; a set that needs no more is kept in memory
 VOXELS_AT_ONCE = 1 << 18  # prepared together: few enough to stay in a processor's cache
 LOOKED_AT = 64
 LOW = 8  # cycles a box: planes of tilts 6 degrees apart still touch there
@@ -66,11 +65,7 @@ class Subtomograms(ImageSet):
         self.particles = particles
         self._volumes, self._ctfs = volumes, ctfs
         self._preparation = preparation
-        self._memory: np.ndarray | None = None
-        self._known = np.zeros(len(volumes), bool)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_memory": None, "_known": np.zeros_like(self._known)}
+        self._kept = Kept(self._prepared, len(volumes), self.shape, np.float32)
 
     def raw(self, index: np.ndarray) -> Tensor:
         """Read subtomograms as they lie in their files, (B, 1, N, N, N), float32.
@@ -118,14 +113,7 @@ class Subtomograms(ImageSet):
         return float(round(90 * (1 - float(np.median(shares)))))
 
     def _read(self, index: np.ndarray) -> np.ndarray:
-        if 4 * len(self) * int(np.prod(self.shape)) > KEPT_BYTES:
-            return self._prepared(index)
-        if self._memory is None:
-            self._memory = np.empty((len(self), *self.shape), np.float32)
-        new = np.unique(index[~self._known[index]])
-        self._memory[new] = self._prepared(new)
-        self._known[new] = True
-        return np.asarray(self._memory[index])
+        return self._kept(index)
 
     def _prepared(self, index: np.ndarray) -> np.ndarray:
         prepared = np.empty((len(index), *self.shape), np.float32)
