@@ -169,11 +169,11 @@ def test_ctfs_whole_or_half(volumes: np.ndarray, rng: np.random.Generator, tmp_p
     write_mrc(tmp_path / "halves.mrcs", np.stack([np.fft.ifftshift(s)[..., : BOX // 2 + 1] for s in spectra]))
     names = ["whole.mrc", "half.mrc", "1@halves.mrcs", "2@halves.mrcs", "whole.mrc"]
     star = write_particles_of(volumes, tmp_path, rlnCtfImage=names)
-    for factor, kept in ((1, slice(0, 8)), (2, slice(2, 6))):
+    for factor, inner in ((1, slice(0, 8)), (2, slice(2, 6))):
         ctfs = opened(star, bin=factor).ctf(np.array([3, 0, 1, 2, 4]))
         assert ctfs is not None
         for ctf, which in zip(ctfs, (1, 0, 0, 0, 0), strict=True):
-            np.testing.assert_array_equal(ctf, spectra[which][kept, kept, kept])
+            np.testing.assert_array_equal(ctf, spectra[which][inner, inner, inner])
             assert ctf[(len(ctf) // 2,) * 3] == spectra[which][4, 4, 4]
 
 
