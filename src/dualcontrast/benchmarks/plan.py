@@ -121,9 +121,9 @@ def plan_of(wanted: Wanted) -> Plan:
                 hindered[name, row], cells[name, row] = table.rows[row].nothing_to_see[name], []
                 continue
             recipes = [table.rows[row].recipe_for(name, _changes(wanted, seed)) for seed in wanted.seeds]
-            if images is None:
-                hindered[name, row] = "not run yet" if wanted.tables_only else f"no images given (--{name})"
-            elif not wanted.tables_only and (hindrance := images.hindrance(row, recipes)):
+            if images is None and not wanted.tables_only:
+                hindered[name, row] = f"no images given (--{name})"
+            elif images is not None and not wanted.tables_only and (hindrance := images.hindrance(row, recipes)):
                 hindered[name, row] = hindrance
             digests = images.digests if images is not None else [None] * len(recipes)
             cells[name, row] = [
