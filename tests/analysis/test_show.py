@@ -105,7 +105,7 @@ def test_transformations_alone_and_unknown_labels_count_as_labels() -> None:
 def test_volumes_are_drawn_as_slices_with_labels_and_rows(figures: list[Figure], rng: np.random.Generator) -> None:
     array = rng.normal(size=(10, 4, 6, 6)).astype(np.float32)
     labels = {"content": np.array(list("ab" * 5)), "transformation": np.arange(10)}
-    images = images_in_memory(array, "a folder/few volumes.npz", labels)
+    images = images_in_memory(array[:, None], "a folder/few volumes.npz", labels)
     done = show_images(images, count=4, seed=3)
     assert done.figure == Path("few-volumes-slices.png")
     assert is_picture(done.figure)
@@ -121,7 +121,7 @@ def test_volumes_are_drawn_as_slices_with_labels_and_rows(figures: list[Figure],
 
 
 def test_rows_are_those_of_the_source_and_files_have_their_names(figures: list[Figure]) -> None:
-    images = images_in_memory(np.zeros((9, 4, 5, 6), np.float32)).select(np.array([7, 8]))
+    images = images_in_memory(np.zeros((9, 1, 4, 5, 6), np.float32)).select(np.array([7, 8]))
     assert show_images(images, "a.png").rows == (7, 8)
     images.table["file"] = ["p1.mrc", "p2.mrc"]
     show_images(images, "a.png")
@@ -129,7 +129,7 @@ def test_rows_are_those_of_the_source_and_files_have_their_names(figures: list[F
 
 
 def test_the_size_is_told_x_first_with_the_pixel_size() -> None:
-    images = images_in_memory(np.zeros((2, 4, 5, 6), np.float32))
+    images = images_in_memory(np.zeros((2, 1, 4, 5, 6), np.float32))
     images.pixel_size = 13.48
     done = show_images(images)
     assert done.description == "2 volumes, 6 x 5 x 4 voxels of 13.48 Å"
