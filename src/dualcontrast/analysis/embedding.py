@@ -156,6 +156,12 @@ def figure_name(code: str, by: str, only: str | None, how: str) -> str:
     return f"embedding_{code}_{how}{kind}" + ("" if by == "content" else f"_by_{by}")
 
 
+def read_layout(run: RunFolder, code: str, by: str, only: str | None, how: str) -> pd.DataFrame | None:
+    """Return the points that `embed` drew, with their rows and known labels; None where it has not."""
+    path = run.figure_path(figure_name(code, by, only, how)).with_suffix(".csv")
+    return pd.read_csv(path, keep_default_na=False, na_values=[""]) if path.is_file() else None
+
+
 def _of_content(run: RunFolder, table: pd.DataFrame, only: str | None) -> np.ndarray:
     """Return which images are of a content, (N,); all where none is named."""
     if only is None:

@@ -14,7 +14,7 @@ import pandas as pd
 from torch import Tensor
 
 from dualcontrast.analysis.codes import codes_of
-from dualcontrast.analysis.embedding import embed, figure_name
+from dualcontrast.analysis.embedding import embed, read_layout
 from dualcontrast.analysis.figures import add_legend, save_figure, scatter
 from dualcontrast.analysis.probes import probe, tasks_of
 from dualcontrast.analysis.show import spread
@@ -23,7 +23,7 @@ from dualcontrast.benchmarks.cells import Cell
 from dualcontrast.benchmarks.rows import TABLE1
 from dualcontrast.benchmarks.runner import places_of
 from dualcontrast.benchmarks.simulated import Failed, OfSimulation, run_of, trained
-from dualcontrast.benchmarks.worker import is_trained
+from dualcontrast.benchmarks.worker import EMBEDDED, is_trained
 from dualcontrast.cryoet.star import IDENTITY, read_particles, write_particles
 from dualcontrast.errors import RecipeError
 from dualcontrast.files import write_text
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from matplotlib.gridspec import SubplotSpec
 
 ALONE = "harmony"  # the method that is trained on one identity alone as well
-EMBEDDED = 2000
 SAMPLES, SLICES, SLICES_AT = 4, 8, 3  # (d)
 COLUMNS, INCHES, POINT = 3, 3.6, 4.0
 
@@ -185,8 +184,9 @@ def _laid_out(run: RunFolder, view: View, asked: OfSimulation, progress: Progres
     """Lay out a code, and return the points with the rows and the labels of their images."""
     only = asked.identity if view.of_identity else None
     embed(run, code=view.code, by=view.by, only=only, limit=EMBEDDED, seed=asked.seed, progress=progress)
-    path = run.figure_path(figure_name(view.code, view.by, only, "umap"))
-    return pd.read_csv(path.with_suffix(".csv"), keep_default_na=False)
+    points = read_layout(run, view.code, view.by, only, "umap")
+    assert points is not None
+    return points
 
 
 def _row(view: View, run: RunFolder, images: int, asked: OfSimulation) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from dualcontrast.analysis.embedding import read_layout
 from dualcontrast.analysis.figures import (
     LEGEND_CLASSES,
     add_legend,
@@ -113,7 +114,7 @@ def draw_codes(runs: Mapping[str, RunFolder], path: Path, title: str) -> list[Pa
         for code in CODES:
             axes = next(places)
             axes.set_title(textwrap.fill(f"{label}: {code}", 34), fontsize=10, parse_math=False)
-            table = _embedding(run, code)
+            table = read_layout(run, code, "content", None, EMBEDDING)
             axes.set(xticks=[], yticks=[])
             if table is None:
                 axes.text(0.5, 0.5, "cannot be laid out", ha="center", va="center", transform=axes.transAxes)
@@ -154,9 +155,3 @@ def draw_maps(rows: Sequence[tuple[str, Sequence[Panel]]], columns: int, path: P
             )
             axes.set_title(one.text, fontsize=8, parse_math=False)
     save_figure(figure, path)
-
-
-def _embedding(run: RunFolder, code: str) -> pd.DataFrame | None:
-    """Return the points that the run's embedding was drawn with; None where its codes could not be laid out."""
-    path = run.figure_path(f"embedding_{code}_{EMBEDDING}").with_suffix(".csv")
-    return pd.read_csv(path, keep_default_na=False, na_values=[""]) if path.is_file() else None

@@ -121,10 +121,10 @@ def plan_of(wanted: Wanted) -> Plan:
                 hindered[name, row], cells[name, row] = table.rows[row].nothing_to_see[name], []
                 continue
             recipes = [table.rows[row].recipe_for(name, _changes(wanted, seed)) for seed in wanted.seeds]
-            if images is None and not wanted.tables_only:
-                hindered[name, row] = f"no images given (--{name})"
-            elif images is not None and not wanted.tables_only and (hindrance := images.hindrance(row, recipes)):
-                hindered[name, row] = hindrance
+            if not wanted.tables_only:
+                why = f"no images given (--{name})" if images is None else images.hindrance(row, recipes)
+                if why:
+                    hindered[name, row] = why
             digests = images.digests if images is not None else [None] * len(recipes)
             cells[name, row] = [
                 _cell(wanted, name, row, recipe, digest) for recipe, digest in zip(recipes, digests, strict=True)

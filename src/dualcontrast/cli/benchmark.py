@@ -123,6 +123,7 @@ def table2(
     _make("table2", {"linemod": linemod}, 1, asked, jobs, device, results, work, out, Console(quiet, as_json))
 
 
+Seed = Annotated[int, typer.Option(metavar="N", help="Seed of the training.", min=0)]
 Simulated = Annotated[str, typer.Option("--subtomograms", metavar="STAR", help="The STAR file of a simulation.")]
 
 
@@ -133,7 +134,7 @@ def figure5(
     identity: Annotated[
         str, typer.Option(metavar="NAME", help="Whose conformations are coloured, and that Harmony sees alone.")
     ] = "nucleosome",
-    seed: Annotated[int, typer.Option(metavar="N", help="Seed of the training.", min=0)] = 0,
+    seed: Seed = 0,
     budget: Budget = 10.0,
     limit: Limit = None,
     jobs: Jobs = None,
@@ -168,7 +169,7 @@ def figure6(
         str, typer.Option(metavar="NAME", help="Whose cluster is sorted further, into conformations.")
     ] = "nucleosome",
     align: Annotated[bool, typer.Option("--align", help="Find poses, in place of those that are stated.")] = False,
-    seed: Annotated[int, typer.Option(metavar="N", help="Seed of the training.", min=0)] = 0,
+    seed: Seed = 0,
     budget: Budget = 10.0,
     limit: Limit = None,
     jobs: Jobs = None,
