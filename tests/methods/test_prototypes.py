@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score
 from torch import Tensor
 
-from dualcontrast.methods.prototypes import Prototypes, stable_number
+from dualcontrast.methods.prototypes import Prototypes, prediction_strength, silhouette, supported_number
 
 
 def clouds(clusters: int, count: int = 900, size: int = 6, spread: float = 0.15) -> tuple[Tensor, Tensor]:
@@ -74,26 +75,68 @@ def test_a_number_that_is_given_is_kept_to() -> None:
     assert int(prototypes.used.sum()) == 2
 
 
+def units(centres: list[list[float]], each: int, spread: float) -> np.ndarray:
+    """Return points around every centre, as unit vectors, in no order."""
+    generator = np.random.default_rng(0)
+    around = np.repeat(np.array(centres, dtype=float), each, axis=0)
+    points = generator.permutation(around + spread * generator.standard_normal(around.shape))
+    return points / np.linalg.norm(points, axis=1, keepdims=True)
+
+
+# two groups of three clusters each
+GROUPS = [[side, *(0.6 * axis)] for side in (1, -1) for axis in np.eye(3)]
+
+
 def test_what_is_no_cluster_is_not_found_again_and_all_numbers_are_used() -> None:
-    generator = np.random.default_rng(0)
-    points = generator.standard_normal((600, 6))
-    number, tried = stable_number(points / np.linalg.norm(points, axis=1, keepdims=True), 6)
-    assert max(one.ari for one in tried) < 0.9
+    number, tried = supported_number(units([[0.0] * 6], 600, 1.0), 6)
+    assert max(one.prediction_strength for one in tried) < 0.9
+    assert {one.silhouette for one in tried} == {None}
     assert number == 6
 
 
-def test_of_numbers_that_are_found_again_as_well_the_largest_is_taken() -> None:
-    """Two groups of three clusters each: 2 and 6 are found again, and only 6 tells all there is."""
-    generator = np.random.default_rng(0)
-    centres = np.repeat([[1, 0, 0, 0.0], [-1, 0, 0, 0.0]], 3, axis=0)
-    centres[:, 1:] += 0.6 * np.tile(np.eye(3), (2, 1))
-    points = np.repeat(centres, 150, axis=0) + 0.14 * generator.standard_normal((900, 4))
-    number, tried = stable_number(points / np.linalg.norm(points, axis=1, keepdims=True), 8)
-    stability = {one.clusters: one.ari for one in tried}
-    assert stability[2] == 1.0
-    assert 0.995 <= stability[6] < 1.0
-    assert max(stability[8], stability[7]) < 0.99
+def test_of_groups_and_what_they_are_made_of_what_lies_farther_apart_is_taken() -> None:
+    number, tried = supported_number(units(GROUPS, 150, 0.1), 8)
+    strength = {one.clusters: one.prediction_strength for one in tried}
+    assert strength[2] == 1.0
+    assert strength[6] > 0.9
+    assert max(strength[7], strength[8]) < 0.9
     assert number == 6
+    near = [[side, *(0.1 * axis)] for side in (1, -1) for axis in np.eye(3)]
+    assert supported_number(units(near, 150, 0.1), 8)[0] == 2
+
+
+def test_one_cluster_that_is_not_found_again_is_enough_to_turn_a_number_down() -> None:
+    """With seven, one of six clusters is halved anywhere; most pairs are together nevertheless."""
+    points = units(GROUPS, 150, 0.1)
+    strength = {one.clusters: one.prediction_strength for one in supported_number(points, 8)[1]}
+    fits = [KMeans(7, n_init=5, random_state=0).fit(half) for half in np.array_split(points, 2)]
+    assert adjusted_rand_score(*(fit.predict(points) for fit in fits)) > 0.85
+    assert strength[7] < 0.8
+
+
+def test_the_silhouette_compares_the_nearest_centre_with_the_next() -> None:
+    points, centres = units(GROUPS, 20, 0.3), units(GROUPS, 1, 0.0)
+    widths = []
+    for point in points:
+        nearest, following, *_ = sorted(1 - float(np.dot(point, centre)) for centre in centres)
+        widths.append((following - nearest) / max(following, nearest))
+    assert silhouette(points, centres) == pytest.approx(np.mean(widths))
+    assert silhouette(centres, centres) == pytest.approx(1)
+
+
+def test_the_prediction_strength_is_that_of_the_cluster_that_is_found_again_worst() -> None:
+    generator = np.random.default_rng(0)
+    clusters, predicted = generator.integers(0, 3, 40), generator.integers(0, 3, 40)
+    predicted[clusters == 0] = 2
+    shares = []
+    for k in range(3):
+        own = np.flatnonzero(clusters == k)
+        pairs = [predicted[i] == predicted[j] for i in own for j in own if i != j]
+        shares.append(sum(pairs) / len(pairs))
+    assert shares[0] == 1
+    assert prediction_strength(clusters, predicted, 3) == pytest.approx(min(shares))
+    assert prediction_strength(clusters, clusters, 3) == 1
+    assert prediction_strength(clusters, clusters, 4) == 0, "nobody is in the fourth"
 
 
 def test_points_that_are_all_one_are_no_reason_to_warn() -> None:
@@ -105,4 +148,4 @@ def test_points_that_are_all_one_are_no_reason_to_warn() -> None:
 
 
 def test_too_few_points_to_compare_are_one_cluster() -> None:
-    assert stable_number(np.eye(4)[:4], 6) == (1, [])
+    assert supported_number(np.eye(4), 6) == (1, [])

@@ -34,8 +34,9 @@ class DualContrastPlus(Method):
         L = 0.3 InfoNCE(f(v), f(v')) - MI(a(v), a(v')),   a = softmax(cos(f, W) / 0.1)                  (content)
 
     InfoNCE is SimCLR's (T. Chen et al., ICML 2020), and MI the mutual information of cluster assignments of IIC
-    (X. Ji et al., ICCV 2019). At the end of the stage, clusters are found in c, as many as are found again in
-    other images (`Prototypes`), and f stays as it is: the content code is p, the probability of each cluster.
+    (X. Ji et al., ICCV 2019). At the end of the stage, clusters are found in c, as many as are each found
+    again in other images and lie farthest apart (`Prototypes`), and f stays as it is: the content code is p, the
+    probability of each cluster.
 
     In the second stage, what varies within a cluster is learnt. For pictures, by an encoder q(h|x) and a decoder
     (`LearnedVariation`):
@@ -156,15 +157,19 @@ class DualContrastPlus(Method):
         Returns
         -------
         dict
-            The number of `clusters`, and the `stability` of each number that was tried.
+            The number of `clusters`, the `prediction_strength` of each number that was tried, and the `silhouette`
+            of each that is found again.
         """
         with evaluating(self), torch.no_grad():
             codes = self._embeddings(batches)
             tried = self.prototypes.fit(codes, self.settings.clusters)
             self._training_clusters = self.prototypes(codes).argmax(dim=1)
             self.variation.begin(self._with_clusters(batches), epoch)
-        stability = {str(one.clusters): one.ari for one in tried}
-        return {"clusters": int(self.prototypes.used.sum()), "stability": stability}
+        return {
+            "clusters": int(self.prototypes.used.sum()),
+            "prediction_strength": {str(one.clusters): one.prediction_strength for one in tried},
+            "silhouette": {str(one.clusters): one.silhouette for one in tried if one.silhouette is not None},
+        }
 
     def finish(self, batches: Callable[[], Iterator[Batch]]) -> None:
         """Measure the moments of h in every cluster."""

@@ -20,8 +20,8 @@ class DualContrastPlusSettings(MethodSettings):
     )
     clusters: int | Literal["auto"] = Field(
         "auto",
-        description="how many there are, at most content_size; auto: the largest that is found again as well as "
-        "the best",
+        description="how many there are, at most content_size; auto: of the numbers where each is found "
+        "again in other images, the one where they lie farthest apart",
     )
     embedding_size: int = Field(16, ge=2, description="length of the embedding c that clusters are found in")
     content_share: float = Field(0.5, gt=0, lt=1, description="share of training that content is learnt in")

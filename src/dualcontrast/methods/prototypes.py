@@ -11,18 +11,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 LARGEST_NUMBER = 20
-STABLE = 0.9  # an adjusted Rand index from which on clusters count as found again
-AS_STABLE = 0.005  # as the best: less by no more than this
-REPEATS = 5  # splits into parts
+FOUND_AGAIN = 0.9  # a prediction strength from which on every cluster counts as found again
+REPEATS = 5  # splits into halves
 STARTS = 5  # of k-means
 AT_MOST = 20_000  # codes that clusters are found in
 
 
-class Stability(NamedTuple):
-    """How well so many clusters are found again."""
+class Tried(NamedTuple):
+    """How well so many clusters are found again and, where they are, how far apart they lie."""
 
     clusters: int
-    ari: float
+    prediction_strength: float
+    silhouette: float | None
 
 
 class Prototypes(nn.Module):
@@ -54,7 +54,7 @@ class Prototypes(nn.Module):
         """Whether clusters have been found."""
         return bool(self.used.any())
 
-    def fit(self, codes: Tensor, number: int | Literal["auto"], seed: int = 0) -> list[Stability]:
+    def fit(self, codes: Tensor, number: int | Literal["auto"], seed: int = 0) -> list[Tried]:
         """Find clusters of codes (N, d).
 
         Parameters
@@ -62,21 +62,21 @@ class Prototypes(nn.Module):
         codes
             At most 20,000 of them are looked at, drawn at random.
         number
-            How many clusters, at most K and N; or `auto`: see `stable_number`.
+            How many clusters, at most K and N; or `auto`: see `supported_number`.
         seed
             Of the draw and of the starts of k-means.
 
         Returns
         -------
-        list of Stability
-            What was tried.
+        list of Tried
+            Of every number that was tried.
         """
         points = F.normalize(codes, dim=1).cpu().numpy().astype(np.float64)
         chosen = np.random.default_rng(seed).permutation(len(points))[:AT_MOST]
         points = points[chosen]
-        tried: list[Stability] = []
+        tried: list[Tried] = []
         if number == "auto":
-            number, tried = stable_number(points, min(len(self.used), LARGEST_NUMBER), seed)
+            number, tried = supported_number(points, min(len(self.used), LARGEST_NUMBER), seed)
         count = min(number, len(points), len(self.used))
         found = _clustered(points, count, seed)
         directions = _unit(found.cluster_centers_)
@@ -95,22 +95,25 @@ class Prototypes(nn.Module):
         return (self.concentration * cosines).masked_fill(~self.used, float("-inf")).softmax(dim=1)
 
 
-def stable_number(points: np.ndarray, largest: int, seed: int = 0) -> tuple[int, list[Stability]]:
-    """Choose the number of clusters that is found again.
+def supported_number(points: np.ndarray, largest: int, seed: int = 0) -> tuple[int, list[Tried]]:
+    """Choose the number of clusters that are each found again, and lie farthest apart.
 
-    Of three parts drawn at random, k-means is fitted on two, and the third is sorted by either: their adjusted
-    Rand index, the mean over five draws, is the stability of a number of clusters (R. Tibshirani & G. Walther,
-    J. Comput. Graph. Stat. 14, 2005). Of all numbers that are as stable as the best, to 0.005, the largest is
-    taken: contents that are one cluster cannot be parted any more, and clusters of one content can be seen to be
-    one. Where even the best is below 0.9, codes do not fall into clusters, and the largest number that was tried
-    is taken: p then says where among them all a code lies.
+    k-means is fitted on either half of the points, and each half is sorted by the fit of the other as well. How
+    well a number of clusters is found again is the `prediction_strength` of the two sortings, the mean over both
+    halves and five draws. Numbers come into question that have at least 0.9, the stricter end of what is proposed
+    where the measure is introduced (R. Tibshirani & G. Walther, J. Comput. Graph. Stat. 14, 2005). Of these, the
+    one is taken whose clusters have the largest `silhouette`: groups of contents can be found again as well as the
+    contents themselves, and so can parts of them.
+
+    Where no number is found again, codes do not fall into clusters, and the largest number that was tried is
+    taken: p then says where among them all a code lies.
 
     Parameters
     ----------
     points
         Unit vectors, (N, d).
     largest
-        The largest number that is tried; 2 is the smallest.
+        The largest number that is tried, as long as there are four points for each; 2 is the smallest.
     seed
         Of the draws.
 
@@ -118,25 +121,72 @@ def stable_number(points: np.ndarray, largest: int, seed: int = 0) -> tuple[int,
     -------
     number : int
         1 where there are too few points to compare.
-    tried : list of Stability
+    tried : list of Tried
         Of every number.
     """
-    from sklearn.metrics import adjusted_rand_score
-
     rng = np.random.default_rng((seed, 1))
-    draws = [np.array_split(rng.permutation(len(points)), 3) for _ in range(REPEATS)]
-    numbers = np.arange(2, min(largest, len(points) // 3) + 1)
-    means = np.zeros(len(numbers))
-    for place, number in enumerate(numbers):
-        for first, second, judged in draws:
-            fits = [_clustered(points[half], int(number), seed) for half in (first, second)]
-            means[place] += adjusted_rand_score(*(fit.predict(points[judged]) for fit in fits)) / REPEATS
-    if not len(numbers):
+    draws = [np.array_split(rng.permutation(len(points)), 2) for _ in range(REPEATS)]
+    tried = []
+    for number in range(2, min(largest, len(points) // 4) + 1):
+        strength = _strength(points, draws, number, seed)
+        apart = None
+        if strength >= FOUND_AGAIN:
+            apart = round(silhouette(points, _unit(_clustered(points, number, seed).cluster_centers_)), 4)
+        tried.append(Tried(number, strength, apart))
+    if not tried:
         return 1, []
-    tried = [Stability(int(number), round(float(mean), 4)) for number, mean in zip(numbers, means, strict=True)]
-    if means.max() < STABLE:
-        return int(numbers[-1]), tried
-    return int(numbers[means >= means.max() - AS_STABLE].max()), tried
+    found = [(one.silhouette, one.clusters) for one in tried if one.silhouette is not None]
+    return max(found)[1] if found else tried[-1].clusters, tried
+
+
+def _strength(points: np.ndarray, draws: list[list[np.ndarray]], number: int, seed: int) -> float:
+    strengths = []
+    for first, second in draws:
+        one, other = (_clustered(points[half], number, seed) for half in (first, second))
+        strengths += [
+            prediction_strength(one.labels_, other.predict(points[first]), number),
+            prediction_strength(other.labels_, one.predict(points[second]), number),
+        ]
+    return round(float(np.mean(strengths)), 4)
+
+
+def prediction_strength(clusters: np.ndarray, predicted: np.ndarray, number: int) -> float:
+    """Return how well the cluster that is found again worst is found again, 0 to 1.
+
+        min_k  share of pairs (i, j) of cluster k,  i != j,  that are together in the other sorting too
+
+    (R. Tibshirani & G. Walther, 2005). A cluster that has no pair is not found again, and counts 0.
+
+    Parameters
+    ----------
+    clusters, predicted
+        Clusters of the same points by either sorting, integers from 0 to K - 1, (N,).
+    number
+        K.
+    """
+    together = np.zeros((number, number), dtype=np.int64)
+    np.add.at(together, (clusters, predicted), 1)
+    counts = together.sum(axis=1)
+    pairs = counts * (counts - 1)
+    return float(((together * (together - 1)).sum(axis=1) / pairs.clip(1)).min())
+
+
+def silhouette(points: np.ndarray, directions: np.ndarray) -> float:
+    """Return how much nearer points are to the centre of their own cluster than to the next, 0 to 1.
+
+        mean_i  (b_i - a_i) / max(a_i, b_i) = mean_i  1 - a_i / b_i
+
+    where a_i and b_i are 1 - cos of the angle to the nearest and to the second nearest centre: the silhouette
+    (P. Rousseeuw, J. Comput. Appl. Math. 20, 1987) in its simplified form, with distances to centres in place of
+    those to every point (E. Hruschka, L. de Castro & R. Campello, ICDM 2004).
+
+    Parameters
+    ----------
+    points, directions
+        Unit vectors, (N, d) and (K, d), K at least 2.
+    """
+    nearest = np.sort(1 - points @ directions.T, axis=1)[:, :2].clip(1e-12)
+    return float((1 - nearest[:, 0] / nearest[:, 1]).mean())
 
 
 def _clustered(points: np.ndarray, number: int, seed: int):  # type: ignore[no-untyped-def]  # scikit-learn's KMeans

@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from dualcontrast.report.material import Material
 from dualcontrast.report.plots import figure, line
 from dualcontrast.report.section import Missing, Section
@@ -49,10 +47,10 @@ def section(material: Material) -> Section:
         name = f"Stage {number}, {span}" if len(parts) > 1 else span.capitalize()
         total = panels.pop(0) if panels[0].name == "total" else None
         stages.append(Stage(name, _told(told), total, panels))
-    stability = next((told["stability"] for told, _ in parts if told.get("stability")), None)
-    if stability:
-        figures["stability"] = _stability(stability)
-    context = {"stages": stages, "best": best, "stability": stability}
+    tried = next((told for told, _ in parts if told.get("prediction_strength")), None)
+    if tried:
+        figures["numbers"] = _numbers(tried["prediction_strength"], tried["silhouette"])
+    context = {"stages": stages, "best": best, "tried": tried}
     return Section(anchor, title, "training.html", context, figures)
 
 
@@ -113,11 +111,14 @@ def _told(told: dict[str, Any]) -> str:
     return f"It began with {count} cluster{'s' * (count != 1)} of the content codes."
 
 
-def _stability(stability: dict[str, float]) -> dict[str, Any]:
-    """Draw how well each number of clusters was found again."""
-    numbers = np.array([int(number) for number in stability])
-    trace = line(numbers.tolist(), list(stability.values()), "adjusted Rand index", "var(--text)")
-    trace |= {"mode": "lines+markers", "marker": {"size": 6}}
-    return figure(
-        [trace], "clusters", "adjusted Rand index", yaxis={"rangemode": "tozero"}, xaxis={"tickformat": "d"}
-    )
+def _numbers(strengths: dict[str, float], silhouettes: dict[str, float]) -> dict[str, Any]:
+    """Draw how well each number of clusters was found again, and how far apart those lie that were."""
+    dots = {"mode": "lines+markers", "marker": {"size": 6}}
+    traces = [
+        line([int(number) for number in told], list(told.values()), name, colour, **dots)
+        for told, name, colour in (
+            (strengths, "prediction strength", "var(--text)"),
+            (silhouettes, "silhouette", "var(--class-6)"),
+        )
+    ]
+    return figure(traces, "clusters", yaxis={"range": [0, 1.05]}, xaxis={"tickformat": "d"}, showlegend=True)
