@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from dualcontrast.benchmarks.cells import Cell, result_of, stored_results
+from dualcontrast.benchmarks.made import Made
 from dualcontrast.benchmarks.pictures import draw_codes, draw_transfers
 from dualcontrast.benchmarks.plan import Plan, Wanted, plan_of
 from dualcontrast.benchmarks.rows import DATA
@@ -19,26 +19,11 @@ from dualcontrast.progress import Progress, silent
 from dualcontrast.runs import RunFolder
 
 
-@dataclass(frozen=True)
-class Benchmark:
-    """What a benchmark leaves.
+class Benchmark(Made):
+    """A table as one mapping a row and data set, its CSV, Markdown and HTML, and the pictures."""
 
-    Attributes
-    ----------
-    rows : list of dict
-        The table as plain values, one mapping a row and data set.
-    files : list of Path
-        The table as CSV, Markdown and HTML, and the pictures.
-    failed : dict
-        By cell, its exit status and the sentence it ended with.
-    """
-
-    rows: list[dict[str, Any]]
-    files: list[Path]
-    failed: dict[str, tuple[int, str]]
-
-    def describe(self, shortened: Callable[[Path], Path]) -> list[str]:
-        """Return the main figures, and where to look."""
+    def told(self) -> list[str]:
+        """Return the main figures, a line a row and data set."""
         lines = []
         for data, rows in groupby(self.rows, key=lambda row: str(row["data"])):
             of_data = list(rows)
@@ -47,7 +32,7 @@ class Benchmark:
                 lines.append(f"  {data:<12} {reasons.pop()}")
             else:
                 lines += [_told(row) for row in of_data]
-        return [*lines, *(f"Look at: {shortened(path)}" for path in self.files)]
+        return lines
 
 
 def _told(row: Mapping[str, Any]) -> str:

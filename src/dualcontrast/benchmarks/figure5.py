@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -20,9 +20,10 @@ from dualcontrast.analysis.probes import probe, tasks_of
 from dualcontrast.analysis.show import spread
 from dualcontrast.analysis.volumes import show_slices, spread_slices, titled
 from dualcontrast.benchmarks.cells import Cell
+from dualcontrast.benchmarks.made import Made
 from dualcontrast.benchmarks.rows import TABLE1
 from dualcontrast.benchmarks.runner import places_of
-from dualcontrast.benchmarks.simulated import Failed, OfSimulation, run_of, trained
+from dualcontrast.benchmarks.simulated import OfSimulation, run_of, trained
 from dualcontrast.benchmarks.worker import EMBEDDED, is_trained
 from dualcontrast.cryoet.star import IDENTITY, read_particles, write_particles
 from dualcontrast.errors import RecipeError
@@ -77,33 +78,21 @@ VIEWS = (
 )
 
 
-@dataclass(frozen=True)
-class Figure5:
-    """What the figure leaves.
+class Figure5(Made):
+    """The figure as one mapping a panel, the CSV of all points, and the picture.
 
-    Attributes
-    ----------
-    rows : list of dict
-        One a panel: what it shows, of how many images, and how well its colours are told by the code itself.
-    files : list of Path
-        The CSV of all points, and the picture.
-    failed : dict
-        By cell, its exit status and the sentence it ended with.
+    A row says what a panel shows, of how many images, and how well its colours are told by the code itself.
     """
 
-    rows: list[dict[str, Any]]
-    files: list[Path]
-    failed: Failed
-
-    def describe(self, shortened: Callable[[Path], Path]) -> list[str]:
-        """Return one line a panel, and where to look."""
+    def told(self) -> list[str]:
+        """Return one line a panel."""
         told = []
         for row in self.rows:
             line = f"  {row['panel']:<50} {row['images']:>6,} images"
             if row["accuracy"] is not None:
                 line += f", {row['by']} told in {row['accuracy']:.3f} (chance {row['chance']:.3f})"
             told.append(line)
-        return [*told, *(f"Look at: {shortened(path)}" for path in self.files)]
+        return told
 
 
 def figure5(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +14,11 @@ import torch
 
 from dualcontrast.analysis.averages import average
 from dualcontrast.analysis.clusters import cluster, read_clusters
+from dualcontrast.benchmarks.made import Made
 from dualcontrast.benchmarks.pictures import Panel, draw_maps
 from dualcontrast.benchmarks.rows import TABLE1
 from dualcontrast.benchmarks.runner import places_of
-from dualcontrast.benchmarks.simulated import Failed, OfSimulation, run_of, trained
+from dualcontrast.benchmarks.simulated import OfSimulation, run_of, trained
 from dualcontrast.benchmarks.worker import is_trained
 from dualcontrast.cryoet.alignment import pose_of_map
 from dualcontrast.cryoet.averaging import aligned
@@ -82,26 +83,11 @@ class Strip:
         return f"{whole}\nwithin {self.within}" if self.within else whole
 
 
-@dataclass(frozen=True)
-class Figure6:
-    """What the figure leaves.
+class Figure6(Made):
+    """The figure as one mapping a map, the CSV with these as its rows, and the picture."""
 
-    Attributes
-    ----------
-    rows : list of dict
-        One a map: the CSV's columns.
-    files : list of Path
-        The CSV and the picture.
-    failed : dict
-        By cell, its exit status and the sentence it ended with.
-    """
-
-    rows: list[dict[str, Any]]
-    files: list[Path]
-    failed: Failed
-
-    def describe(self, shortened: Callable[[Path], Path]) -> list[str]:
-        """Return one line a map, and where to look."""
+    def told(self) -> list[str]:
+        """Return one line a map."""
         told = []
         for row in self.rows:
             of = f"{row['method']}, {row['code']}" + (f" within {row['within']}" if row["within"] else "")
@@ -109,7 +95,7 @@ class Figure6:
                 f"  {of:<45} {row['particles']:>6,}  most like {row['identity']} {row['conformation']} "
                 f"({row['correlation']:.3f}), of which {100 * row['share']:.0f} % are"
             )
-        return [*told, *(f"Look at: {shortened(path)}" for path in self.files)]
+        return told
 
 
 def figure6(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dualcontrast.benchmarks.cells import Cell
+from dualcontrast.benchmarks.made import Failed
 from dualcontrast.benchmarks.plan import Source, Wanted, plan_of
 from dualcontrast.benchmarks.runner import reason_of_failure, run_cells
 from dualcontrast.benchmarks.worker import is_trained
@@ -16,8 +17,6 @@ from dualcontrast.progress import Progress, silent
 from dualcontrast.runs import RunFolder
 
 DATA = "subtomograms"
-
-Failed = dict[str, tuple[int, str]]  # by cell, its exit status and the sentence it ended with
 
 
 @dataclass(frozen=True)

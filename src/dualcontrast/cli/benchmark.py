@@ -15,9 +15,7 @@ from dualcontrast.cli.options import AsJson, Device, Quiet
 from dualcontrast.cli.words import Verbs
 
 if TYPE_CHECKING:
-    from dualcontrast.benchmarks.benchmark import Benchmark
-    from dualcontrast.benchmarks.figure5 import Figure5
-    from dualcontrast.benchmarks.figure6 import Figure6
+    from dualcontrast.benchmarks.made import Made
 
 app = typer.Typer(help="Measure what this machine and these methods do.", cls=Verbs, rich_markup_mode=None)
 
@@ -244,7 +242,7 @@ def _make(
     _tell(done, console)
 
 
-def _tell(done: Benchmark | Figure5 | Figure6, console: Console) -> None:
+def _tell(done: Made, console: Console) -> None:
     """Tell what was made and which cells failed, and end with their status, where there are any."""
     told = {"rows": done.rows, "files": [str(path) for path in done.files], "failed": done.failed}
     console.result(told, done.describe(from_here))
