@@ -89,7 +89,7 @@ GROUPS = [[side, *(0.6 * axis)] for side in (1, -1) for axis in np.eye(3)]
 
 def test_what_is_no_cluster_is_not_found_again_and_all_numbers_are_used() -> None:
     number, tried = supported_number(units([[0.0] * 6], 600, 1.0), 6)
-    assert max(one.prediction_strength for one in tried) < 0.9
+    assert max(one.prediction_strength for one in tried) < 0.8
     assert {one.silhouette for one in tried} == {None}
     assert number == 6
 
@@ -98,8 +98,8 @@ def test_of_groups_and_what_they_are_made_of_what_lies_farther_apart_is_taken() 
     number, tried = supported_number(units(GROUPS, 150, 0.1), 8)
     strength = {one.clusters: one.prediction_strength for one in tried}
     assert strength[2] == 1.0
-    assert strength[6] > 0.9
-    assert max(strength[7], strength[8]) < 0.9
+    assert strength[6] > 0.8
+    assert max(strength[7], strength[8]) < 0.8
     assert number == 6
     near = [[side, *(0.1 * axis)] for side in (1, -1) for axis in np.eye(3)]
     assert supported_number(units(near, 150, 0.1), 8)[0] == 2
@@ -109,7 +109,7 @@ def test_one_cluster_that_is_not_found_again_is_enough_to_turn_a_number_down() -
     """With seven, one of six clusters is halved anywhere; most pairs are together nevertheless."""
     points = units(GROUPS, 150, 0.1)
     strength = {one.clusters: one.prediction_strength for one in supported_number(points, 8)[1]}
-    fits = [KMeans(7, n_init=5, random_state=0).fit(half) for half in np.array_split(points, 2)]
+    fits = [KMeans(7, n_init=10, random_state=0).fit(half) for half in np.array_split(points, 2)]
     assert adjusted_rand_score(*(fit.predict(points) for fit in fits)) > 0.85
     assert strength[7] < 0.8
 
