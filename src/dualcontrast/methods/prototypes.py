@@ -100,10 +100,10 @@ def supported_number(points: np.ndarray, largest: int, seed: int = 0) -> tuple[i
 
     k-means is fitted on either half of the points, and each half is sorted by the fit of the other as well. How
     well a number of clusters is found again is the `prediction_strength` of the two sortings, the mean over both
-    halves and five draws. Numbers come into question that have at least 0.8, as is proposed where the measure
-    is introduced (R. Tibshirani & G. Walther, J. Comput. Graph. Stat. 14, 2005). Of these, the
-    one is taken whose clusters have the largest `silhouette`: groups of contents can be found again as well as the
-    contents themselves, and so can parts of them.
+    halves and five draws. Numbers come into question that have at least 0.8, as those who introduced the measure
+    advise (R. Tibshirani & G. Walther, J. Comput. Graph. Stat. 14, 2005). Of these, the one is taken whose
+    clusters have the largest `silhouette`: groups of contents can be found again as well as the contents
+    themselves, and so can parts of them.
 
     Where no number is found again, codes do not fall into clusters, and the largest number that was tried is
     taken: p then says where among them all a code lies.
