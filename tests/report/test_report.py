@@ -244,6 +244,17 @@ def test_a_report_says_how_to_make_it_again_as_it_is(run: Run) -> None:
     assert f"See them with dualcontrast report {run.path} --clusters NAME" in page.texts["clusters"]
 
 
+def test_numbers_of_clusters_are_drawn_with_how_well_each_was_found_again(run: Run, tmp_path: Path) -> None:
+    assert "How many clusters" not in read(run.report(how="pca").path).texts["training"]
+    copy = Run(shutil.copytree(run.path, tmp_path / "run"))
+    tried = {"prediction_strength": {"2": 0.6, "3": 0.9}, "silhouette": {"3": 0.8}}
+    copy.write_log([{"epoch": 0, "stage": 1, "clusters": 3, **tried}, *copy.read_log()])
+    assert "How many clusters" in read(copy.report(how="pca").path).texts["training"]
+    strength, silhouette = figures(copy.report_path())["numbers"]["data"]
+    assert (strength["x"], strength["y"]) == ([2, 3], [0.6, 0.9])
+    assert (silhouette["x"], silhouette["y"]) == ([3], [0.8])
+
+
 def test_figures_that_are_no_numbers_are_gaps_and_not_known(run: Run, tmp_path: Path) -> None:
     copy = Run(shutil.copytree(run.path, tmp_path / "run"))
     log = copy.read_log()
