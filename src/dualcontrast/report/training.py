@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
+from dualcontrast.methods.prototypes import FOUND_AGAIN
 from dualcontrast.report.material import Material
 from dualcontrast.report.plots import figure, line
 from dualcontrast.report.section import Missing, Section
@@ -113,12 +114,19 @@ def _told(told: dict[str, Any]) -> str:
 
 def _numbers(strengths: dict[str, float], silhouettes: dict[str, float]) -> dict[str, Any]:
     """Draw how well each number of clusters was found again, and how far apart those lie that were."""
-    dots = {"mode": "lines+markers", "marker": {"size": 6}}
     traces = [
-        line([int(number) for number in told], list(told.values()), name, colour, **dots)
-        for told, name, colour in (
-            (strengths, "prediction strength", "var(--text)"),
-            (silhouettes, "silhouette", "var(--class-6)"),
+        line([int(number) for number in told], list(told.values()), name, colour, mode=mode, marker={"size": size})
+        for told, name, colour, mode, size in (
+            (strengths, "prediction strength", "var(--text)", "lines+markers", 6),
+            (silhouettes, "silhouette", "var(--class-6)", "markers", 9),
         )
     ]
-    return figure(traces, "clusters", yaxis={"range": [0, 1.05]}, xaxis={"tickformat": "d"}, showlegend=True)
+    found_again = {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": FOUND_AGAIN, "y1": FOUND_AGAIN}
+    return figure(
+        traces,
+        "clusters",
+        yaxis={"range": [0, 1.05]},
+        xaxis={"tickformat": "d"},
+        showlegend=True,
+        shapes=[{**found_again, "line": {"color": "var(--muted)", "width": 1, "dash": "dot"}}],
+    )
