@@ -17,7 +17,7 @@ from dualcontrast.errors import SourceError
 from dualcontrast.report import meshes
 from dualcontrast.report.material import Material
 from dualcontrast.report.pictures import as_data
-from dualcontrast.report.plots import class_colours, figure, line
+from dualcontrast.report.plots import class_colours, figure, line, threshold
 from dualcontrast.report.section import Missing, Section
 
 PROGRAMS = {"builtin": "the built-in averager"}
@@ -173,7 +173,6 @@ def _correlations(units: list[dict[str, Any]], colours: list[str]) -> dict[str, 
         name = f"content {content}, transformation {transformation}"
         style = {"dash": DASHES[(transformation - 1) % len(DASHES)]}
         traces.append(line(frequency.round(6).tolist(), unit["fsc"], name, colours[content - 1], line=style))
-    threshold = {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": THRESHOLD, "y1": THRESHOLD}
     ticks = _ticks(last)
     named_ticks = {"tickvals": [1 / tick for tick in ticks], "ticktext": [f"{tick:g}" for tick in ticks]}
     return figure(
@@ -181,7 +180,7 @@ def _correlations(units: list[dict[str, Any]], colours: list[str]) -> dict[str, 
         "resolution, Å",
         "correlation of the halves",
         hovermode="closest",
-        shapes=[{**threshold, "line": {"color": "var(--muted)", "width": 1, "dash": "dot"}}],
+        shapes=[threshold(THRESHOLD)],
         annotations=[
             {"xref": "paper", "x": 0, "y": THRESHOLD, "yanchor": "bottom", "xanchor": "left", "showarrow": False,
              "text": f"{THRESHOLD}"}

@@ -51,6 +51,12 @@ def line(x: Any, y: Any, name: str, colour: str, **more: Any) -> dict[str, Any]:
     return {"type": "scatter", "mode": "lines", "x": x, "y": y, "name": name, "line": style, **more}
 
 
+def threshold(y: float) -> dict[str, Any]:
+    """Return a dotted line across a figure, one of its layout's `shapes`."""
+    style = {"color": "var(--muted)", "width": 1, "dash": "dot"}
+    return {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": y, "y1": y, "line": style}
+
+
 def figure(traces: list[dict[str, Any]], x_title: str, y_title: str = "", **layout: Any) -> dict[str, Any]:
     """Return a figure of lines, its axes named."""
     axis = {"showgrid": True, "zeroline": False, "automargin": True, "fixedrange": True}

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from dualcontrast.methods.prototypes import FOUND_AGAIN
 from dualcontrast.report.material import Material
-from dualcontrast.report.plots import figure, line
+from dualcontrast.report.plots import figure, line, threshold
 from dualcontrast.report.section import Missing, Section
 
 
@@ -51,7 +51,7 @@ def section(material: Material) -> Section:
     tried = next((told for told, _ in parts if told.get("prediction_strength")), None)
     if tried:
         figures["numbers"] = _numbers(tried["prediction_strength"], tried["silhouette"])
-    context = {"stages": stages, "best": best, "tried": tried}
+    context = {"stages": stages, "best": best, "tried": tried, "found_again": FOUND_AGAIN}
     return Section(anchor, title, "training.html", context, figures)
 
 
@@ -121,12 +121,11 @@ def _numbers(strengths: dict[str, float], silhouettes: dict[str, float]) -> dict
             (silhouettes, "silhouette", "var(--class-6)", "markers", 9),
         )
     ]
-    found_again = {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": FOUND_AGAIN, "y1": FOUND_AGAIN}
     return figure(
         traces,
         "clusters",
         yaxis={"range": [0, 1.05]},
         xaxis={"tickformat": "d"},
         showlegend=True,
-        shapes=[{**found_again, "line": {"color": "var(--muted)", "width": 1, "dash": "dot"}}],
+        shapes=[threshold(FOUND_AGAIN)],
     )
