@@ -171,7 +171,7 @@ def settings_page(prose: str) -> str:
     from dualcontrast.cryoet.simulation import SimulationSettings, packaged_simulations
     from dualcontrast.methods import METHODS
     from dualcontrast.networks import DecoderSettings, EncoderSettings
-    from dualcontrast.training.recipe import TrainingSettings, packaged_recipes
+    from dualcontrast.recipe import TrainingSettings, packaged_recipes
     from dualcontrast.transforms import VIEWS
 
     parts = ["# Settings", prose, "## Training", table_of(TrainingSettings, "training.")]

@@ -18,7 +18,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from tests.browser import Page, chromium
+from tests.support.browser import Page, chromium
 
 MOVES = 40
 DRAWN = "return document.querySelectorAll('.plane[data-hovers]').length == 2"

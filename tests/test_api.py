@@ -5,16 +5,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tests.particles import write_mrc, write_particles_of
-from tests.runs import DIGITS, SMALL, small_run
+from tests.support.particles import write_mrc, write_particles_of
+from tests.support.runs import DIGITS, SMALL, small_run
 
 import dualcontrast
 from dualcontrast.api import Run
 from dualcontrast.errors import MethodError, RecipeError, RunError, SourceError, UsageError
 from dualcontrast.methods import METHODS, Batch, Pair
 from dualcontrast.methods.dualcontrast import DualContrast
+from dualcontrast.recipe import read_recipe
 from dualcontrast.settings import merged
-from dualcontrast.training.recipe import read_recipe
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.command import call
+from tests.support.command import call
 
 from dualcontrast import __version__
 from dualcontrast.doctor import Examination, Part, examine

@@ -13,23 +13,23 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from dualcontrast import __version__
 from dualcontrast.devices import device_named
 from dualcontrast.errors import MethodError, RunError, SourceError, refuse_both
 from dualcontrast.images import ImageSet, open_images
 from dualcontrast.methods import Method
 from dualcontrast.progress import Progress, silent
+from dualcontrast.recipe import Recipe, read_recipe, recipe_of
 from dualcontrast.runs import RunFolder, SavedCodes, prepared_images
 from dualcontrast.settings import merged
-from dualcontrast.training.recipe import Recipe, read_recipe, recipe_of
+from dualcontrast.version import __version__
 
 if TYPE_CHECKING:
-    from dualcontrast.analysis.averages import Averages
     from dualcontrast.analysis.clusters import Clusters
-    from dualcontrast.analysis.export import Export
-    from dualcontrast.analysis.show import Shown
     from dualcontrast.analysis.transfer import Transfer
     from dualcontrast.cryoet.simulation import Simulation
+    from dualcontrast.figures.show import Shown
+    from dualcontrast.maps.averages import Averages
+    from dualcontrast.maps.export import Export
     from dualcontrast.report.report import Report
 
 Images = ImageSet | np.ndarray | torch.Tensor | str | Path
@@ -76,7 +76,7 @@ class Run(RunFolder):
         RunError
             The images have another shape.
         """
-        from dualcontrast.analysis.codes import encode, encode_run
+        from dualcontrast.runs.encoding import encode, encode_run
 
         if images is None:
             return encode_run(self, weights=weights, device=device_named(device), progress=progress)
@@ -99,7 +99,7 @@ class Run(RunFolder):
 
     def evaluate(self, *, device: str = "auto", **options: Any) -> dict[str, Any]:
         """Return the scores of the run; see `analysis.scores.evaluate`."""
-        from dualcontrast.analysis.scores import evaluate
+        from dualcontrast.evaluation.scores import evaluate
 
         return evaluate(self, device=device_named(device), **options)
 
@@ -123,13 +123,13 @@ class Run(RunFolder):
 
     def average(self, **options: Any) -> Averages:
         """Average the subtomograms of every cluster; see `analysis.averages.average`."""
-        from dualcontrast.analysis.averages import average
+        from dualcontrast.maps.averages import average
 
         return average(self, **options)
 
     def export(self, *, device: str = "auto", **options: Any) -> Export:
         """Write the source's rows with codes and clusters; see `analysis.export.export`."""
-        from dualcontrast.analysis.export import export
+        from dualcontrast.maps.export import export
 
         return export(self, device=device_named(device), **options)
 
@@ -280,9 +280,9 @@ def simulate(
     RecipeError, SourceError, RunError, UsageError
         With one sentence that says what to mend.
     """
-    from dualcontrast.analysis.simulated import draw_simulation
-    from dualcontrast.cryoet.simulate import simulate as run_simulation
     from dualcontrast.cryoet.simulation import simulation_settings
+    from dualcontrast.cryoet.simulator import simulate as run_simulation
+    from dualcontrast.evaluation.ideal_observer import draw_simulation
 
     wanted = simulation_settings(recipe, structures, settings)
     done = run_simulation(wanted, out, data=data, resume=resume, overwrite=overwrite, progress=progress)
@@ -329,7 +329,7 @@ def show(
     SourceError
         With one sentence that says what to mend.
     """
-    from dualcontrast.analysis.show import are_maps, show_images, show_maps
+    from dualcontrast.figures.show import are_maps, show_images, show_maps
 
     sources = [images, *more]
     paths = [source for source in sources if isinstance(source, (str, Path))]
@@ -412,8 +412,8 @@ def _program() -> str:
 
 def _draw_pairs(run: RunFolder, method: Method, device: torch.device) -> None:
     """Draw the pairs that the method, with the weights it has now, makes of some images."""
-    from dualcontrast.analysis.codes import inference
-    from dualcontrast.analysis.figures import draw_pairs
+    from dualcontrast.figures.drawing import draw_pairs
+    from dualcontrast.runs.encoding import inference
 
     seed, count = run.recipe().training.seed, len(run.images())
     chosen = np.random.default_rng(seed).choice(count, size=min(PAIRED, count), replace=False)

@@ -13,8 +13,8 @@ from typing import Any
 
 from packaging.requirements import Requirement
 
-from dualcontrast import __version__
-from dualcontrast.cryoet import relion
+from dualcontrast.maps import relion
+from dualcontrast.version import __version__
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 SECONDS = 20.0  # a program may take to tell its version

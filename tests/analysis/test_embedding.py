@@ -9,8 +9,8 @@ from PIL import Image
 from dualcontrast.analysis.embedding import LAYOUTS, embed, figure_name
 from dualcontrast.errors import RunError
 from dualcontrast.images.arrays import ArrayImages
+from dualcontrast.recipe import read_recipe
 from dualcontrast.runs import RunFolder, SavedCodes, prepared_images, write_codes
-from dualcontrast.training.recipe import read_recipe
 
 
 def run_with(folder: Path, codes: np.ndarray, other_codes: np.ndarray, **columns) -> RunFolder:

@@ -6,18 +6,18 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
-from tests.particles import write_mrc, write_particles_of
+from tests.support.particles import write_mrc, write_particles_of
 
-from dualcontrast.analysis import swap
 from dualcontrast.analysis import transfer as transfer_module
 from dualcontrast.analysis.transfer import grid_of, source_images, transfer, transfer_grid
 from dualcontrast.errors import MethodError, RunError
+from dualcontrast.evaluation import swap
 from dualcontrast.images import ImageSet, open_images
 from dualcontrast.images.arrays import ArrayImages
 from dualcontrast.methods import METHODS, Batch, Codes, Method
 from dualcontrast.methods.dualcontrast import DualContrast
+from dualcontrast.recipe import read_recipe
 from dualcontrast.runs import RunFolder, prepared_images
-from dualcontrast.training.recipe import read_recipe
 
 
 class NoDecoder(DualContrast):

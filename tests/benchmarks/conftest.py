@@ -10,7 +10,8 @@ import pytest
 
 from dualcontrast import api
 from dualcontrast.api import Run
-from dualcontrast.benchmarks import simulated, worker
+from dualcontrast.benchmarks import simulations as simulated
+from dualcontrast.benchmarks import worker
 from dualcontrast.benchmarks.cells import Cell
 from dualcontrast.files import write_json
 

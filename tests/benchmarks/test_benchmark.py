@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from tests.command import assert_refused, call, command
-from tests.runs import DIGITS
+from tests.support.command import assert_refused, call, command
+from tests.support.runs import DIGITS
 
 from dualcontrast.api import Run
 from dualcontrast.benchmarks import benchmark as benchmarks

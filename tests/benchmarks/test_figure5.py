@@ -8,15 +8,15 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from PIL import Image
-from tests.command import assert_refused, call
+from tests.support.command import assert_refused, call
 
 from dualcontrast.analysis.embedding import LAYOUTS
-from dualcontrast.analysis.probes import label_numbers
 from dualcontrast.api import Run
 from dualcontrast.benchmarks import figure5 as module
 from dualcontrast.benchmarks.figure5 import Figure5, figure5
-from dualcontrast.benchmarks.simulated import OfSimulation
+from dualcontrast.benchmarks.simulations import OfSimulation
 from dualcontrast.cryoet.star import IDENTITY, read_particles
+from dualcontrast.evaluation.probes import label_numbers
 
 PANELS = "abcefg"  # (d) are slices; the methods of the paper take less time
 TRAINED = ["subtomograms spatial_vae", "subtomograms harmony", "subtomograms dualcontrast", "spike harmony"]

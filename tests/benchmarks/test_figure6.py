@@ -9,13 +9,13 @@ from typing import Any
 import pandas as pd
 import pytest
 from PIL import Image
-from tests.command import assert_refused, call
+from tests.support.command import assert_refused, call
 
 from dualcontrast.analysis.clusters import read_clusters
 from dualcontrast.api import Run
 from dualcontrast.benchmarks import figure6 as module
 from dualcontrast.benchmarks.figure6 import METHODS, Asked, Figure6, Strip, figure6
-from dualcontrast.cryoet import relion
+from dualcontrast.maps import relion
 
 LABELS = ["SpatialVAE", "Harmony", "DualContrast"]
 

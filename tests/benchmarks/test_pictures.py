@@ -12,8 +12,8 @@ from dualcontrast.analysis.transfer import source_images
 from dualcontrast.benchmarks import pictures
 from dualcontrast.benchmarks.pictures import draw_codes, draw_transfers
 from dualcontrast.images.arrays import ArrayImages
+from dualcontrast.recipe import read_recipe
 from dualcontrast.runs import RunFolder, prepared_images
-from dualcontrast.training.recipe import read_recipe
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.runs import DIGITS
+from tests.support.runs import DIGITS
 
 from dualcontrast.benchmarks import plan
 from dualcontrast.benchmarks.plan import Source, Wanted, plan_of

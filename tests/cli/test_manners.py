@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 import typer
-from tests.command import call, command
-from tests.runs import DIGITS
+from tests.support.command import call, command
+from tests.support.runs import DIGITS
 
 from dualcontrast.cli import with_all_verbs
 

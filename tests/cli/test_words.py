@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.command import assert_refused, call
-from tests.runs import DIGITS
+from tests.support.command import assert_refused, call
+from tests.support.runs import DIGITS
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tests.particles import write_mrc, write_particles_of
+from tests.support.particles import write_mrc, write_particles_of
 
 from dualcontrast.errors import SourceError
 from dualcontrast.images import ImageSet, open_images

@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tests.particles import PIXEL_SIZE, angles_and_origins, write_mrc, write_particles_of, write_star
+from tests.support.particles import PIXEL_SIZE, angles_and_origins, write_mrc, write_particles_of, write_star
 from torch.utils.data import DataLoader, Dataset
 
 from dualcontrast.cryoet.ctf import CTFSettings, ctf_volume, wedge_volume
 from dualcontrast.cryoet.geometry import matrices_of_angles
 from dualcontrast.errors import DualContrastWarning, SourceError
-from dualcontrast.images import ImageSet, kept, open_images, subtomograms, with_split
+from dualcontrast.images import ImageSet, open_images, subtomograms, with_split
+from dualcontrast.images import cache as kept
 from dualcontrast.images.preparation import Preparation, soft_sphere
 from dualcontrast.images.subtomograms import Subtomograms
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tests.command import Ended, assert_refused, call
-from tests.runs import DIGITS, small_run
+from tests.support.command import Ended, assert_refused, call
+from tests.support.runs import DIGITS, small_run
 
 from dualcontrast.api import Run
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import starfile
 import yaml
-from tests.command import Ended, assert_refused, call
-from tests.particles import angles_and_origins, write_mrc, write_particles_of, write_star
+from tests.support.command import Ended, assert_refused, call
+from tests.support.particles import angles_and_origins, write_mrc, write_particles_of, write_star
 
 BOX, COUNT = 16, 20
 SMALL = ("--set", "training.batch_size=8", "--set", "network.encoder.channels=[4]", "--set", "views=[rotation]")

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import starfile
 from PIL import Image
-from tests.command import assert_refused, call, command
+from tests.support.command import assert_refused, call, command
 
-from dualcontrast.analysis import swap
 from dualcontrast.cryoet.mrc import read_header, read_volume
+from dualcontrast.evaluation import swap
 
 STATES = (
     "nucleosome=nucleosome/2pyo.pdb.gz",
@@ -121,7 +121,7 @@ def test_the_papers_network_makes_volumes_of_32(tmp_path: Path) -> None:
     """Built on the meta device: its 178 million weights would take 2.6 GiB with their gradients and moments."""
     import torch
 
-    from dualcontrast.training.recipe import read_recipe
+    from dualcontrast.recipe import read_recipe
 
     with torch.device("meta"):
         method = read_recipe("subtomograms-paper").build((1, 32, 32, 32))

@@ -27,11 +27,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from tests.command import call
-from tests.runs import DIGITS
+from tests.support.command import call
+from tests.support.runs import DIGITS
 
 import dualcontrast
-from dualcontrast.analysis import swap
+from dualcontrast.evaluation import swap
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])

@@ -15,13 +15,13 @@ import pandas as pd
 import pytest
 import starfile
 from PIL import Image
-from tests.command import assert_refused, call, command
-from tests.maps import simulated_run, untrained_run
-from tests.particles import write_particles_of
+from tests.support.command import assert_refused, call, command
+from tests.support.maps import simulated_run, untrained_run
+from tests.support.particles import write_particles_of
 
-from dualcontrast.cryoet import relion
 from dualcontrast.cryoet.mrc import read_map, write_volume
 from dualcontrast.cryoet.simulation import Simulation
+from dualcontrast.maps import relion
 
 # What relion_refine finds, and so may change.
 REFINED = {"rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi", "rlnClassNumber", "rlnGroupNumber"}

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.runs import DIGITS
+from tests.support.runs import DIGITS
 
 from dualcontrast.api import Run
 

@@ -12,8 +12,8 @@ import pytest
 import starfile
 
 from dualcontrast.cryoet.mrc import read_map, write_volume
-from dualcontrast.cryoet.simulate import simulate
 from dualcontrast.cryoet.simulation import Simulation, simulation_settings
+from dualcontrast.cryoet.simulator import simulate
 from dualcontrast.cryoet.star import CONFORMATION, IDENTITY, read_particles
 
 PROGRAMS = ("relion_reconstruct", "relion_refine")

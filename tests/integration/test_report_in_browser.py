@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from tests.browser import PATIENCE, Page, chromium, require_chromium
-from tests.maps import CodedRun, simulated_run, untrained_run
-from tests.runs import small_run
+from tests.support.browser import PATIENCE, Page, chromium, require_chromium
+from tests.support.maps import CodedRun, simulated_run, untrained_run
+from tests.support.runs import small_run
 
 from dualcontrast.api import Run
 

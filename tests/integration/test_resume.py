@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.command import assert_refused, call, command
-from tests.runs import DIGITS, SMALL, small_run
+from tests.support.command import assert_refused, call, command
+from tests.support.runs import DIGITS, SMALL, small_run
 from tests.training.test_loop import assert_same_run
 
 from dualcontrast.api import Run

@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
-from tests.command import assert_refused, call
-from tests.runs import DIGITS, small_run
+from tests.support.command import assert_refused, call
+from tests.support.runs import DIGITS, small_run
 
-from dualcontrast.analysis import swap
 from dualcontrast.api import Run
 from dualcontrast.benchmarks import throughput
+from dualcontrast.evaluation import swap
 
 TRAIN = ("train", DIGITS, "--recipe", "mnist", "--limit", 300, "--epochs", 1, "--device", "cpu")
 

@@ -15,7 +15,7 @@ from dualcontrast.methods import Batch, Codes
 from dualcontrast.methods.dualcontrast import DualContrast
 from dualcontrast.methods.losses import cross_correlation_loss, info_nce
 from dualcontrast.networks import Gaussian
-from dualcontrast.training.recipe import recipe_of
+from dualcontrast.recipe import recipe_of
 
 SHAPES = [(1, 12, 12), (3, 12, 14), (1, 16, 16, 16)]
 GREY = SHAPES[0]

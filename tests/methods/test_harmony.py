@@ -15,7 +15,7 @@ from torch.distributions import Normal, kl_divergence
 from dualcontrast.errors import RecipeError
 from dualcontrast.methods import Batch, Codes
 from dualcontrast.methods.harmony import Harmony
-from dualcontrast.training.recipe import recipe_of
+from dualcontrast.recipe import recipe_of
 from dualcontrast.transforms import random_rotations, resample, rotations_2d
 from dualcontrast.transforms.geometry import centre_of
 

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tests.particles import write_mrc, write_particles_of
+from tests.support.particles import write_mrc, write_particles_of
 
 from dualcontrast.cryoet.ctf import wedge_volume
 from dualcontrast.errors import DualContrastError, MethodError
 from dualcontrast.images import open_images
 from dualcontrast.methods import METHODS, Batch, Codes, Losses, Method, MethodSettings
-from dualcontrast.training.recipe import Recipe, recipe_of
+from dualcontrast.recipe import Recipe, recipe_of
 
 GREY, COLOUR, VOLUME = (1, 16, 16), (3, 16, 16), (1, 16, 16, 16)
 PRESETS = [(name, preset) for name, method in METHODS.items() for preset in method.presets]

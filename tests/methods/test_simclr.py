@@ -13,12 +13,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dualcontrast.analysis.swap import require_decoder
 from dualcontrast.errors import MethodError
+from dualcontrast.evaluation.swap import require_decoder
 from dualcontrast.methods import Batch, Codes, Method
 from dualcontrast.methods.simclr import SimCLR, SimCLRGenerative
 from dualcontrast.networks import Encoder
-from dualcontrast.training.recipe import recipe_of
+from dualcontrast.recipe import recipe_of
 
 SHAPES = [(1, 12, 12), (3, 12, 14), (1, 16, 16, 16)]
 GREY = SHAPES[0]

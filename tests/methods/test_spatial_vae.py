@@ -18,7 +18,7 @@ from torch import Tensor
 from dualcontrast.errors import RecipeError
 from dualcontrast.methods import Batch, Codes, spatial_vae
 from dualcontrast.methods.spatial_vae import SpatialVAE
-from dualcontrast.training.recipe import recipe_of
+from dualcontrast.recipe import recipe_of
 from dualcontrast.transforms import random_rotations, resample, rotations_2d
 
 GREY, COLOUR, VOLUME = (1, 6, 6), (3, 5, 7), (1, 4, 4, 4)

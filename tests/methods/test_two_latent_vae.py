@@ -15,7 +15,7 @@ from torch import Tensor
 from dualcontrast.methods import Batch, Codes
 from dualcontrast.methods.two_latent_vae import TwoLatentVAE
 from dualcontrast.networks import Gaussian
-from dualcontrast.training.recipe import recipe_of
+from dualcontrast.recipe import recipe_of
 
 SHAPES = [(1, 12, 12), (3, 12, 14), (1, 16, 16, 16)]
 COUNT = 5

@@ -21,7 +21,7 @@ from torch.distributions import Normal, kl_divergence
 from dualcontrast.errors import MethodError
 from dualcontrast.methods import Batch, Codes, vitae
 from dualcontrast.methods.vitae import VITAE, Diffeomorphism
-from dualcontrast.training.recipe import recipe_of
+from dualcontrast.recipe import recipe_of
 
 PICTURE, VOLUME = (28, 28), (16, 16, 16)
 CELLS, NUMBERS = {2: [2, 4], 3: [2, 2, 2]}, {2: 30, 3: 27}

@@ -18,17 +18,17 @@ import pandas as pd
 import pytest
 import starfile
 import yaml
-from tests.command import assert_refused, call
-from tests.maps import CodedRun, simulated_run, untrained_run
-from tests.particles import angles_and_origins, write_particles_of
-from tests.runs import SMALL, small_run
+from tests.support.command import assert_refused, call
+from tests.support.maps import CodedRun, simulated_run, untrained_run
+from tests.support.particles import angles_and_origins, write_particles_of
+from tests.support.runs import SMALL, small_run
 
 import dualcontrast
-from dualcontrast.analysis.scores import percent
 from dualcontrast.api import Run
-from dualcontrast.cryoet import relion
 from dualcontrast.errors import DualContrastWarning, RunError, SourceError
-from dualcontrast.report import onward
+from dualcontrast.evaluation.scores import percent
+from dualcontrast.maps import relion
+from dualcontrast.report import next_steps
 from dualcontrast.report.page import unbroken
 from dualcontrast.settings import merged
 
@@ -429,7 +429,7 @@ def test_commands_take_every_cluster_on(maps: CodedRun) -> None:
 def test_premultiplied_particles_are_told_from_others(maps: CodedRun, monkeypatch: pytest.MonkeyPatch) -> None:
     """RELION 4 and 5 take CTF volumes for squared ones, which those of a simulation are not."""
     monkeypatch.setattr(relion, "takes_premultiplied", lambda: False)
-    assert "add --ctf3d_not_squared there" in onward._of_ctfs(ctf=True, premultiplied=False)
+    assert "add --ctf3d_not_squared there" in next_steps._of_ctfs(ctf=True, premultiplied=False)
     stars = list(maps.averages_folder("main").glob("content*.star"))
     before = {star: star.read_bytes() for star in stars}
     for star in stars:

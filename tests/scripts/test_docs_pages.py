@@ -49,7 +49,7 @@ def test_what_is_written_by_hand_is_of_a_verb_that_there_is(docs: ModuleType) ->
 
 def test_all_settings_are_told_with_their_defaults(docs: ModuleType) -> None:
     from dualcontrast.methods import METHODS
-    from dualcontrast.training.recipe import TrainingSettings, packaged_recipes
+    from dualcontrast.recipe import TrainingSettings, packaged_recipes
     from dualcontrast.transforms import VIEWS
 
     page = docs.settings_page("")

@@ -7,13 +7,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from tests.particles import write_mrc, write_particles_of
+from tests.support.particles import write_mrc, write_particles_of
 
 from dualcontrast.errors import SourceError
 from dualcontrast.images import open_images
 from dualcontrast.images.arrays import ArrayImages
+from dualcontrast.recipe import TrainingSettings
 from dualcontrast.training.batches import EpochOrder, loader_of, training_and_validation
-from dualcontrast.training.recipe import TrainingSettings
 
 
 def images_of(count: int, tests: int = 0) -> ArrayImages:

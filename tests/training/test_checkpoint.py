@@ -8,8 +8,8 @@ from torch.optim import Adam
 
 from dualcontrast.errors import RunError
 from dualcontrast.methods import Batch, Method
+from dualcontrast.recipe import recipe_of
 from dualcontrast.training.checkpoint import Standing, load_checkpoint, save_checkpoint
-from dualcontrast.training.recipe import recipe_of
 
 SHAPE = (1, 16, 16)
 Parts = tuple[Method, dict[str, Adam]]

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import pytest
 import torch
 from safetensors.torch import load_file
-from tests.runs import DIGITS, small_run
+from tests.support.runs import DIGITS, small_run
 from torch import Tensor
 
 from dualcontrast.api import Run
@@ -95,7 +95,7 @@ def test_resumed_equals_uninterrupted(
 
 
 def resume(run: Run, epochs: int) -> Run:
-    from tests.runs import DIGITS
+    from tests.support.runs import DIGITS
 
     from dualcontrast.api import train
 

@@ -256,7 +256,7 @@ def test_no_rotation_is_nearer_to_a_matrix_than_the_nearest() -> None:
 
 
 def test_the_package_does_not_load_torchs_compiler_before_it_is_needed() -> None:
-    told = "import sys, dualcontrast.api, dualcontrast.analysis.scores; print('torch._dynamo' in sys.modules)"
+    told = "import sys, dualcontrast.api, dualcontrast.evaluation.scores; print('torch._dynamo' in sys.modules)"
     ended = subprocess.run([sys.executable, "-c", told], check=True, capture_output=True, text=True)
     assert ended.stdout == "False\n"
 

@@ -14,16 +14,16 @@ import numpy as np
 import pandas as pd
 import torch
 
-from dualcontrast.analysis.codes import codes_of, made_with_weights
-from dualcontrast.analysis.figures import draw_counts, draw_embedding
 from dualcontrast.analysis.mixtures import Mixture, mixture_of, reduced
-from dualcontrast.analysis.probes import label_numbers
-from dualcontrast.analysis.show import counted
-from dualcontrast.analysis.sources import attached
 from dualcontrast.errors import DualContrastWarning, RunError, nearest
+from dualcontrast.evaluation.probes import label_numbers
+from dualcontrast.figures.drawing import draw_counts, draw_embedding
+from dualcontrast.figures.show import counted
 from dualcontrast.files import write_json, written_whole
 from dualcontrast.progress import Progress, silent
 from dualcontrast.runs import RunFolder, SavedCodes
+from dualcontrast.runs.encoding import codes_of, made_with_weights
+from dualcontrast.runs.source import attached
 
 Number = int | Literal["auto"]
 COLUMNS = ["row", "content_cluster", "content_probability", "transformation_cluster", "transformation_probability"]

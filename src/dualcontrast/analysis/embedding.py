@@ -12,14 +12,14 @@ import numpy as np
 import pandas as pd
 import torch
 
-from dualcontrast.analysis.codes import codes_of
-from dualcontrast.analysis.figures import draw_embedding
-from dualcontrast.analysis.probes import is_test
 from dualcontrast.errors import RunError, nearest
+from dualcontrast.evaluation.probes import is_test
+from dualcontrast.figures.drawing import draw_embedding
 from dualcontrast.files import write_text
 from dualcontrast.methods import Codes
 from dualcontrast.progress import Progress, silent
 from dualcontrast.runs import RunFolder
+from dualcontrast.runs.encoding import codes_of
 
 FEWEST = 5
 NOISE = 1e-5  # of the start of UMAP, as a share of its width

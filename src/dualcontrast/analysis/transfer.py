@@ -11,14 +11,14 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from dualcontrast.analysis.codes import inference, made_with_weights
-from dualcontrast.analysis.figures import draw_transfer_grid
-from dualcontrast.analysis.probes import is_test
-from dualcontrast.analysis.swap import can_swap, describe_swap, require_decoder, swap_score
+from dualcontrast.evaluation.probes import is_test
+from dualcontrast.evaluation.swap import can_swap, describe_swap, require_decoder, swap_score
+from dualcontrast.figures.drawing import draw_transfer_grid
 from dualcontrast.images import ImageSet
 from dualcontrast.methods import Batch, Codes, Method
 from dualcontrast.progress import Progress, silent
 from dualcontrast.runs import RunFolder
+from dualcontrast.runs.encoding import inference, made_with_weights
 
 
 @dataclass(frozen=True)

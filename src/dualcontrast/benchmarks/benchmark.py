@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dualcontrast.benchmarks.cells import Cell, result_of, stored_results
-from dualcontrast.benchmarks.made import Made
+from dualcontrast.benchmarks.output import Made
 from dualcontrast.benchmarks.pictures import draw_codes, draw_transfers
 from dualcontrast.benchmarks.plan import Plan, Wanted, plan_of
 from dualcontrast.benchmarks.rows import DATA

@@ -13,24 +13,24 @@ import numpy as np
 import pandas as pd
 from torch import Tensor
 
-from dualcontrast.analysis.codes import codes_of
 from dualcontrast.analysis.embedding import embed, read_layout
-from dualcontrast.analysis.figures import add_legend, save_figure, scatter
-from dualcontrast.analysis.probes import probe, tasks_of
-from dualcontrast.analysis.show import spread
-from dualcontrast.analysis.volumes import show_slices, spread_slices, titled
 from dualcontrast.benchmarks.cells import Cell
-from dualcontrast.benchmarks.made import Made
+from dualcontrast.benchmarks.output import Made
 from dualcontrast.benchmarks.rows import TABLE1
 from dualcontrast.benchmarks.runner import places_of
-from dualcontrast.benchmarks.simulated import OfSimulation, run_of, trained
+from dualcontrast.benchmarks.simulations import OfSimulation, run_of, trained
 from dualcontrast.benchmarks.worker import EMBEDDED, is_trained
 from dualcontrast.cryoet.star import IDENTITY, read_particles, write_particles
 from dualcontrast.errors import RecipeError
+from dualcontrast.evaluation.probes import probe, tasks_of
+from dualcontrast.figures.drawing import add_legend, save_figure, scatter
+from dualcontrast.figures.show import spread
+from dualcontrast.figures.volumes import show_slices, spread_slices, titled
 from dualcontrast.files import write_text
 from dualcontrast.images import open_images
 from dualcontrast.progress import Progress, silent
 from dualcontrast.runs import RunFolder, prepared_images
+from dualcontrast.runs.encoding import codes_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -12,21 +12,21 @@ import numpy as np
 import pandas as pd
 import torch
 
-from dualcontrast.analysis.averages import average
 from dualcontrast.analysis.clusters import cluster, read_clusters
-from dualcontrast.benchmarks.made import Made
+from dualcontrast.benchmarks.output import Made
 from dualcontrast.benchmarks.pictures import Panel, draw_maps
 from dualcontrast.benchmarks.rows import TABLE1
 from dualcontrast.benchmarks.runner import places_of
-from dualcontrast.benchmarks.simulated import OfSimulation, run_of, trained
+from dualcontrast.benchmarks.simulations import OfSimulation, run_of, trained
 from dualcontrast.benchmarks.worker import is_trained
-from dualcontrast.cryoet.alignment import pose_of_map
-from dualcontrast.cryoet.averaging import aligned
 from dualcontrast.cryoet.mrc import read_map
-from dualcontrast.cryoet.refinement import initial_cutoff
 from dualcontrast.cryoet.simulation import Simulation
 from dualcontrast.errors import RunError
 from dualcontrast.files import write_text
+from dualcontrast.maps.alignment import pose_of_map
+from dualcontrast.maps.averages import average
+from dualcontrast.maps.averaging import aligned
+from dualcontrast.maps.refinement import initial_cutoff
 from dualcontrast.progress import Progress, silent
 from dualcontrast.runs import RunFolder
 

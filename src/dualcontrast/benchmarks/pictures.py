@@ -12,7 +12,9 @@ import numpy as np
 import pandas as pd
 
 from dualcontrast.analysis.embedding import read_layout
-from dualcontrast.analysis.figures import (
+from dualcontrast.analysis.transfer import grid_of, source_images
+from dualcontrast.benchmarks.cells import EMBEDDING
+from dualcontrast.figures.drawing import (
     LEGEND_CLASSES,
     add_legend,
     save_figure,
@@ -20,9 +22,7 @@ from dualcontrast.analysis.figures import (
     show_mosaic,
     with_sources,
 )
-from dualcontrast.analysis.transfer import grid_of, source_images
-from dualcontrast.analysis.volumes import titled
-from dualcontrast.benchmarks.cells import EMBEDDING
+from dualcontrast.figures.volumes import titled
 from dualcontrast.images import ImageSet
 from dualcontrast.images.preparation import soft_sphere
 from dualcontrast.methods import method_named

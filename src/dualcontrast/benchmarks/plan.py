@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dualcontrast.analysis.probes import content_tasks
 from dualcontrast.benchmarks.cells import Cell
 from dualcontrast.benchmarks.rows import DATA, TABLES, Table, chosen
 from dualcontrast.errors import DualContrastWarning, MethodError, RecipeError, RunError, SourceError
+from dualcontrast.evaluation.probes import content_tasks
 from dualcontrast.images import ImageSet, open_images
+from dualcontrast.recipe import Recipe
 from dualcontrast.runs import prepared_images
 from dualcontrast.training.batches import training_and_validation
-from dualcontrast.training.recipe import Recipe
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from dualcontrast.errors import RecipeError, nearest
+from dualcontrast.recipe import Recipe, read_recipe
 from dualcontrast.settings import merged
-from dualcontrast.training.recipe import Recipe, read_recipe
 
 
 @dataclass(frozen=True)

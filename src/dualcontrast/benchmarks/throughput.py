@@ -21,8 +21,8 @@ from torch.optim import Adam
 
 from dualcontrast.methods import Batch
 from dualcontrast.progress import Progress, silent
+from dualcontrast.recipe import read_recipe
 from dualcontrast.training.loop import fabric_of
-from dualcontrast.training.recipe import read_recipe
 
 YARDSTICK = "the authors' sequence of passes"
 SHAPE = (1, 28, 28)

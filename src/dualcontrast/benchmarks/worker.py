@@ -16,15 +16,15 @@ from typing import Any
 
 import torch
 
-from dualcontrast import __version__
 from dualcontrast.api import Run, train
 from dualcontrast.benchmarks.cells import EMBEDDING, Cell, write_result
 from dualcontrast.errors import RunError
 from dualcontrast.files import write_json
 from dualcontrast.methods import method_named
 from dualcontrast.progress import Progress, silent
+from dualcontrast.recipe import recipe_of
 from dualcontrast.runs import RunFolder
-from dualcontrast.training.recipe import recipe_of
+from dualcontrast.version import __version__
 
 EMBEDDED = 2000  # images in a picture of codes
 

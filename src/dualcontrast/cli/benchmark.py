@@ -15,7 +15,7 @@ from dualcontrast.cli.options import AsJson, Device, Quiet
 from dualcontrast.cli.words import Verbs
 
 if TYPE_CHECKING:
-    from dualcontrast.benchmarks.made import Made
+    from dualcontrast.benchmarks.output import Made
 
 app = typer.Typer(help="Measure what this machine and these methods do.", cls=Verbs, rich_markup_mode=None)
 
@@ -148,7 +148,7 @@ def figure5(
     Trains what Table 1 has not trained yet, with the same run folders.
     """
     from dualcontrast.benchmarks import figure5 as figures
-    from dualcontrast.benchmarks.simulated import OfSimulation
+    from dualcontrast.benchmarks.simulations import OfSimulation
 
     console = Console(quiet, as_json)
     asked = OfSimulation(subtomograms, bin_, seed, budget, limit, identity)

@@ -106,7 +106,7 @@ def average(
     where it was.
     """
     from dualcontrast import api
-    from dualcontrast.cryoet.refinement import Search
+    from dualcontrast.maps.refinement import Search
 
     console = Console(quiet, as_json)
     with console.progress() as progress:

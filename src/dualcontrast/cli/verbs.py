@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dualcontrast import __version__
 from dualcontrast.cli.benchmark import app as benchmark
 from dualcontrast.cli.console import Console, from_here
 from dualcontrast.cli.options import AsJson, Device, Moved, Quiet, one_of, packaged
 from dualcontrast.cli.words import Verbs
 from dualcontrast.errors import RunError
+from dualcontrast.version import __version__
 
 if TYPE_CHECKING:
     from dualcontrast.api import Run
@@ -188,7 +188,7 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Score what either code tells of content and of transformation."""
-    from dualcontrast.analysis.scores import describe
+    from dualcontrast.evaluation.scores import describe
 
     console = Console(quiet, as_json)
     loaded = _opened(run, datadir)
@@ -405,8 +405,8 @@ def demo(
     Packaged models are turned at random, seen through a missing wedge and drowned in noise. Their identities are
     found without labels, and each is averaged without known poses.
     """
-    from dualcontrast.demo import demo as maps_demo
-    from dualcontrast.digits_demo import demo as digits_demo
+    from dualcontrast.demo.digits import demo as digits_demo
+    from dualcontrast.demo.proteins import demo as maps_demo
 
     run_demo = digits_demo if digits else maps_demo
     console = Console(quiet, as_json)
@@ -418,7 +418,7 @@ def demo(
 def _opened(run: Path, datadir: Path | None) -> Run:
     """Open a run, and its images where they are now, if they were moved."""
     from dualcontrast import api
-    from dualcontrast.analysis.sources import attached
+    from dualcontrast.runs.source import attached
 
     loaded = api.load(run)
     if datadir is not None:

@@ -12,9 +12,9 @@ from PIL import Image
 from scipy.spatial.transform import Rotation
 
 from dualcontrast.errors import SourceError
+from dualcontrast.images.cache import Kept
 from dualcontrast.images.folder import load_picture
 from dualcontrast.images.imageset import ImageSet
-from dualcontrast.images.kept import Kept
 from dualcontrast.images.linemod import POSE_COLUMNS, fixed_split
 
 # The paper, appendix A.4.2.

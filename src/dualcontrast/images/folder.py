@@ -12,8 +12,8 @@ from PIL import Image
 
 from dualcontrast.errors import SourceError
 from dualcontrast.images.arrays import SPLITS
+from dualcontrast.images.cache import Kept
 from dualcontrast.images.imageset import ImageSet
-from dualcontrast.images.kept import Kept
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 

@@ -16,8 +16,8 @@ from dualcontrast.cryoet.mrc import VolumeFile, read_header, read_volume
 from dualcontrast.cryoet.star import CONFORMATION, IDENTITY, Particles, read_particles
 from dualcontrast.errors import DualContrastWarning, SourceError
 from dualcontrast.images.arrays import labelled_table
+from dualcontrast.images.cache import Kept
 from dualcontrast.images.imageset import ImageSet
-from dualcontrast.images.kept import Kept
 from dualcontrast.images.preparation import Preparation, normalised, outside_sphere, preparation_of, radii
 from dualcontrast.images.volume_files import (
     Stored,

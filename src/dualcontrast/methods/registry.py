@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dualcontrast.errors import RecipeError, nearest
 from dualcontrast.methods.dualcontrast import DualContrast
-from dualcontrast.methods.dualcontrast_plus import DualContrastPlus
 from dualcontrast.methods.harmony import Harmony
 from dualcontrast.methods.method import Method
+from dualcontrast.methods.plus import DualContrastPlus
 from dualcontrast.methods.simclr import SimCLR, SimCLRGenerative
 from dualcontrast.methods.spatial_vae import SpatialVAE
 from dualcontrast.methods.two_latent_vae import TwoLatentVAE

@@ -7,13 +7,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dualcontrast.analysis.averager import FEWEST
 from dualcontrast.analysis.clusters import Clusters
-from dualcontrast.analysis.figures import PALETTE
-from dualcontrast.analysis.volumes import CONTRAST, named_surface
-from dualcontrast.cryoet.averaging import THRESHOLD
 from dualcontrast.cryoet.mrc import read_map
 from dualcontrast.errors import SourceError
+from dualcontrast.figures.drawing import PALETTE
+from dualcontrast.figures.volumes import CONTRAST, named_surface
+from dualcontrast.maps.averager import FEWEST
+from dualcontrast.maps.averaging import THRESHOLD
 from dualcontrast.report import meshes
 from dualcontrast.report.material import Material
 from dualcontrast.report.pictures import as_data

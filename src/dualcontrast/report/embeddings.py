@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from dualcontrast.analysis.embedding import NAMES, laid_out
-from dualcontrast.analysis.figures import LEGEND_CLASSES
 from dualcontrast.errors import RunError
+from dualcontrast.figures.drawing import LEGEND_CLASSES
 from dualcontrast.files import written_whole
 from dualcontrast.methods import Codes
 from dualcontrast.report.material import Material

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from dualcontrast.analysis.figures import with_sources
-from dualcontrast.analysis.probes import is_test
-from dualcontrast.analysis.show import spread
-from dualcontrast.analysis.swap import describe_swap, require_decoder
 from dualcontrast.analysis.transfer import grid_of
 from dualcontrast.errors import MethodError
+from dualcontrast.evaluation.probes import is_test
+from dualcontrast.evaluation.swap import describe_swap, require_decoder
+from dualcontrast.figures.drawing import with_sources
+from dualcontrast.figures.show import spread
 from dualcontrast.report.material import Material
 from dualcontrast.report.pictures import mosaic
 from dualcontrast.report.section import Missing, Section

@@ -12,18 +12,18 @@ from typing import Any
 import numpy as np
 import torch
 
-from dualcontrast.analysis.averages import read_averages
 from dualcontrast.analysis.clusters import DEFAULT, Clusters, read_clusters
-from dualcontrast.analysis.codes import kept_codes, made_with_weights
-from dualcontrast.analysis.show import size_of, spread
-from dualcontrast.analysis.sources import attached
 from dualcontrast.errors import RunError, SourceError
+from dualcontrast.figures.show import size_of, spread
 from dualcontrast.images import ImageSet
+from dualcontrast.maps.averages import read_averages
 from dualcontrast.progress import Progress
+from dualcontrast.recipe import Recipe
 from dualcontrast.report.pictures import Sheet, sheet_of
 from dualcontrast.report.section import Missing
 from dualcontrast.runs import RunFolder, SavedCodes
-from dualcontrast.training.recipe import Recipe
+from dualcontrast.runs.encoding import kept_codes, made_with_weights
+from dualcontrast.runs.source import attached
 
 PICTURED = 3000  # images that have a small picture, at most
 HOW, LIMIT, SEED = "umap", 20_000, 0  # of a layout, unless asked for otherwise

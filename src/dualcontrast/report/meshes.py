@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from scipy.spatial import cKDTree
 
-from dualcontrast.analysis.figures import new_figure
-from dualcontrast.analysis.volumes import LIGHT, VIEW, Surface, show_surface
+from dualcontrast.figures.drawing import new_figure
+from dualcontrast.figures.volumes import LIGHT, VIEW, Surface, show_surface
 from dualcontrast.report.pictures import as_data
 from dualcontrast.report.plots import typed
 

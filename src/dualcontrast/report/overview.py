@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from dualcontrast.analysis.probes import is_test
-from dualcontrast.analysis.show import counted, spread
+from dualcontrast.evaluation.probes import is_test
+from dualcontrast.figures.show import counted, spread
 from dualcontrast.report.material import Material
 from dualcontrast.report.scores import told
 from dualcontrast.report.section import Missing, Section

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from dualcontrast.analysis.figures import picture_of
+from dualcontrast.figures.drawing import picture_of
 from dualcontrast.images import ImageSet
 from dualcontrast.progress import Progress, silent
 

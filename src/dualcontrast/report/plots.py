@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from dualcontrast.analysis.figures import PALETTE, colours_of
+from dualcontrast.figures.drawing import PALETTE, colours_of
 
 
 def typed(array: np.ndarray) -> dict[str, str]:

@@ -7,10 +7,10 @@ from datetime import datetime
 import torch
 import yaml
 
-from dualcontrast import __version__
-from dualcontrast.analysis.show import counted
+from dualcontrast.figures.show import counted
 from dualcontrast.report.material import Material
 from dualcontrast.report.section import Section
+from dualcontrast.version import __version__
 
 
 def section(material: Material) -> Section:

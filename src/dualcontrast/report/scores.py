@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
-from dualcontrast.analysis.scores import percent
+from dualcontrast.evaluation.scores import percent
 from dualcontrast.report.material import Material
 from dualcontrast.report.section import Missing, Section
 

@@ -9,7 +9,7 @@ from dualcontrast.report import (
     clusters,
     embeddings,
     grid,
-    onward,
+    next_steps,
     overview,
     provenance,
     scores,
@@ -25,7 +25,7 @@ SECTIONS: tuple[Callable[[Material], Section | None], ...] = (
     grid.section,
     clusters.section,
     averages.section,
-    onward.section,
+    next_steps.section,
     training.section,
     provenance.section,
 )

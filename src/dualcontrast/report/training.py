@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
-from dualcontrast.methods.prototypes import FOUND_AGAIN
+from dualcontrast.methods.plus.prototypes import FOUND_AGAIN
 from dualcontrast.report.material import Material
 from dualcontrast.report.plots import figure, line, threshold
 from dualcontrast.report.section import Missing, Section

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from dualcontrast.errors import SourceError
 from dualcontrast.images import ImageSet
-from dualcontrast.training.recipe import TrainingSettings
+from dualcontrast.recipe import TrainingSettings
 
 
 class EpochOrder(Sampler[np.ndarray]):

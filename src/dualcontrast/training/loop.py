@@ -21,11 +21,11 @@ from dualcontrast.errors import MethodError
 from dualcontrast.images import ImageSet
 from dualcontrast.methods import Batch, Losses, Method
 from dualcontrast.progress import Progress, silent
+from dualcontrast.recipe import TrainingSettings
 from dualcontrast.runs import RunFolder
 from dualcontrast.training.batches import EpochOrder, loader_of
 from dualcontrast.training.checkpoint import Standing, load_checkpoint, save_checkpoint
 from dualcontrast.training.interrupt import StopRequest, stop_requests
-from dualcontrast.training.recipe import TrainingSettings
 
 PROGRESS_SECONDS = 0.25
 WARM_UP = 100  # steps

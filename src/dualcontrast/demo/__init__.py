@@ -1,0 +1,1 @@
+"""The demos: simulated proteins, and handwritten digits."""

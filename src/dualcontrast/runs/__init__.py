@@ -1,0 +1,6 @@
+"""The run folder: one trained model and everything made from it."""
+
+from dualcontrast.runs.codes import SavedCodes, read_codes, write_codes
+from dualcontrast.runs.folder import RunFolder, prepared_images
+
+__all__ = ["RunFolder", "SavedCodes", "prepared_images", "read_codes", "write_codes"]
