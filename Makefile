@@ -23,6 +23,7 @@ lint: $(INSTALLED)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 # Warnings are errors: a link that leads nowhere, a docstring that names what is not there.
 docs: $(INSTALLED)
