@@ -16,9 +16,9 @@ from dualcontrast.cryoet import simulator as module
 from dualcontrast.cryoet.ctf import CTFSettings, ctf_volume, wedge_volume
 from dualcontrast.cryoet.geometry import matrices_of_angles
 from dualcontrast.cryoet.mrc import read_header, read_map, read_volume
+from dualcontrast.cryoet.particles import read_particles
 from dualcontrast.cryoet.simulation import Simulation, packaged_simulations, simulation_settings
 from dualcontrast.cryoet.simulator import Oversampled, draw_poses, simulate
-from dualcontrast.cryoet.star import read_particles
 from dualcontrast.cryoet.structures import template_of
 from dualcontrast.errors import RecipeError, RunError, SourceError, UsageError
 
@@ -60,7 +60,7 @@ def test_a_turned_template_is_the_density_of_turned_atoms(proteins: Path, tmp_pa
     settings = simulation_settings(structures=[str(path)], changes={"per_state": 3, "shift": 2.0})
     poses = draw_poses(settings)
     template = torch.from_numpy(template_of(path, box, voxel, 20.0))
-    turned = Oversampled(template).turned(torch.from_numpy(poses.matrices), torch.from_numpy(poses.shifts))
+    turned = Oversampled(template).transformed(torch.from_numpy(poses.matrices), torch.from_numpy(poses.shifts))
     for matrix, shift, volume in zip(poses.matrices, poses.shifts, turned.numpy(), strict=True):
         structure = gemmi.read_structure(str(path))
         for site in structure[0].all():
@@ -77,7 +77,7 @@ def test_a_turned_template_is_the_density_of_turned_atoms(proteins: Path, tmp_pa
 def test_an_unturned_template_is_itself(box: int) -> None:
     rng = np.random.default_rng(0)
     smooth = ndimage.gaussian_filter(rng.normal(size=(box,) * 3), 2, mode="wrap")
-    turned = Oversampled(torch.from_numpy(smooth)).turned(torch.eye(3)[None], torch.zeros(1, 3))
+    turned = Oversampled(torch.from_numpy(smooth)).transformed(torch.eye(3)[None], torch.zeros(1, 3))
     np.testing.assert_allclose(turned[0], smooth, atol=1e-6)
 
 
@@ -153,7 +153,7 @@ def test_the_same_seed_gives_the_same_subtomograms_and_another_others(small: Cal
 def test_a_stopped_simulation_goes_on_to_the_same_volumes(
     small: Callable[..., Simulation], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "IN_FOLDER", 4)
+    monkeypatch.setattr(module, "PER_FOLDER", 4)
     whole = small(out="whole")
 
     def stop_after_five(what: str, done: int, total: int | None, /, **numbers: float) -> None:

@@ -9,7 +9,8 @@ import starfile
 from pandas.testing import assert_frame_equal
 from scipy.spatial.transform import Rotation
 
-from dualcontrast.cryoet.star import Particles, read_particles, split_name, write_particles
+from dualcontrast.cryoet.particles import Particles, read_particles, split_name
+from dualcontrast.cryoet.star import write_particles
 from dualcontrast.errors import SourceError
 
 RELION31 = """
@@ -222,7 +223,7 @@ def test_labels(tmp_path: Path) -> None:
 
 def test_labels_that_are_not_there(tmp_path: Path) -> None:
     particles = read(RELION31.replace("0.75 01", "0.75 <NA>"), tmp_path)
-    with pytest.raises(SourceError, match="no column rlnTomName of particles; did you mean rlnTomoName"):
+    with pytest.raises(SourceError, match="particles have no column rlnTomName; did you mean rlnTomoName"):
         particles.labels("rlnTomName")
     with pytest.raises(SourceError, match="row 3 has no dualcontrastIdentity"):
         particles.labels("dualcontrastIdentity")
@@ -249,14 +250,14 @@ def test_no_particles(text: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "column", "sentence"),
     [
-        (RELION31, "rlnImageName", "its block of particles lacks rlnImageName"),
-        (RELION31, "rlnOpticsGroup", "lacks rlnOpticsGroup"),
-        (RELION31, "rlnAngleTilt", "its block of particles lacks rlnAngleTilt"),
-        (RELION31, "rlnOriginZAngst", "its block of particles lacks rlnOriginZAngst"),
-        (RELION30, "rlnOriginZ", "its block of particles lacks rlnOriginZ"),
-        (RELION31, "rlnImagePixelSize", "give data_optics a column rlnImagePixelSize"),
-        (RELION30, "rlnPixelSize", "give its block of particles a column rlnImagePixelSize"),
-        (WARP, "rlnMagnification", "does not say the pixel size"),
+        (RELION31, "rlnImageName", "its particle block has no rlnImageName"),
+        (RELION31, "rlnOpticsGroup", "has no rlnOpticsGroup"),
+        (RELION31, "rlnAngleTilt", "its particle block has no rlnAngleTilt"),
+        (RELION31, "rlnOriginZAngst", "its particle block has no rlnOriginZAngst"),
+        (RELION30, "rlnOriginZ", "its particle block has no rlnOriginZ"),
+        (RELION31, "rlnImagePixelSize", "add a column rlnImagePixelSize, in Angstrom, to data_optics"),
+        (RELION30, "rlnPixelSize", "add a column rlnImagePixelSize, in Angstrom, to its particle block"),
+        (WARP, "rlnMagnification", "does not state the pixel size"),
     ],
 )
 def test_columns_that_are_missing(text: str, column: str, sentence: str, tmp_path: Path) -> None:
@@ -273,11 +274,11 @@ def test_columns_that_are_missing(text: str, column: str, sentence: str, tmp_pat
         (RELION30, "a/2.mrc 2", "a/2.mrc 4", "row 1 has pixels of 2 A and row 2 of 4 A"),
         (WARP, "1.tomostar 10000.0", "1.tomostar 0", "row 1 has a pixel size of inf A"),
         (RELION31, "b/ctf.mrc 1", "b/ctf.mrc 2", "optics group 1 has pixels of 2.5 A and optics group 2 of 7 A"),
-        (RELION31, "b/ctf.mrc 1", "b/ctf.mrc 3", "row 3 belongs to optics group 3, which data_optics lacks"),
-        (RELION31, "-170.5", "left", "row 2 has left as its rlnAngleRot; a number is wanted"),
+        (RELION31, "b/ctf.mrc 1", "b/ctf.mrc 3", "row 3 belongs to optics group 3, which is not in data_optics"),
+        (RELION31, "-170.5", "left", "row 2 has left as its rlnAngleRot; it must be a number"),
         (RELION31, "-170.5", "nan", "row 2 has nan as its rlnAngleRot"),
         (RELION31, "1e1", "near", "row 3 has near as its rlnOriginZAngst"),
-        (RELION31, "000001@", "0@", "row 2 has 0@a/stack.mrcs as its rlnImageName; accepted are"),
+        (RELION31, "000001@", "0@", "row 2 has 0@a/stack.mrcs as its rlnImageName; it must be"),
         (RELION31, "000001@", "one@", "row 2 has one@a/stack.mrcs as its rlnImageName"),
         (RELION31, "b/ctf.mrc", "0@ctf.mrc", "row 3 has 0@ctf.mrc as its rlnCtfImage"),
         (RELION31, "a/3.mrc", "<NA>", "row 3 has no rlnImageName"),
@@ -285,7 +286,7 @@ def test_columns_that_are_missing(text: str, column: str, sentence: str, tmp_pat
             RELION4,
             "Stacks                       0",
             "Stacks 1",
-            "2D stacks and not volumes; extract them again as 3D",
+            "2D stacks, not volumes; extract them again as 3D",
         ),
         (RELION31, "1 first 2.5 32 3", "1 first 2.5 32 2", "set 'Write output as 2D stacks?' to No"),
     ],

@@ -98,9 +98,7 @@ def test_other_shapes_are_refused_with_what_is_accepted(kind: str, shape: tuple[
 @pytest.mark.parametrize("shape", [(3, 8, 9, 4), (3, 4, 8, 9), (3, 8, 9, 2)])
 def test_pictures_with_an_alpha_channel_are_not_taken_for_volumes(shape: tuple[int, ...]) -> None:
     few = min(shape[1], shape[3])
-    with pytest.raises(
-        SourceError, match=f"pictures of {few} channels; accepted are 1 and 3, so leave out the alpha"
-    ):
+    with pytest.raises(SourceError, match=f"pictures with {few} channels; accepted are 1 and 3: remove the alpha"):
         images_in_memory(np.zeros(shape, np.uint8))
 
 
@@ -113,7 +111,7 @@ def test_flat_volumes_are_taken_where_their_axes_are_all_stated() -> None:
 @pytest.mark.parametrize("count", [0, 1])
 def test_two_images_are_the_least(kind: str, count: int, tmp_path: Path) -> None:
     source = stored_as(kind, np.zeros((count, 4, 5), np.uint8), tmp_path)
-    with pytest.raises(SourceError, match=f"two images at least are needed, and it holds {count}"):
+    with pytest.raises(SourceError, match=f"at least two images are needed, but it holds {count}"):
         open_images(source)
 
 
@@ -124,14 +122,14 @@ def test_two_images_are_the_least(kind: str, count: int, tmp_path: Path) -> None
 @pytest.mark.parametrize("dtype", ["complex64", "int64", "int16", "uint32"])
 def test_pictures_of_types_without_a_known_range_are_refused(kind: str, dtype: str, tmp_path: Path) -> None:
     source = stored_as(kind, np.zeros((3, 4, 5), dtype), tmp_path)
-    with pytest.raises(SourceError, match=f"pictures of type {dtype} are not accepted.*uint8"):
+    with pytest.raises(SourceError, match=f"pictures of type {dtype} are not supported.*uint8"):
         open_images(source)
 
 
 def test_volumes_may_be_signed_integers() -> None:
     images = images_in_memory(np.full((2, 4, 4, 4), -32767, np.int16))
     assert images.read(np.arange(2)).unique().tolist() == [-1]
-    with pytest.raises(SourceError, match="volumes of type int32 are not accepted"):
+    with pytest.raises(SourceError, match="volumes of type int32 are not supported"):
         images_in_memory(np.zeros((2, 4, 4, 4), np.int32))
 
 
@@ -215,12 +213,12 @@ def test_labels_and_splits_come_into_the_table(kind: str, content: list[object],
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
-        ({"content": np.zeros(4, int)}, r"content labels have shape \(4,\); 3 images need \(3,\)"),
+        ({"content": np.zeros(4, int)}, r"content labels have shape \(4,\), but 3 images need \(3,\)"),
         ({"content": np.zeros((3, 1), int)}, r"content labels have shape \(3, 1\)"),
-        ({"transformation": np.zeros(3)}, "transformation labels are of type float64"),
+        ({"transformation": np.zeros(3)}, "transformation labels have type float64"),
         (
             {"split": np.array([b"train", b"val", b"test"])},
-            "split of row 1 is val; accepted are train and test",
+            "split of row 1 is val; it must be train or test",
         ),
         ({"split": np.array([0, 1, 1])}, "split of row 0 is 0"),
     ],

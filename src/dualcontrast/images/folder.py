@@ -1,4 +1,4 @@
-"""A folder of pictures, with one subfolder a class or none."""
+"""A folder of pictures, with one subfolder per class or none."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from PIL import Image
 
 from dualcontrast.errors import SourceError
 from dualcontrast.images.arrays import SPLITS
-from dualcontrast.images.cache import Kept
+from dualcontrast.images.cache import ImageCache
 from dualcontrast.images.imageset import ImageSet
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 
-# Pillow's names of how pixels are stored, and of how they are read here: as grey of 8 bits, of 16 bits or of
-# floats, or in colour.
+# Pillow's modes of stored pixels, and the modes in which they are read here: grey of 8 bits, 16 bits or floats,
+# or colour.
 READ_AS = {
     **dict.fromkeys(("1", "L", "LA"), "L"),
     **dict.fromkeys(("I;16", "I;16L", "I;16B"), "I;16"),
@@ -29,7 +29,7 @@ DTYPES = {"L": np.uint8, "I;16": np.uint16, "F": np.float32, "RGB": np.uint8}
 
 
 class FolderImages(ImageSet):
-    """Pictures of one size in files, read when they are asked for; a small set stays in memory after that."""
+    """Pictures of one size in files, read on demand; a small set is cached in memory."""
 
     def __init__(self, folder: Path, mode: str, size: tuple[int, int], table: pd.DataFrame) -> None:
         self._folder = folder
@@ -39,12 +39,12 @@ class FolderImages(ImageSet):
         self.shape = (3 if mode == "RGB" else 1, height, width)
         self.pixel_size = None
         self.table = table
-        self._kept = Kept(self._loaded, len(table), self.shape, DTYPES[mode])
+        self._cache = ImageCache(self._load, len(table), self.shape, DTYPES[mode])
 
     def _read(self, index: np.ndarray) -> np.ndarray:
-        return self._kept(index)
+        return self._cache(index)
 
-    def _loaded(self, index: np.ndarray) -> np.ndarray:
+    def _load(self, index: np.ndarray) -> np.ndarray:
         stored = np.empty((len(index), *self.shape), DTYPES[self._mode])
         for place, file in enumerate(self.table["file"].iloc[index]):
             stored[place] = _pixels(load_picture(self._folder / file), self._mode)
@@ -54,15 +54,15 @@ class FolderImages(ImageSet):
 def open_folder(folder: Path) -> ImageSet:
     """Open a folder of pictures; only their headers are read.
 
-    A subfolder's name is the content of the pictures in it; pictures that lie in the folder itself have no
-    labels. Top-level subfolders that are exactly `train` and `test` are the splits, each of them such a
-    folder. Where some pictures are grey and some in colour, all are read in colour.
+    A subfolder's name is the content label of its pictures; pictures directly in the folder have no labels. If
+    the top-level subfolders are exactly `train` and `test`, they are the splits, each laid out in the same way.
+    If some pictures are grey and some in colour, all are read in colour.
 
     Raises
     ------
     SourceError
-        There are no pictures, or they differ in size or depth, lie too deep, have labels only in part, or
-        cannot be read.
+        There are no pictures; they differ in size or depth, are nested too deeply, or cannot be read; or only
+        some have labels.
     """
     files = sorted(picture_files(folder))
     if not files:
@@ -72,17 +72,17 @@ def open_folder(folder: Path) -> ImageSet:
 
 
 def has_pictures(folder: Path) -> bool:
-    """Tell whether there is any picture in a folder or below it."""
+    """Check whether there is any picture in a folder or below it."""
     return any(True for _ in picture_files(folder))
 
 
 def picture_files(folder: Path) -> Iterator[Path]:
-    """Yield the pictures in a folder and below it, as paths relative to it; hidden ones are left out."""
-    for place, below, names in os.walk(folder, followlinks=True):
-        below[:] = [name for name in below if not name.startswith(".")]
+    """Yield the pictures in a folder and below it, as paths relative to it, without hidden ones."""
+    for parent, subfolders, names in os.walk(folder, followlinks=True):
+        subfolders[:] = [name for name in subfolders if not name.startswith(".")]
         for name in names:
             if name.lower().endswith(SUFFIXES) and not name.startswith("."):
-                yield Path(place, name).relative_to(folder)
+                yield Path(parent, name).relative_to(folder)
 
 
 def load_picture(path: Path) -> Image.Image:
@@ -91,19 +91,19 @@ def load_picture(path: Path) -> Image.Image:
     Raises
     ------
     SourceError
-        The file is missing, damaged or no picture.
+        The file is missing, damaged or not a picture.
     """
     try:
         picture: Image.Image
         with Image.open(path) as picture:
             picture.load()
         return picture
-    except Exception:  # pillow's decoders raise many types of error for damaged files
+    except Exception:  # pillow's decoders raise many types of error on damaged files
         raise _unreadable(path) from None
 
 
 def _form(path: Path) -> tuple[str, tuple[int, int]]:
-    """Return how a picture is to be read, and its (width, height), from its header."""
+    """Read the mode in which a picture is read, and its (width, height), from its header."""
     try:
         with Image.open(path) as picture:
             mode, size, frames = picture.mode, picture.size, getattr(picture, "n_frames", 1)
@@ -112,16 +112,18 @@ def _form(path: Path) -> tuple[str, tuple[int, int]]:
     if frames > 1:
         raise SourceError(f"{path}: holds {frames} pictures; save each in a file of its own, or all as one .npy")
     if mode not in READ_AS:
-        raise SourceError(f"{path}: its pixels ({mode}) are not accepted; save it as grey of 8 or 16 bits or RGB")
+        raise SourceError(
+            f"{path}: its pixel format ({mode}) is not supported; save it as RGB, or 8- or 16-bit grey"
+        )
     return READ_AS[mode], size
 
 
 def _unreadable(path: Path) -> SourceError:
-    return SourceError(f"{path}: missing, damaged or no picture; replace it or take it away")
+    return SourceError(f"{path}: missing, damaged or not a picture; replace or remove it")
 
 
 def _common_form(folder: Path, files: list[Path]) -> tuple[str, tuple[int, int]]:
-    """Return how all pictures are to be read, and their (width, height)."""
+    """Return the mode in which all pictures are read, and their (width, height)."""
     modes: dict[str, Path] = {}
     sizes: dict[tuple[int, int], Path] = {}
     for file in files:
@@ -131,37 +133,37 @@ def _common_form(folder: Path, files: list[Path]) -> tuple[str, tuple[int, int]]
     if len(sizes) > 1:
         (one, first), (other, second) = list(sizes.items())[:2]
         raise SourceError(
-            f"{folder}: all pictures must have one size, but {first} has {one[0]} x {one[1]} pixels and "
-            f"{second} has {other[0]} x {other[1]}; resize them to one"
+            f"{folder}: all pictures must have the same size, but {first} has {one[0]} x {one[1]} pixels and "
+            f"{second} has {other[0]} x {other[1]}; resize them"
         )
     if len(modes) > 1 and set(modes) != {"L", "RGB"}:
         first, second = list(modes.values())[:2]
         raise SourceError(
-            f"{folder}: all pictures must have one depth, but {first} and {second} differ; save both with 8 "
-            "bits, or both as grey of 16 bits"
+            f"{folder}: all pictures must have the same bit depth, but {first} and {second} differ; save both "
+            "with 8 bits, or both as 16-bit grey"
         )
     return "RGB" if "RGB" in modes else next(iter(modes)), next(iter(sizes))
 
 
 def _table(folder: Path, files: list[Path]) -> pd.DataFrame:
-    """Make the table from where the files lie: [split/][class/]name."""
+    """Build the table from the paths of the files: [split/][class/]name."""
     table: pd.DataFrame = pd.DataFrame({"row": np.arange(len(files))})
-    places = [file.parent.parts for file in files]
-    if {place[:1] for place in places} == {(split,) for split in SPLITS}:
-        table["split"] = [place[0] for place in places]
-        places = [place[1:] for place in places]
-    for file, place in zip(files, places, strict=True):
-        if len(place) > 1:
+    parents = [file.parent.parts for file in files]
+    if {parent[:1] for parent in parents} == {(split,) for split in SPLITS}:
+        table["split"] = [parent[0] for parent in parents]
+        parents = [parent[1:] for parent in parents]
+    for file, parent in zip(files, parents, strict=True):
+        if len(parent) > 1:
             raise SourceError(
-                f"{folder}: {file} lies too deep; put each class in one subfolder, with no folders in it"
+                f"{folder}: {file} is nested too deeply; put each class in one subfolder, with no folders inside"
             )
-        if len(place) != len(places[0]):
+        if len(parent) != len(parents[0]):
             raise SourceError(
-                f"{folder}: {files[0]} and {file} do not lie alike; put every picture in the subfolder of "
+                f"{folder}: {files[0]} and {file} are nested differently; put every picture in the subfolder of "
                 "its class, or none"
             )
-    if places[0]:
-        table["content"] = [place[0] for place in places]
+    if parents[0]:
+        table["content"] = [parent[0] for parent in parents]
     table["file"] = [file.as_posix() for file in files]
     return table
 
