@@ -234,50 +234,6 @@ def test_ctfs_that_do_not_fit(volumes: np.ndarray, tmp_path: Path) -> None:
     assert "ctf.mrc: no such MRC file" in refused(star)
 
 
-# ---- where files are
-
-
-@pytest.mark.parametrize("below", ["", "Extract/job003"])
-def test_volumes_are_found_from_the_star_file_and_above(below: str, volumes: np.ndarray, tmp_path: Path) -> None:
-    names = [write_mrc(tmp_path / f"sub/{place}.mrc", volume).name for place, volume in enumerate(volumes)]
-    (tmp_path / below).mkdir(parents=True, exist_ok=True)
-    star = write_star(tmp_path / below / "p.star", [f"sub/{name}" for name in names])
-    images = opened(star)
-    assert images.options == {"datadir": str(tmp_path)}
-    np.testing.assert_array_equal(images.raw(np.arange(5))[:, 0], volumes)
-
-
-def test_the_current_folder_goes_before(
-    volumes: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    write_particles_of(volumes[:3], tmp_path / "project")
-    star = write_particles_of(volumes[::-1][:3], tmp_path / "other")
-    monkeypatch.chdir(tmp_path / "project")
-    images = opened(Path("../other/particles.star"))
-    np.testing.assert_array_equal(images.raw(np.arange(3))[:, 0], volumes[:3])
-    monkeypatch.chdir(tmp_path)
-    np.testing.assert_array_equal(images.raw(np.arange(3))[:, 0], volumes[:3])  # the way there is kept whole
-    again = opened(star, **images.options)
-    np.testing.assert_array_equal(again.raw(np.arange(3))[:, 0], volumes[:3])
-
-
-def test_datadir_goes_before_all(volumes: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    star = write_particles_of(volumes, tmp_path / "star")
-    write_particles_of(volumes[::-1], tmp_path / "data")
-    monkeypatch.chdir(tmp_path)
-    images = opened(star, datadir="data")
-    assert images.options == {"datadir": str(tmp_path / "data")}
-    np.testing.assert_array_equal(images.raw(np.arange(5))[:, 0], volumes[::-1])
-    assert "row 1: sub/000.mrc is not found in" in refused(star, datadir=tmp_path)
-
-
-def test_paths_may_be_absolute(volumes: np.ndarray, tmp_path: Path) -> None:
-    names = [str(write_mrc(tmp_path / f"far/{place}.mrc", volume)) for place, volume in enumerate(volumes)]
-    (tmp_path / "near").mkdir()
-    star = write_star(tmp_path / "near" / "p.star", names)
-    np.testing.assert_array_equal(opened(star).raw(np.arange(5))[:, 0], volumes)
-
-
 def test_options_are_kept_as_plain_values(
     volumes: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -290,27 +246,6 @@ def test_options_are_kept_as_plain_values(
 
 
 # ---- what is wrong
-
-
-def test_volumes_that_cannot_be_used(volumes: np.ndarray, tmp_path: Path) -> None:
-    star = write_particles_of(volumes, tmp_path)
-    path = tmp_path / "sub" / "002.mrc"
-    whole = path.read_bytes()
-    path.write_bytes(whole[:-1])
-    assert "row 3: " in refused(star)
-    assert "002.mrc: truncated" in refused(star)
-    path.unlink()
-    assert "row 3: " in refused(star)
-    assert "002.mrc: no such MRC file" in refused(star)
-    write_mrc(path, volumes[0, :7, :7, :7])
-    assert "row 3 (sub/002.mrc) has 7 x 7 x 7 voxels, but row 1 has a box of 8" in refused(star)
-    write_mrc(path, volumes[0, :5])
-    assert "row 3 (sub/002.mrc) has 8 x 8 x 5 voxels, but subtomograms are cubes" in refused(star)
-    write_mrc(path, volumes[:2])
-    assert "row 3: sub/002.mrc holds 2 volumes; choose one as NUMBER@sub/002.mrc" in refused(star)
-    write_mrc(tmp_path / "a.mrcs", volumes)
-    star = write_star(tmp_path / "p.star", [f"{place}@a.mrcs" for place in range(1, 7)])
-    assert "row 6 asks for volume 6 of a.mrcs, which holds 5" in refused(star)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
