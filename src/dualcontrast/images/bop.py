@@ -139,9 +139,9 @@ def _object_table(folder: Path, place: Path) -> pd.DataFrame:
     for number in numbers:
         if number not in masked:
             mask = masks / f"{number}{FIRST_INSTANCE}.png"
-            raise SourceError(f"{mask}: missing; get it anew, or take its picture away")
+            raise SourceError(f"{mask}: missing; download it again, or remove its picture")
     for number in sorted(masked.difference(numbers)):
-        raise SourceError(f"{pictures / number}.png: missing; get it anew, or take its mask away")
+        raise SourceError(f"{pictures / number}.png: missing; download it again, or remove its mask")
     name = NAMES.get(int(place.name), str(int(place.name)))
     table: pd.DataFrame = pd.DataFrame(
         {
