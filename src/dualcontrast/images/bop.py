@@ -13,9 +13,9 @@ from scipy.spatial.transform import Rotation
 
 from dualcontrast.errors import SourceError
 from dualcontrast.images.cache import ImageCache
-from dualcontrast.images.folder import load_picture
 from dualcontrast.images.imageset import ImageSet
 from dualcontrast.images.linemod import POSE_COLUMNS, fixed_split
+from dualcontrast.images.pictures import load_picture
 
 # The paper, appendix A.4.2.
 PADDING = 8
