@@ -134,6 +134,20 @@ def test_a_mask_of_either_box(volumes: np.ndarray, tmp_path: Path) -> None:
     assert not np.allclose(masked[0], opened(star, bin=2).read(np.arange(5)), atol=0.1)
 
 
+@pytest.mark.parametrize(("factor", "said"), [(255.0, "divided by 255"), (1.05, "clipped to 0 and 1")])
+def test_masks_of_bytes_and_resampled_masks_are_taken_with_a_word(
+    factor: float, said: str, volumes: np.ndarray, tmp_path: Path
+) -> None:
+    star = write_particles_of(volumes, tmp_path)
+    mask = np.zeros((BOX,) * 3)
+    mask[2:6, 2:6, 2:6] = 1
+    whole = write_mrc(tmp_path / "whole.mrc", mask)
+    scaled = write_mrc(tmp_path / "scaled.mrc", factor * mask)
+    with pytest.warns(DualContrastWarning, match=said):
+        read = opened(star, mask=scaled).read(np.arange(5))
+    np.testing.assert_allclose(read, opened(star, mask=whole).read(np.arange(5)), rtol=1e-6)
+
+
 def test_options_that_do_not_fit(volumes: np.ndarray, tmp_path: Path) -> None:
     star = write_particles_of(volumes, tmp_path)
     for factor in (0, -2, 3, 8):

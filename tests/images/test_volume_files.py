@@ -103,3 +103,19 @@ def test_hidden_and_other_files_are_not_listed(tmp_path: Path) -> None:
     for name in ("b.mrc", "a.MRCS", "c.map", ".hidden.mrc", "notes.txt"):
         (tmp_path / name).touch()
     assert [path.name for path in mrc_files(tmp_path)] == ["a.MRCS", "b.mrc", "c.map"]
+
+
+def test_formats_of_other_programs_are_named_with_a_way_out(tmp_path: Path) -> None:
+    (tmp_path / "a.em").touch()
+    star = write_star(tmp_path / "p.star", ["a.em", "a.em"])
+    assert "row 1: .em files such as a.em are not read; convert them with e2proc3d.py" in refused(star)
+
+
+def test_the_weights_of_relion_4_are_the_first_of_two_half_volumes(volumes: np.ndarray, tmp_path: Path) -> None:
+    half = (BOX, BOX, BOX // 2 + 1)
+    weights = np.concatenate([np.full(half, 0.25), np.full(half, 7.0)]).astype(np.float32)
+    write_mrc(tmp_path / "weights.mrc", weights)
+    star = write_particles_of(volumes, tmp_path, rlnCtfImage="weights.mrc")
+    ctf = opened(star).ctf(np.arange(2))
+    assert ctf is not None
+    assert ctf.unique().tolist() == [0.25]

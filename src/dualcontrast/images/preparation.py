@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -13,12 +14,14 @@ from torch import Tensor
 
 from dualcontrast.cryoet.mrc import read_map
 from dualcontrast.cryoet.particles import Particles
-from dualcontrast.errors import SourceError
+from dualcontrast.errors import DualContrastWarning, SourceError
 from dualcontrast.transforms.fourier import fourier_crop
 from dualcontrast.transforms.geometry import resample
 
 SPHERE = "sphere"
 EDGE = 5.0  # voxels over which a soft sphere falls from 1 to 0
+LARGEST_BYTE = 255  # of masks of bytes
+OVERSHOOT = 0.1  # of masks that were resampled by splines or in Fourier space, as by RELION
 CONSTANT = 1e-6  # of the mean: a smaller standard deviation is the rounding error of a constant
 
 
@@ -158,11 +161,24 @@ def _read_mask(path: Path, box: int, size: int) -> np.ndarray:
     if mask.shape not in ((box,) * 3, (size,) * 3):
         sides = " x ".join(map(str, mask.shape[::-1]))
         raise SourceError(f"{path}: the mask has {sides} voxels, but the boxes have {box}; use a mask of that box")
-    if not (mask.min() >= 0 and mask.max() <= 1):
-        raise SourceError(
-            f"{path}: has values from {mask.min():g} to {mask.max():g}; those of a mask must lie between 0 and 1"
-        )
-    return mask
+    low, high = float(mask.min()), float(mask.max())
+    if low >= 0 and high == LARGEST_BYTE:
+        _warn_of_mask(path, low, high, "divided by 255")
+        return np.asarray(mask / np.float32(LARGEST_BYTE))
+    if not (low >= -OVERSHOOT and high <= 1 + OVERSHOOT):
+        raise SourceError(f"{path}: has values from {low:g} to {high:g}; those of a mask must lie between 0 and 1")
+    if low < 0 or high > 1:
+        _warn_of_mask(path, low, high, "clipped to 0 and 1")
+    return np.asarray(np.clip(mask, 0, 1))
+
+
+def _warn_of_mask(path: Path, low: float, high: float, remedy: str) -> None:
+    warnings.warn(
+        f"{path}: the mask has values from {low:g} to {high:g}, which are {remedy}; give a mask between 0 and 1 "
+        "if that is not meant",
+        DualContrastWarning,
+        stacklevel=3,
+    )
 
 
 def normalise(volumes: Tensor, background: Tensor) -> Tensor:

@@ -199,7 +199,7 @@ def open_subtomograms(
     box = common_box(volumes, path)
     ctfs = None
     if particles.ctf_names is not None:
-        ctfs = find_volumes(particles.ctf_names.tolist(), root, path)
+        ctfs = find_volumes(particles.ctf_names.tolist(), root, path, of_ctfs=True)
         check_ctfs(ctfs, box, path)
     aligned_by = particles if poses else None
     preparation = preparation_of(path, box, invert=invert, bin=bin, mask=mask, aligned_by=aligned_by)

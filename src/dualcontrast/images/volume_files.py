@@ -11,7 +11,13 @@ from dualcontrast.cryoet.mrc import VolumeFile, read_header
 from dualcontrast.cryoet.particles import Particles, split_name
 from dualcontrast.errors import DualContrastWarning, SourceError
 
-SUFFIXES = (".mrc", ".mrcs", ".map")
+SUFFIXES = (".mrc", ".mrcs", ".map", ".rec")
+# Formats of other programs, and how to convert them.
+FOREIGN = {
+    ".em": "convert them with e2proc3d.py of EMAN2, or in Python with emfile and mrcfile",
+    ".hdf": "convert them with e2proc3d.py of EMAN2, such as e2proc3d.py a.hdf a.mrc",
+    ".spi": "convert them with relion_image_handler",
+}
 PARENTS = 5
 LARGEST_DISAGREEMENT = 0.05
 
@@ -57,24 +63,37 @@ def project_folder(particles: Particles, datadir: str | Path | None) -> Path:
     )
 
 
-def find_volumes(names: Iterable[str], root: Path, source: Path) -> list[StoredVolume]:
+def find_volumes(names: Iterable[str], root: Path, source: Path, of_ctfs: bool = False) -> list[StoredVolume]:
     """Find volumes by name, FILE or NUMBER@FILE, and read the header of each file once.
+
+    Parameters
+    ----------
+    of_ctfs
+        The volumes are CTFs. RELION 4 and 5 write two half-volumes into a file of weights, CTF^2 and how often
+        each frequency was measured; the first is taken.
 
     Raises
     ------
     SourceError
-        A file is missing or damaged, or has no volume of that number. The message names the row, from 1.
+        A file is missing or damaged, of a format that is not read, or has no volume of that number. The message
+        names the row, from 1.
     """
     files: dict[str, VolumeFile] = {}
     volumes = []
     for row, name in enumerate(names, start=1):
         number, file = split_name(name)
         if file not in files:
+            if (suffix := Path(file).suffix.lower()) in FOREIGN:
+                raise SourceError(
+                    f"{source}: row {row}: {suffix} files such as {file} are not read; {FOREIGN[suffix]}"
+                )
             try:
                 files[file] = read_header(root / file)
             except SourceError as error:
                 raise SourceError(f"{source}: row {row}: {error}") from None
         count = files[file].count
+        if number is None and of_ctfs and _holds_weights(files[file]):
+            number = 1
         if number is None and count > 1:
             raise SourceError(
                 f"{source}: row {row}: {file} holds {count} volumes; choose one as NUMBER@{file}, or give each "
@@ -87,6 +106,11 @@ def find_volumes(names: Iterable[str], root: Path, source: Path) -> list[StoredV
             )
         volumes.append(StoredVolume(files[file], (number or 1) - 1, name))
     return volumes
+
+
+def _holds_weights(file: VolumeFile) -> bool:
+    depth, y, x = file.shape
+    return file.count == 2 and depth == y and x == y // 2 + 1
 
 
 def common_box(volumes: Sequence[StoredVolume], source: Path) -> int:
