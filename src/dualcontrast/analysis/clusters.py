@@ -17,8 +17,8 @@ import torch
 from dualcontrast.analysis.mixtures import Mixture, mixture_of, reduced
 from dualcontrast.errors import DualContrastWarning, RunError, nearest
 from dualcontrast.evaluation.probes import label_numbers
+from dualcontrast.figures.captions import plural
 from dualcontrast.figures.drawing import draw_counts, draw_embedding
-from dualcontrast.figures.show import counted
 from dualcontrast.files import write_json, written_whole
 from dualcontrast.progress import Progress, silent
 from dualcontrast.runs import RunFolder, SavedCodes
@@ -65,7 +65,7 @@ class Clusters:
     def describe(self) -> list[str]:
         """Return the clusters and their agreement with labels in sentences."""
         sizes = self.described["sizes"]
-        told = [f"{len(self.table):,} images in {counted(len(sizes), 'content cluster')}:"]
+        told = [f"{len(self.table):,} images in {plural(len(sizes), 'content cluster')}:"]
         for cluster, parts in sizes.items():
             within = "" if len(parts) == 1 else f", in {len(parts)} transformation clusters of {_listed(parts)}"
             told.append(f"  {cluster}: {sum(parts):,}{within}")

@@ -13,7 +13,7 @@ from dualcontrast.api import Run, simulate, train
 from dualcontrast.cryoet.mrc import read_map
 from dualcontrast.cryoet.simulation import Simulation
 from dualcontrast.errors import RunError
-from dualcontrast.figures.volumes import draw_surfaces
+from dualcontrast.figures.surfaces import draw_surfaces
 from dualcontrast.maps.alignment import pose_of_map
 from dualcontrast.maps.averages import Averages
 from dualcontrast.maps.averaging import aligned

@@ -11,7 +11,8 @@ from dualcontrast.analysis.clusters import Clusters
 from dualcontrast.cryoet.mrc import read_map
 from dualcontrast.errors import SourceError
 from dualcontrast.figures.drawing import PALETTE
-from dualcontrast.figures.volumes import CONTRAST, named_surface
+from dualcontrast.figures.isosurface import named_surface
+from dualcontrast.figures.slices import CONTRAST
 from dualcontrast.maps.averager import FEWEST
 from dualcontrast.maps.averaging import THRESHOLD
 from dualcontrast.report import meshes

@@ -9,7 +9,7 @@ from dualcontrast.errors import MethodError
 from dualcontrast.evaluation.probes import is_test
 from dualcontrast.evaluation.swap import describe_swap, require_decoder
 from dualcontrast.figures.drawing import with_sources
-from dualcontrast.figures.show import spread
+from dualcontrast.figures.sampling import balanced_sample
 from dualcontrast.report.material import Material
 from dualcontrast.report.pictures import mosaic
 from dualcontrast.report.section import Missing, Section
@@ -55,5 +55,5 @@ def _sources(material: Material) -> tuple[np.ndarray, np.ndarray]:
     table = material.codes.table
     test = np.flatnonzero(is_test(table))
     places = test if len(test) > 1 else np.arange(len(table))
-    chosen = places[spread(table.iloc[places], 2 * COUNT, material.seed)]
+    chosen = places[balanced_sample(table.iloc[places], 2 * COUNT, material.seed)]
     return chosen[::2], chosen[1::2]

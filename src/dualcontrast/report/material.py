@@ -14,7 +14,8 @@ import torch
 
 from dualcontrast.analysis.clusters import DEFAULT, Clusters, read_clusters
 from dualcontrast.errors import RunError, SourceError
-from dualcontrast.figures.show import size_of, spread
+from dualcontrast.figures.captions import size_of
+from dualcontrast.figures.sampling import balanced_sample
 from dualcontrast.images import ImageSet
 from dualcontrast.maps.averages import read_averages
 from dualcontrast.progress import Progress
@@ -166,7 +167,7 @@ def gather(
     config, recipe, codes = run.config(), run.recipe(), kept_codes(run, weights)
     found = _clusters(run, clusters, weights)
     images, options = _images(run, datadir)
-    pictured = spread(codes.table, PICTURED, seed)
+    pictured = balanced_sample(codes.table, PICTURED, seed)
     sheet = None
     if not isinstance(images, Missing):
         try:

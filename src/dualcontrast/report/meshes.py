@@ -9,7 +9,8 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from dualcontrast.figures.drawing import new_figure
-from dualcontrast.figures.volumes import LIGHT, VIEW, Surface, show_surface
+from dualcontrast.figures.isosurface import Surface
+from dualcontrast.figures.surfaces import LIGHT, VIEW, show_surface
 from dualcontrast.report.pictures import as_data
 from dualcontrast.report.plots import typed
 

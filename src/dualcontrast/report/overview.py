@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from dualcontrast.evaluation.probes import is_test
-from dualcontrast.figures.show import counted, spread
+from dualcontrast.figures.captions import plural
+from dualcontrast.figures.sampling import balanced_sample
 from dualcontrast.report.material import Material
 from dualcontrast.report.scores import told
 from dualcontrast.report.section import Missing, Section
@@ -51,7 +52,7 @@ def findings(material: Material) -> list[Finding]:
                 found.append(Finding(values, text))
     if not isinstance(averages, Missing):
         best = min(unit["resolution"] for unit in averages)
-        text = f"resolution of the finest of {counted(len(averages), 'average')}"
+        text = f"resolution of the finest of {plural(len(averages), 'average')}"
         found.append(Finding((Value(f"{best:.0f} Å"),), text))
     return found
 
@@ -63,7 +64,7 @@ def section(material: Material) -> Section:
         missing.append(Missing(f"Pictures are left out: {material.images.sentence}"))
     samples = []
     if material.sheet is not None:
-        chosen = spread(material.codes.table.iloc[material.pictured], SAMPLES, material.seed)
+        chosen = balanced_sample(material.codes.table.iloc[material.pictured], SAMPLES, material.seed)
         samples = [material.sheet.position(int(place)) for place in chosen]
     context = {"facts": _facts(material), "samples": samples, "volumes": material.are_volumes}
     return Section("run", "What was run", "overview.html", context, missing=tuple(missing))
@@ -73,7 +74,7 @@ def _facts(material: Material) -> list[tuple[str, str]]:
     data, recipe, table = material.config["data"], material.recipe, material.codes.table
     test = int(is_test(table).sum())
     colours = ", in colour" if material.shape[0] == 3 else ""
-    labels = [counted(table[name].nunique(), name) for name in ("content", "transformation") if name in table]
+    labels = [plural(table[name].nunique(), name) for name in ("content", "transformation") if name in table]
     content, transformation = material.codes.content.shape[1], material.codes.transformation.shape[1]
     codes = f"content {content} numbers, transformation {transformation}"
     if len(material.codes.parts) > 1:
@@ -95,6 +96,6 @@ def _length(log: list[dict[str, Any]]) -> str:
         return "no log"
     last = log[-1]
     seconds = last["seconds"]
-    told = f"{counted(last['epoch'], 'epoch')}, {last['images_seen']:,} images seen, "
+    told = f"{plural(last['epoch'], 'epoch')}, {last['images_seen']:,} images seen, "
     told += f"{seconds:.0f} seconds" if seconds < 60 else f"{seconds / 60:.1f} minutes"
     return told + {"minutes": ", as many as asked for", "signal": ", interrupted"}.get(last.get("stopped", ""), "")

@@ -7,7 +7,7 @@ from datetime import datetime
 import torch
 import yaml
 
-from dualcontrast.figures.show import counted
+from dualcontrast.figures.captions import plural
 from dualcontrast.report.material import Material
 from dualcontrast.report.section import Section
 from dualcontrast.version import __version__
@@ -27,7 +27,7 @@ def section(material: Material) -> Section:
         ("Trained with", _versions(made_by)),
         (
             "Trained on",
-            f"{made_by.get('device', 'unknown device')}, {counted(made_by.get('threads', 0), 'thread')}",
+            f"{made_by.get('device', 'unknown device')}, {plural(made_by.get('threads', 0), 'thread')}",
         ),
         ("Report", f"dualcontrast {__version__}, torch {torch.__version__}, {datetime.now():%Y-%m-%d %H:%M}"),
     ]
