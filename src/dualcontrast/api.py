@@ -117,7 +117,7 @@ class Run(RunFolder):
 
     def cluster(self, *, device: str = "auto", **options: Any) -> Clusters:
         """Sort images into clusters of content, then of transformation; see `analysis.clusters.cluster`."""
-        from dualcontrast.analysis.clusters import cluster
+        from dualcontrast.analysis.clustering import cluster
 
         return cluster(self, device=device_named(device), **options)
 

@@ -9,7 +9,7 @@ from dualcontrast.figures.captions import plural
 from dualcontrast.figures.sampling import balanced_sample
 from dualcontrast.report.material import Material
 from dualcontrast.report.scores import told
-from dualcontrast.report.section import Missing, Section
+from dualcontrast.report.section import Section, Unavailable
 
 SAMPLES = 24
 
@@ -32,17 +32,17 @@ def findings(material: Material) -> list[Finding]:
     """Return the essential findings of a run."""
     found = [Finding((Value(f"{len(material):,}"),), material.things)]
     clusters, scores, averages = material.clusters, material.scores, material.averages
-    if not isinstance(clusters, Missing):
-        sizes = clusters.described["sizes"]
+    if not isinstance(clusters, Unavailable):
+        sizes = clusters.sizes
         parts = sum(len(own) for own in sizes.values())
-        how = "found without labels" if clusters.described["asked"]["content"] == "auto" else "as asked for"
+        how = "found without labels" if clusters.requested.content == "auto" else "as asked for"
         text = f"content cluster{'s' * (len(sizes) != 1)}, {how}"
         if parts > len(sizes):
             text += f"; {parts} of transformation within them"
-        if "content" in clusters.described["agreement"]:
-            text += f"; agreement with the labels (ARI) {clusters.described['agreement']['content']['ari']:.2f}"
+        if "content" in clusters.agreement:
+            text += f"; agreement with the labels (ARI) {clusters.agreement['content'].ari:.2f}"
         found.append(Finding((Value(str(len(sizes))),), text))
-    if not isinstance(scores, Missing):
+    if not isinstance(scores, Unavailable):
         for factor, other in (("content", "transformation"), ("transformation", "content")):
             score = scores.get(factor)
             if score is not None:
@@ -50,7 +50,7 @@ def findings(material: Material) -> list[Finding]:
                 chance = told(score["chance"])
                 text = f"{factor} told from the {factor} code, and from the {other} code (chance {chance})"
                 found.append(Finding(values, text))
-    if not isinstance(averages, Missing):
+    if not isinstance(averages, Unavailable):
         best = min(unit["resolution"] for unit in averages)
         text = f"resolution of the finest of {plural(len(averages), 'average')}"
         found.append(Finding((Value(f"{best:.0f} Å"),), text))
@@ -60,12 +60,13 @@ def findings(material: Material) -> list[Finding]:
 def section(material: Material) -> Section:
     """Return what was run on what, and some of the images."""
     missing = []
-    if isinstance(material.images, Missing):
-        missing.append(Missing(f"Pictures are left out: {material.images.sentence}"))
+    if isinstance(material.images, Unavailable):
+        missing.append(Unavailable(f"Pictures are left out: {material.images.reason}"))
     samples = []
-    if material.sheet is not None:
-        chosen = balanced_sample(material.codes.table.iloc[material.pictured], SAMPLES, material.seed)
-        samples = [material.sheet.position(int(place)) for place in chosen]
+    if material.thumbnails.sheet is not None:
+        pictured = material.codes.table.iloc[material.thumbnails.images]
+        chosen = balanced_sample(pictured, SAMPLES, material.options.seed)
+        samples = [material.thumbnails.sheet.position(int(number)) for number in chosen]
     context = {"facts": _facts(material), "samples": samples, "volumes": material.are_volumes}
     return Section("run", "What was run", "overview.html", context, missing=tuple(missing))
 
