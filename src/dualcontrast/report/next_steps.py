@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dualcontrast.cryoet.star import read_particles
+from dualcontrast.cryoet.particles import read_particles
 from dualcontrast.maps import relion
 from dualcontrast.report.material import Material
 from dualcontrast.report.section import Section, Unavailable
