@@ -116,7 +116,7 @@ class Run(RunFolder):
         return embed(self, device=device_named(device), **options)
 
     def cluster(self, *, device: str = "auto", **options: Any) -> Clusters:
-        """Sort images into clusters of content, then of transformation; see `analysis.clusters.cluster`."""
+        """Sort images into clusters of content, then of transformation; see `analysis.clustering.cluster`."""
         from dualcontrast.analysis.clustering import cluster
 
         return cluster(self, device=device_named(device), **options)

@@ -180,7 +180,7 @@ def test_many_classes_have_a_legend_up_to_twenty(tmp_path, figures, classes, nam
     legend = axes.get_legend()
     assert (len(legend.get_texts()) if legend else 0) == names
     assert len(np.unique(axes.collections[0].get_facecolors(), axis=0)) == classes
-    assert axes.get_xlabel() == ("" if names else "21 classes, a colour each")
+    assert axes.get_xlabel() == ("" if names else "21 classes, one colour each")
     if legend:
         assert_inside(figures[0], legend.get_texts())
 

@@ -29,7 +29,8 @@ PALETTE += ["#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd"]
 UNKNOWN = "#dddddd"
 LEGEND_CLASSES = 20
 
-Labels = Sequence[Any] | pd.Series | np.ndarray  # one per point
+Colour = str | tuple[float, float, float, float]
+Labels = Sequence[object] | pd.Series | np.ndarray  # one per point
 
 
 def picture_of(image: Tensor) -> np.ndarray:
@@ -143,7 +144,7 @@ def draw_embedding(points: np.ndarray, labels: Labels | None, path: str | Path, 
     if labels is not None:
         classes = pd.Series(labels).nunique()
         if classes > LEGEND_CLASSES:
-            axes.set_xlabel(f"{classes} classes, a colour each")
+            axes.set_xlabel(f"{classes} classes, one colour each")
         else:
             add_legend(axes, labels, loc="upper left", bbox_to_anchor=(1, 1))
     save_figure(figure, path)
@@ -192,13 +193,13 @@ def draw_counts(
     save_figure(figure, path)
 
 
-def colours_of(classes: int) -> list[Any]:
+def colours_of(classes: int) -> list[Colour]:
     """Choose a colour for each class: ten that can be told apart, or else steps of a continuous map."""
     from matplotlib import colormaps
 
     if classes <= len(PALETTE):
-        return PALETTE[:classes]
-    return list(colormaps["turbo"](np.linspace(0.03, 0.97, classes)))
+        return [*PALETTE[:classes]]
+    return [(r, g, b, a) for r, g, b, a in colormaps["turbo"](np.linspace(0.03, 0.97, classes)).tolist()]
 
 
 def add_legend(where: Axes | Figure, labels: Labels, **options: Any) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dualcontrast.figures.drawing import NARROWEST, colours_of, save_figure, titled_figure, wrapped
+from dualcontrast.figures.drawing import NARROWEST, Colour, colours_of, save_figure, titled_figure, wrapped
 from dualcontrast.figures.isosurface import Surface, named_surface
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def draw_surfaces(
     save_figure(figure, path)
 
 
-def show_surface(axes: Axes, surface: Surface, projected: np.ndarray, colour: str) -> None:
+def show_surface(axes: Axes, surface: Surface, projected: np.ndarray, colour: Colour) -> None:
     """Draw a surface, the farthest triangles first; `projected` (V, 3) is (right, up, towards the viewer)."""
     from matplotlib.tri import Triangulation
 
@@ -120,7 +120,7 @@ def _brightness(surface: Surface, projected: np.ndarray) -> np.ndarray:
     return np.asarray((0.25 + 0.75 * lit) * (0.1 + 0.9 * surface.openness) * (0.75 + 0.25 * near))
 
 
-def _shades(colour: str) -> Colormap:
+def _shades(colour: Colour) -> Colormap:
     from matplotlib.colors import LinearSegmentedColormap, to_rgb
 
     base = 0.2 + 0.8 * np.array(to_rgb(colour))

@@ -137,7 +137,7 @@
   const card = find("#card");
   function planes(drawn) {
     const colourings = drawn.colourings.map((one) => ({ ...one, numbers: array(one.numbers) }));
-    const places = Object.fromEntries(
+    const positions = Object.fromEntries(
       Object.entries(drawn.codes).map(([code, { x, y }]) => [code, { x: array(x), y: array(y) }]),
     );
     const elements = findAll("[data-plane]");
@@ -152,7 +152,7 @@
       return Array.from(numbers, (k) => (k < 0 || (alone !== null && k !== alone) ? faint : shown[k]));
     }
     function traces(code) {
-      const { x, y } = places[code];
+      const { x, y } = positions[code];
       const all = colours();
       const part = (from, to, size, opacity) => ({
         type: "scattergl", mode: "markers", x: x.subarray(from, to), y: y.subarray(from, to),
@@ -178,12 +178,12 @@
       if (!coarse) ["plotly_unhover", "plotly_relayout"].forEach((event) => element.on(event, hideCard));
     }
     function point(element, { points }) {
-      const place = points[0].pointNumber;
+      const image = points[0].pointNumber;
       hideCard();
-      for (const other of elements) ring(other, place);
-      const words = [`row ${drawn.rows[place]}`];
+      for (const other of elements) ring(other, image);
+      const words = [`row ${drawn.rows[image]}`];
       for (const { title, names, numbers } of colourings) {
-        words.push(`${title}: ${numbers[place] < 0 ? "unknown" : names[numbers[place]]}`);
+        words.push(`${title}: ${numbers[image] < 0 ? "unknown" : names[numbers[image]]}`);
       }
       const lines = words.map((word, index) => {
         const line = document.createElement(index ? "div" : "b");
@@ -195,7 +195,7 @@
       picture.hidden = !drawn.sheet;
       if (drawn.sheet) {
         const { columns, rows } = drawn.sheet;
-        const [row, column] = [Math.floor(drawn.pictures[place] / columns), drawn.pictures[place] % columns];
+        const [row, column] = [Math.floor(drawn.pictures[image] / columns), drawn.pictures[image] % columns];
         const share = (index, of) => (100 * index) / Math.max(of - 1, 1);
         picture.style.backgroundPosition = `${share(column, columns)}% ${share(row, rows)}%`;
       }
@@ -207,14 +207,14 @@
       card.style.left = `${Math.min(left, innerWidth - box.width - 8)}px`;
       card.style.top = `${Math.max(8, Math.min(y + 18, innerHeight - box.height - 8))}px`;
     }
-    function ring(element, place) {
+    function ring(element, image) {
       if (element.dataset.drawn === undefined) return;
-      const { x, y } = places[element.dataset.plane];
+      const { x, y } = positions[element.dataset.plane];
       const { xaxis, yaxis } = element._fullLayout;
       const mark = document.createElement("div");
       mark.className = "ring";
-      mark.style.left = `${xaxis._offset + xaxis.l2p(x[place])}px`;
-      mark.style.top = `${yaxis._offset + yaxis.l2p(y[place])}px`;
+      mark.style.left = `${xaxis._offset + xaxis.l2p(x[image])}px`;
+      mark.style.top = `${yaxis._offset + yaxis.l2p(y[image])}px`;
       element.append(mark);
     }
     function hideCard() {
