@@ -98,7 +98,7 @@ def test_probabilities_of_clusters_as_codes(tmp_path: Path) -> None:
         ({"name": "../a"}, "'../a' cannot name clusters"),
     ],
 )
-def test_what_cannot_be_done_is_one_sentence_and_writes_nothing(
+def test_a_wrong_option_is_refused_in_one_sentence_and_nothing_is_written(
     run: RunFolder, options: dict[str, Any], sentence: str
 ) -> None:
     with pytest.raises(RunError) as error:
@@ -108,7 +108,7 @@ def test_what_cannot_be_done_is_one_sentence_and_writes_nothing(
     assert not (run.path / "clusters").exists()
 
 
-def test_a_cluster_that_is_not_there(run: RunFolder) -> None:
+def test_unknown_clusters_are_refused(run: RunFolder) -> None:
     cluster(run, content=2, transformation=1)
     with pytest.raises(RunError, match="main has no content cluster 3; it has 1 to 2"):
         cluster(run, within=3)
@@ -116,7 +116,7 @@ def test_a_cluster_that_is_not_there(run: RunFolder) -> None:
         read_clusters(run, "mian")
 
 
-def test_fewer_clusters_than_were_asked_for_are_told(tmp_path: Path) -> None:
+def test_fewer_clusters_than_requested_are_warned_of(tmp_path: Path) -> None:
     run = run_with_codes(tmp_path / "run", np.eye(3)[IDENTITY], codes_of(STATE, 1), split="train")
     with pytest.warns(DualContrastWarning, match="90 images, form 2 content clusters instead of 4"):
         assert len(cluster(run, content=4, transformation=1).sizes) == 2

@@ -13,7 +13,7 @@ from dualcontrast.runs import RunFolder, prepared_images
 
 
 def clusters(per_class: int = 30) -> tuple[np.ndarray, np.ndarray]:
-    """Make codes (N, 5) of three classes far apart, and their classes."""
+    """Make codes (N, 5) of three separated classes, and their classes."""
     rng = np.random.default_rng(0)
     labels = np.arange(3 * per_class) % 3
     return (20 * np.eye(3, 5)[labels] + rng.normal(size=(len(labels), 5))).astype(np.float32), labels
@@ -92,7 +92,7 @@ def test_the_figure_and_its_points_lie_in_the_run(run):
     np.testing.assert_allclose(table[["x", "y"]].to_numpy(), points)
 
 
-def test_the_two_codes_are_told_apart(run):
+def test_each_code_has_a_layout_of_its_own(run):
     content, transformation = embed(run, how="pca"), embed(run, code="transformation", how="pca")
     assert np.ptp(content) > 15 > np.ptp(transformation)
 
@@ -158,10 +158,10 @@ def test_a_run_without_codes_is_encoded(tmp_path):
     for weights in ("best", "last"):
         run.save_weights(recipe.build((1, 28, 28)), weights)
     run.attach(images)
-    told = []
-    points = embed(run, how="pca", progress=lambda what, done, total, **_: told.append(what))
+    reported = []
+    points = embed(run, how="pca", progress=lambda what, done, total, **_: reported.append(what))
     assert points.shape == (12, 2)
-    assert {"encoding", "laying out by PCA"} <= set(told)
+    assert {"encoding", "laying out by PCA"} <= set(reported)
     assert not np.allclose(embed(run, how="pca", weights="last"), points)
     names = sorted(path.name for path in (run.path / "figures").glob("*.png"))
     assert names == ["embedding_content_pca-last.png", "embedding_content_pca.png"]

@@ -26,7 +26,7 @@ def test_the_number_of_groups_is_found(count: int) -> None:
     assert [one.clusters for one in mixture.candidates] == list(range(1, 11))
 
 
-def test_what_is_no_group_is_not_split() -> None:
+def test_a_single_group_is_not_split() -> None:
     rng = np.random.default_rng(0)
     assert mixture_of(rng.normal(size=(200, 4)) * [6, 1, 1, 1], "auto").count == 1
     angle = rng.uniform(0, 2 * np.pi, 200)  # the criterion alone would split a ring without end
@@ -68,7 +68,7 @@ def test_codes_that_are_equal_or_probabilities_do_no_harm() -> None:
 
 
 def test_a_few_images_between_groups_are_no_group() -> None:
-    """Probabilities of two groups, all certain but one."""
+    """Probabilities of two groups, certain for all images but one."""
     likely = np.eye(2, dtype=np.float32)[np.arange(200) % 2]
     likely[7] = [0.56, 0.44]
     mixture = mixture_of(likely, "auto")

@@ -73,7 +73,7 @@ def test_rows_are_those_of_the_source_and_files_have_their_names(figures: list[F
     assert [axes.get_ylabel() for axes in figures[1].axes] == ["p1.mrc", "p2.mrc"]
 
 
-def test_the_size_is_told_x_first_with_the_pixel_size() -> None:
+def test_the_size_is_given_x_first_with_the_pixel_size() -> None:
     images = images_in_memory(np.zeros((2, 1, 4, 5, 6), np.float32))
     images.pixel_size = 13.48
     done = show_images(images)
@@ -145,7 +145,7 @@ def test_one_map_without_voxel_size_gives_the_scale_in_voxels(figures: list[Figu
     assert "voxel" in figures[0].axes[0].texts[0].get_text()
 
 
-def test_what_a_density_map_is() -> None:
+def test_density_maps_are_known_by_name_and_header() -> None:
     write_volume("one.mrc", blob(), 10)
     write_volume("stack.mrc", np.concatenate([blob()] * 3), 10)
     assert are_maps(["one.mrc"])
@@ -159,14 +159,14 @@ def test_what_a_density_map_is() -> None:
 # ---- the verb
 
 
-def test_the_verb_shows_volumes_and_tells_what_they_are(rng: np.random.Generator) -> None:
+def test_the_verb_shows_and_describes_volumes(rng: np.random.Generator) -> None:
     np.save("some.npy", rng.normal(size=(7, 8, 8, 8)).astype(np.float32))
     ended = call("show", "some.npy")
     assert (ended.status, ended.err) == (0, "")
     assert ended.out.splitlines() == ["7 volumes, 8 x 8 x 8 voxels", "Figure: some-slices.png"]
     assert is_picture(Path("some-slices.png"))
-    told = json.loads(call("show", "some.npy", "--count", 3, "--seed", 5, "--out", "x/b.png", "--json").out)
-    assert told == {
+    printed = json.loads(call("show", "some.npy", "--count", 3, "--seed", 5, "--out", "x/b.png", "--json").out)
+    assert printed == {
         "figure": "x/b.png",
         "images": 7,
         "rows": balanced_sample(pd.DataFrame({"row": range(7)}), 3, 5).tolist(),
@@ -194,7 +194,7 @@ def test_the_verb_shows_maps(shared_data: Path) -> None:
     assert is_picture(Path("other-slices.png"))
 
 
-def test_what_cannot_be_shown_is_one_sentence() -> None:
+def test_a_wrong_source_is_refused_in_one_sentence() -> None:
     write_volume("one.mrc", blob(), 10)
     write_volume("flat.mrc", np.full((8, 8, 8), 2.0), 10)
     write_volume("nan.mrc", np.full((8, 8, 8), np.nan), 10)
@@ -221,7 +221,7 @@ def test_python_shows_images_in_memory() -> None:
     assert shown_by(images).figure == Path("images-in-memory-pictures.png")
 
 
-def test_the_verb_hands_on_what_a_star_source_needs(tmp_path: Path, figures: list[Figure]) -> None:
+def test_the_verb_passes_on_the_options_of_a_star_source(tmp_path: Path, figures: list[Figure]) -> None:
     (tmp_path / "project").mkdir()
     stack = np.concatenate([blob(16), 2 * blob(16), 3 * blob(16)])
     write_volume(tmp_path / "project" / "s.mrcs", np.random.default_rng(0).normal(0, 0.1, stack.shape) - stack, 10)

@@ -60,9 +60,9 @@ def test_white_is_bright_and_up_is_the_first_line(tmp_path: Path) -> None:
 def test_volumes_of_several_sizes_have_numbers_of_their_own(tmp_path: Path, figures: list[Figure]) -> None:
     sides = [(1, 8, 4, 4), (1, 8, 6, 6), (1, 3, 4, 6), (1, 8, 4, 4)]
     draw_slices([torch.rand(side) for side in sides], list("abcd"), tmp_path / "s.png", "sizes")
-    told = [[text.get_text() for text in axes.get_xticklabels()] for axes in figures[0].axes]
+    labels = [[text.get_text() for text in axes.get_xticklabels()] for axes in figures[0].axes]
     eight = ["z = 0", *"1234567"]
-    assert told == [eight, [], ["z = 0", "1", "2"], eight]
+    assert labels == [eight, [], ["z = 0", "1", "2"], eight]
 
 
 def test_something_tiny_is_seen_on_its_ground(tmp_path: Path, figures: list[Figure]) -> None:

@@ -19,28 +19,28 @@ def test_both_codes_are_drawn_with_labels_and_clusters(run: Run) -> None:
     assert list(colourings) == ["content label", "content cluster", "transformation cluster"]
     table = run.images().table
     labels = dict(zip(table["row"], table["content"].astype(str), strict=True))
-    told = colourings["content label"]
-    numbers = np.frombuffer(base64.b64decode(told["numbers"]["bdata"]), "<i4")
-    assert [told["names"][number] for number in numbers] == [labels[row] for row in drawn["rows"]]
+    colouring = colourings["content label"]
+    numbers = np.frombuffer(base64.b64decode(colouring["numbers"]["bdata"]), "<i4")
+    assert [colouring["names"][number] for number in numbers] == [labels[row] for row in drawn["rows"]]
     assert sorted(drawn["pictures"]) == list(range(400))
 
 
 def test_a_layout_is_stored_and_used_again(run: Run) -> None:
-    told: list[str] = []
+    reported: list[str] = []
 
     def listen(what: str, done: int, total: int | None, /, **numbers: float) -> None:
         if done == 0:
-            told.append(what)
+            reported.append(what)
 
     run.report(how="tsne", limit=100, progress=listen)
-    assert told.count("laying out by t-SNE") == 2
+    assert reported.count("laying out by t-SNE") == 2
     before = figures_of(run.report_path())["embeddings"]
-    told.clear()
+    reported.clear()
     run.report(how="tsne", limit=100, progress=listen)
-    assert "laying out by t-SNE" not in told
+    assert "laying out by t-SNE" not in reported
     assert figures_of(run.report_path())["embeddings"] == before
     run.report(how="tsne", limit=90, progress=listen)
-    assert told.count("laying out by t-SNE") == 2
+    assert reported.count("laying out by t-SNE") == 2
     assert len(figures_of(run.report_path())["embeddings"]["rows"]) == 90
 
 

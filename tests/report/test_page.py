@@ -13,8 +13,8 @@ def test_the_page_loads_nothing_from_the_network(scored: Run) -> None:
     page = done.path.read_text(encoding="utf-8")
     assert done.path == scored.path / "report.html"
     assert done.size == done.path.stat().st_size < 10_000_000
-    asked = re.findall(r"""(?:src|href)=["'](?!#|data:)([^"']+)""", re.sub(r"(?s)<script.*?</script>", "", page))
-    assert asked == []
+    links = re.findall(r"""(?:src|href)=["'](?!#|data:)([^"']+)""", re.sub(r"(?s)<script.*?</script>", "", page))
+    assert links == []
 
 
 def test_the_page_links_to_nothing_outside_itself(run: Run) -> None:

@@ -47,9 +47,9 @@ def test_newer_runs_and_unknown_names_are_refused(run: Run, tmp_path: Path) -> N
 def test_the_verb_prints_the_path_of_the_report(run: Run) -> None:
     ended = call("report", run.path, "--how", "pca")
     assert ended.status == 0, ended.err
-    told = ended.out.splitlines()
-    assert told[0].startswith("Left out of Scores: Hybrids are not judged yet: dualcontrast transfer ")
-    assert re.fullmatch(r"Report: .*report\.html \(\d\.\d MB\); open it in a browser", told[1])
+    lines = ended.out.splitlines()
+    assert lines[0].startswith("Left out of Scores: Hybrids are not judged yet: dualcontrast transfer ")
+    assert re.fullmatch(r"Report: .*report\.html \(\d\.\d MB\); open it in a browser", lines[1])
     found = json.loads(call("report", run.path, "--how", "pca", "--json", "--quiet").out)
     assert found["report"] == str(run.report_path())
     assert found["bytes"] == run.report_path().stat().st_size
