@@ -231,7 +231,7 @@ def test_a_source_that_was_moved_is_found_by_its_folder(tmp_path: Path) -> None:
 
 def test_bad_words_are_one_sentence(clustered: Path, tmp_path: Path) -> None:
     assert_refused(call("cluster", clustered, "--content", 37), "37 content clusters are too many for 36 images")
-    assert_refused(call("cluster", clustered, "--content", "some"), "some is no number of content clusters")
+    assert_refused(call("cluster", clustered, "--content", "some"), "some is not a number of content clusters")
     assert_refused(call("average", clustered, "--with", "eman"), "nothing called eman averages")
     assert_refused(call("average", clustered, "--clusters", "none"), "has no clusters called none")
     assert_refused(
