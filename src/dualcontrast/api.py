@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from dualcontrast.analysis.clusters import Clusters
     from dualcontrast.analysis.transfer import Transfer
     from dualcontrast.cryoet.simulation import Simulation
-    from dualcontrast.figures.show import Shown
+    from dualcontrast.figures.show import Preview
     from dualcontrast.maps.averages import Averages
     from dualcontrast.maps.export import Export
     from dualcontrast.report.report import Report
@@ -116,8 +116,8 @@ class Run(RunFolder):
         return embed(self, device=device_named(device), **options)
 
     def cluster(self, *, device: str = "auto", **options: Any) -> Clusters:
-        """Sort images into clusters of content, then of transformation; see `analysis.clusters.cluster`."""
-        from dualcontrast.analysis.clusters import cluster
+        """Sort images into clusters of content, then of transformation; see `analysis.clustering.cluster`."""
+        from dualcontrast.analysis.clustering import cluster
 
         return cluster(self, device=device_named(device), **options)
 
@@ -298,7 +298,7 @@ def show(
     surface: bool = False,
     seed: int = 0,
     **options: Any,
-) -> Shown:
+) -> Preview:
     """Draw some images of a source, to see what is read.
 
     Parameters
@@ -321,7 +321,7 @@ def show(
 
     Returns
     -------
-    Shown
+    Preview
         The figure, and what the source holds.
 
     Raises

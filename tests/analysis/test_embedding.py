@@ -1,30 +1,19 @@
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from PIL import Image
+from tests.support.codes import run_with_codes
 
 from dualcontrast.analysis.embedding import LAYOUTS, embed, figure_name
 from dualcontrast.errors import RunError
 from dualcontrast.images.arrays import ArrayImages
 from dualcontrast.recipe import read_recipe
-from dualcontrast.runs import RunFolder, SavedCodes, prepared_images, write_codes
-
-
-def run_with(folder: Path, codes: np.ndarray, other_codes: np.ndarray, **columns) -> RunFolder:
-    """Make a run that has codes of content and of transformation; its weights are older, and never read."""
-    run = RunFolder(folder)
-    run.weights_path("best").parent.mkdir(parents=True, exist_ok=True)
-    run.weights_path("best").touch()
-    table = pd.DataFrame({"row": np.arange(len(codes)) + 50, **columns})
-    write_codes(run.codes_folder(), SavedCodes(codes, other_codes, codes, other_codes, table))
-    return run
+from dualcontrast.runs import RunFolder, prepared_images
 
 
 def clusters(per_class: int = 30) -> tuple[np.ndarray, np.ndarray]:
-    """Make codes (N, 5) of three classes far apart, and their classes."""
+    """Make codes (N, 5) of three separated classes, and their classes."""
     rng = np.random.default_rng(0)
     labels = np.arange(3 * per_class) % 3
     return (20 * np.eye(3, 5)[labels] + rng.normal(size=(len(labels), 5))).astype(np.float32), labels
@@ -37,7 +26,7 @@ def run(tmp_path) -> RunFolder:
     transformation = np.random.default_rng(1).normal(size=(90, 4)).astype(np.float32)
     split = np.where(np.arange(90) < 60, "test", "train")
     names = np.array(["ape", "cam", "cat"])[labels]
-    return run_with(tmp_path, content, transformation, split=split, content=names)
+    return run_with_codes(tmp_path, content, transformation, split=split, content=names)
 
 
 def test_pca_is_that_of_the_test_images(run):
@@ -103,7 +92,7 @@ def test_the_figure_and_its_points_lie_in_the_run(run):
     np.testing.assert_allclose(table[["x", "y"]].to_numpy(), points)
 
 
-def test_the_two_codes_are_told_apart(run):
+def test_each_code_has_a_layout_of_its_own(run):
     content, transformation = embed(run, how="pca"), embed(run, code="transformation", how="pca")
     assert np.ptp(content) > 15 > np.ptp(transformation)
 
@@ -121,7 +110,7 @@ def test_at_most_so_many_images_are_drawn_at_random(run):
 
 def test_without_test_images_or_labels_all_are_laid_out_in_one_colour(tmp_path):
     content, _ = clusters(4)
-    run = run_with(tmp_path, content, content, split="train")
+    run = run_with_codes(tmp_path, content, content, split="train")
     assert embed(run, how="pca").shape == (12, 2)
     table = pd.read_csv(run.path / "figures" / "embedding_content_pca.csv")
     assert table.columns.tolist() == ["row", "x", "y"]
@@ -130,23 +119,23 @@ def test_without_test_images_or_labels_all_are_laid_out_in_one_colour(tmp_path):
 @pytest.mark.parametrize("how", ["umap", "tsne", "pca"])
 def test_five_images_are_enough(tmp_path, how):
     codes = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
-    points = embed(run_with(tmp_path, codes, codes, split="train"), how=how)
+    points = embed(run_with_codes(tmp_path, codes, codes, split="train"), how=how)
     assert points.shape == (5, 2)
     assert np.isfinite(points).all()
 
 
 def test_four_images_are_too_few(tmp_path):
     codes = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
-    with pytest.raises(RunError, match="4 images are too few to lay out; it takes at least 5"):
-        embed(run_with(tmp_path, codes, codes, split="train"))
+    with pytest.raises(RunError, match="4 images are too few to lay out; at least 5 are needed"):
+        embed(run_with_codes(tmp_path, codes, codes, split="train"))
 
 
 def test_codes_that_fill_no_plane_are_one_sentence(tmp_path):
     equal, short = np.ones((9, 3), np.float32), np.arange(9, dtype=np.float32)[:, None]
-    run = run_with(tmp_path, equal, short, split="train")
+    run = run_with_codes(tmp_path, equal, short, split="train")
     with pytest.raises(RunError, match="the content codes are all equal"):
         embed(run, how="tsne")
-    with pytest.raises(RunError, match="a transformation code of one number cannot be laid out"):
+    with pytest.raises(RunError, match="a transformation code of one component cannot be laid out"):
         embed(run, code="transformation", how="pca")
     assert not (run.path / "figures").exists()
 
@@ -169,10 +158,10 @@ def test_a_run_without_codes_is_encoded(tmp_path):
     for weights in ("best", "last"):
         run.save_weights(recipe.build((1, 28, 28)), weights)
     run.attach(images)
-    told = []
-    points = embed(run, how="pca", progress=lambda what, done, total, **_: told.append(what))
+    reported = []
+    points = embed(run, how="pca", progress=lambda what, done, total, **_: reported.append(what))
     assert points.shape == (12, 2)
-    assert {"encoding", "laying out by PCA"} <= set(told)
+    assert {"encoding", "laying out by PCA"} <= set(reported)
     assert not np.allclose(embed(run, how="pca", weights="last"), points)
     names = sorted(path.name for path in (run.path / "figures").glob("*.png"))
     assert names == ["embedding_content_pca-last.png", "embedding_content_pca.png"]
@@ -181,7 +170,7 @@ def test_a_run_without_codes_is_encoded(tmp_path):
 def test_one_content_is_laid_out_alone_and_coloured_by_transformation(tmp_path):
     content, labels = clusters()
     names = np.array(["ape", "cam 2", "cat"])[labels]
-    run = run_with(tmp_path, content, content, split="test", content=names, transformation=np.arange(90) % 4)
+    run = run_with_codes(tmp_path, content, content, split="test", content=names, transformation=np.arange(90) % 4)
     points = embed(run, how="pca", only="cam 2", by="transformation")
     assert points.shape == (30, 2)
     figure = run.path / "figures" / "embedding_content_pca_cam-2_by_transformation.png"
@@ -196,7 +185,7 @@ def test_one_content_is_laid_out_alone_and_coloured_by_transformation(tmp_path):
 def test_a_content_that_no_image_has_is_one_sentence(run, tmp_path):
     with pytest.raises(RunError, match=r"no image is of content cta; did you mean cat\?"):
         embed(run, only="cta")
-    plain = run_with(tmp_path / "plain", clusters()[0], clusters()[0], split="test")
+    plain = run_with_codes(tmp_path / "plain", clusters()[0], clusters()[0], split="test")
     with pytest.raises(RunError, match="no content labels are known"):
         embed(plain, only="cat")
     with pytest.raises(RunError, match="no label is called colour"):

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dualcontrast.analysis.mixtures import by_size, chosen_number, mixture_of, reduced
+from dualcontrast.analysis.mixtures import Candidate, by_size, largest_stable_number, mixture_of, reduced
 
 
 def groups(count: int, images: int = 120, distance: float = 8.0, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -23,16 +23,16 @@ def test_the_number_of_groups_is_found(count: int) -> None:
     mixture = mixture_of(codes, "auto")
     assert mixture.count == count
     assert same_groups(mixture.labels, labels)
-    assert [one["clusters"] for one in mixture.tried] == list(range(1, 11))
+    assert [one.clusters for one in mixture.candidates] == list(range(1, 11))
 
 
-def test_what_is_no_group_is_not_split() -> None:
+def test_a_single_group_is_not_split() -> None:
     rng = np.random.default_rng(0)
     assert mixture_of(rng.normal(size=(200, 4)) * [6, 1, 1, 1], "auto").count == 1
     angle = rng.uniform(0, 2 * np.pi, 200)  # the criterion alone would split a ring without end
     ring = np.stack([np.cos(angle), np.sin(angle), 0.1 * rng.normal(size=200)], axis=1)
     mixture = mixture_of(ring, "auto")
-    assert mixture.tried[5]["bic"] < mixture.tried[0]["bic"]
+    assert mixture.candidates[5].bic < mixture.candidates[0].bic
     assert mixture.count == 1
 
 
@@ -40,7 +40,7 @@ def test_a_number_that_is_given_is_kept() -> None:
     codes, labels = groups(3)
     mixture = mixture_of(codes, 3)
     assert same_groups(mixture.labels, labels)
-    assert mixture.tried == []
+    assert mixture.candidates == []
     assert mixture.probabilities.min() > 0.99
     assert mixture_of(codes, 5).count == 5
 
@@ -49,7 +49,7 @@ def test_the_seed_decides() -> None:
     codes, _ = groups(2, distance=2.5)
     one, again = mixture_of(codes, "auto", seed=3), mixture_of(codes, "auto", seed=3)
     np.testing.assert_array_equal(one.labels, again.labels)
-    assert one.tried == again.tried
+    assert one.candidates == again.candidates
 
 
 def test_codes_that_are_equal_or_probabilities_do_no_harm() -> None:
@@ -68,12 +68,12 @@ def test_codes_that_are_equal_or_probabilities_do_no_harm() -> None:
 
 
 def test_a_few_images_between_groups_are_no_group() -> None:
-    """Probabilities of two groups, all certain but one."""
+    """Probabilities of two groups, certain for all images but one."""
     likely = np.eye(2, dtype=np.float32)[np.arange(200) % 2]
     likely[7] = [0.56, 0.44]
     mixture = mixture_of(likely, "auto")
     assert mixture.count == 2
-    assert mixture.tried[2]["smallest"] == 1
+    assert mixture.candidates[2].smallest == 1
 
 
 def test_directions_that_collapsed_have_no_say() -> None:
@@ -95,14 +95,16 @@ def test_clusters_are_numbered_by_size_then_by_their_first_image() -> None:
     assert by_size(np.array([5, 1, 5, 1])).tolist() == [0, 1, 0, 1]
 
 
-def test_the_largest_number_that_is_found_again_is_chosen() -> None:
-    def tried(clusters: int, bic: float, ari: float, weakest: float, smallest: int = 9) -> dict[str, float]:
-        return {"clusters": clusters, "bic": bic, "smallest": smallest, "ari": ari, "weakest": weakest}
+def test_the_largest_number_that_is_reproduced_is_chosen() -> None:
+    def candidate(clusters: int, bic: float, ari: float, weakest: float, smallest: int = 9) -> Candidate:
+        return Candidate(clusters, bic, smallest, ari, weakest)
 
-    one = tried(1, 100, 1, 1)
-    assert chosen_number([one]) == 1
-    assert chosen_number([one, tried(2, 90, 0.9, 0.9), tried(3, 95, 0.85, 0.7)]) == 3
-    assert chosen_number([one, tried(2, 90, 0.9, 0.9), tried(3, 80, 0.95, 0.5)]) == 2  # one of three is not found
-    assert chosen_number([one, tried(2, 90, 0.7, 0.7)]) == 1
-    assert chosen_number([one, tried(2, 101, 1, 1)]) == 1  # no better than one cluster
-    assert chosen_number([one, tried(2, 90, 1, 1), tried(3, 80, 1, 1, smallest=4)]) == 2
+    one = candidate(1, 100, 1, 1)
+    assert largest_stable_number([one]) == 1
+    assert largest_stable_number([one, candidate(2, 90, 0.9, 0.9), candidate(3, 95, 0.85, 0.7)]) == 3
+    assert (
+        largest_stable_number([one, candidate(2, 90, 0.9, 0.9), candidate(3, 80, 0.95, 0.5)]) == 2
+    )  # one is unstable
+    assert largest_stable_number([one, candidate(2, 90, 0.7, 0.7)]) == 1
+    assert largest_stable_number([one, candidate(2, 101, 1, 1)]) == 1  # no better than one cluster
+    assert largest_stable_number([one, candidate(2, 90, 1, 1), candidate(3, 80, 1, 1, smallest=4)]) == 2

@@ -138,7 +138,7 @@ def test_other_weights_have_a_figure_and_scores_of_their_own(run):
     assert run.read_scores("last") == {"swap": done.swap}
 
 
-def test_weights_that_are_not_there_are_one_sentence(run):
+def test_unknown_weights_are_refused(run):
     with pytest.raises(RunError, match="has no weights 'last'"):
         transfer(run, weights="last")
 

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from tests.support.command import assert_refused, call
 
-from dualcontrast.analysis.clusters import read_clusters
+from dualcontrast.analysis.clusters import Numbers, read_clusters
 from dualcontrast.api import Run
 from dualcontrast.benchmarks import figure6 as module
 from dualcontrast.benchmarks.figure6 import METHODS, Asked, Figure6, Strip, figure6
@@ -66,7 +66,7 @@ def test_every_map_is_named_and_what_is_there_is_not_made_again(
     assert trained == []
     assert before == {path: path.stat().st_mtime_ns for path in (tmp_path / "work").rglob("averages/**/*.mrc")}
     run = Run(next((tmp_path / "work").glob("subtomograms-harmony-*")))
-    assert read_clusters(run, "figure6").described["asked"] == {"content": 2, "transformation": 1}
+    assert read_clusters(run, "figure6").requested == Numbers(content=2, transformation=1)
 
 
 def test_the_cluster_that_is_sorted_further_is_the_most_like_an_identity(tmp_path: Path) -> None:

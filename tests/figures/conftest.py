@@ -1,4 +1,4 @@
-"""What the tests of pictures share."""
+"""Fixtures of the tests of figures."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from matplotlib.figure import Figure
 
-from dualcontrast.figures import drawing, show, volumes
+from dualcontrast.figures import drawing, show, slices, surfaces
 
 
 @pytest.fixture
@@ -20,6 +20,6 @@ def figures(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
         saved.append(figure)
         save(figure, path)
 
-    for module in (drawing, show, volumes):
+    for module in (drawing, show, slices, surfaces):
         monkeypatch.setattr(module, "save_figure", collect)
     return saved

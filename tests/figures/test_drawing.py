@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 import torch
 from matplotlib.colors import to_rgb
-from matplotlib.figure import Figure
 from PIL import Image
+from tests.support.figures import assert_inside
 
 from dualcontrast.errors import MethodError
 from dualcontrast.figures.drawing import (
@@ -180,7 +180,7 @@ def test_many_classes_have_a_legend_up_to_twenty(tmp_path, figures, classes, nam
     legend = axes.get_legend()
     assert (len(legend.get_texts()) if legend else 0) == names
     assert len(np.unique(axes.collections[0].get_facecolors(), axis=0)) == classes
-    assert axes.get_xlabel() == ("" if names else "21 classes, a colour each")
+    assert axes.get_xlabel() == ("" if names else "21 classes, one colour each")
     if legend:
         assert_inside(figures[0], legend.get_texts())
 
@@ -191,15 +191,6 @@ def test_without_labels_there_is_one_colour_and_no_legend(tmp_path, figures):
     assert axes.get_legend() is None
     assert len(np.unique(axes.collections[0].get_facecolors(), axis=0)) == 1
     assert len(axes.collections[0].get_offsets()) == 9
-
-
-def assert_inside(figure: Figure, texts: list) -> None:
-    for text in texts:
-        box = text.get_window_extent()
-        assert box.x0 >= 0, text
-        assert box.y0 >= 0, text
-        assert box.x1 <= figure.bbox.x1, text
-        assert box.y1 <= figure.bbox.y1, text
 
 
 def overlap(first, second) -> bool:

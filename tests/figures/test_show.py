@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +14,9 @@ from tests.support.command import assert_refused, call
 from dualcontrast.api import show as shown_by
 from dualcontrast.cryoet.mrc import write_volume
 from dualcontrast.errors import SourceError
-from dualcontrast.figures import volumes
-from dualcontrast.figures.show import are_maps, show_images, show_maps, spread
+from dualcontrast.figures import isosurface
+from dualcontrast.figures.sampling import balanced_sample
+from dualcontrast.figures.show import are_maps, show_images, show_maps
 from dualcontrast.images import open_images
 from dualcontrast.images.arrays import images_in_memory
 
@@ -25,7 +25,7 @@ from dualcontrast.images.arrays import images_in_memory
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Work in an empty folder."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(volumes, "FINE", 24)  # fast
+    monkeypatch.setattr(isosurface, "FINE", 24)  # fast
     return tmp_path
 
 
@@ -42,61 +42,6 @@ def blob(side: int = 12) -> np.ndarray:
 def is_picture(path: Path) -> bool:
     with Image.open(path) as picture:
         return bool(min(picture.size) > 100)
-
-
-# ---- which images
-
-
-def table_of(**labels: list) -> pd.DataFrame:
-    count = len(next(iter(labels.values())))
-    return pd.DataFrame({"row": np.arange(count), **labels})
-
-
-@pytest.mark.parametrize("seed", range(5))
-@pytest.mark.parametrize("count", [1, 2, 3, 5, 6, 11, 18, 40, 90])
-def test_images_are_spread_over_contents_and_then_over_transformations(seed: int, count: int) -> None:
-    rng = np.random.default_rng(seed)
-    # Many more of one content than of the other two, and six transformations of each.
-    content = rng.choice(["fas", "spike", "nucleosome"], 600, p=[0.7, 0.15, 0.15])
-    transformation = rng.integers(0, 6, 600)
-    table = table_of(content=content.tolist(), transformation=transformation.tolist())
-    chosen = spread(table, count, seed)
-    assert len(set(chosen)) == len(chosen) == count
-    contents = Counter(content[chosen].tolist())
-    assert len(contents) == min(count, 3)
-    assert max(contents.values()) - min(contents.values()) <= 1
-    for name, of_content in contents.items():
-        states = Counter(transformation[chosen][content[chosen] == name].tolist())
-        assert len(states) == min(of_content, 6)
-        assert max(states.values()) - min(states.values()) <= 1
-    keys = list(zip(content[chosen].tolist(), transformation[chosen].tolist(), chosen.tolist(), strict=True))
-    assert keys == sorted(keys)
-    np.testing.assert_array_equal(spread(table, count, seed), chosen)
-
-
-def test_rare_states_give_what_they_have() -> None:
-    table = table_of(content=["a"] * 50 + ["b"], transformation=[0] * 49 + [1, 0])
-    chosen = spread(table, 10, 0)
-    assert {49, 50} <= set(chosen.tolist())
-    assert len(chosen) == 10
-    assert spread(table, 100, 0).tolist() == [*range(51)]
-
-
-@pytest.mark.parametrize("labels", [{}, {"split": ["train"] * 30}])
-def test_without_labels_the_choice_is_random_and_in_order(labels: dict[str, list]) -> None:
-    table = pd.DataFrame({"row": np.arange(30), **labels})
-    chosen = spread(table, 6, 0).tolist()
-    assert chosen == sorted(set(chosen))
-    assert len(chosen) == 6
-    assert chosen != spread(table, 6, 1).tolist()
-    assert {place for seed in range(60) for place in spread(table, 6, seed)} == set(range(30))
-
-
-def test_transformations_alone_and_unknown_labels_count_as_labels() -> None:
-    alone = table_of(transformation=[0] * 20 + [1, 2])
-    assert {20, 21} <= set(spread(alone, 3, 0).tolist())
-    unknown = table_of(content=["a"] * 20 + [None, None])
-    assert spread(unknown, 4, 0).tolist()[-2:] == [20, 21]
 
 
 # ---- sources
@@ -128,7 +73,7 @@ def test_rows_are_those_of_the_source_and_files_have_their_names(figures: list[F
     assert [axes.get_ylabel() for axes in figures[1].axes] == ["p1.mrc", "p2.mrc"]
 
 
-def test_the_size_is_told_x_first_with_the_pixel_size() -> None:
+def test_the_size_is_given_x_first_with_the_pixel_size() -> None:
     images = images_in_memory(np.zeros((2, 1, 4, 5, 6), np.float32))
     images.pixel_size = 13.48
     done = show_images(images)
@@ -151,7 +96,9 @@ def test_pictures_are_drawn_side_by_side(figures: list[Figure], rng: np.random.G
         assert axes.get_title() == f"{row % 3}\nrow {row}"
     (title,) = figures[0].texts
     assert 0 < title.get_window_extent().x0 < title.get_window_extent().x1 < figures[0].bbox.x1
-    assert show_images(images, "p.png", count=3).rows == tuple(images.table["row"][spread(images.table, 3, 0)])
+    assert show_images(images, "p.png", count=3).rows == tuple(
+        images.table["row"][balanced_sample(images.table, 3, 0)]
+    )
 
 
 def test_volumes_of_a_source_are_drawn_as_surfaces_in_its_unit(figures: list[Figure]) -> None:
@@ -164,7 +111,7 @@ def test_volumes_of_a_source_are_drawn_as_surfaces_in_its_unit(figures: list[Fig
 
 
 def test_pictures_have_no_surface() -> None:
-    with pytest.raises(SourceError, match="images in memory: holds pictures, which have no surface"):
+    with pytest.raises(SourceError, match="images in memory: contains pictures, which have no surface"):
         show_images(images_in_memory(np.zeros((2, 5, 6), np.uint8)), surface=True)
     assert not list(Path().iterdir())
 
@@ -198,7 +145,7 @@ def test_one_map_without_voxel_size_gives_the_scale_in_voxels(figures: list[Figu
     assert "voxel" in figures[0].axes[0].texts[0].get_text()
 
 
-def test_what_a_density_map_is() -> None:
+def test_density_maps_are_known_by_name_and_header() -> None:
     write_volume("one.mrc", blob(), 10)
     write_volume("stack.mrc", np.concatenate([blob()] * 3), 10)
     assert are_maps(["one.mrc"])
@@ -212,17 +159,17 @@ def test_what_a_density_map_is() -> None:
 # ---- the verb
 
 
-def test_the_verb_shows_volumes_and_tells_what_they_are(rng: np.random.Generator) -> None:
+def test_the_verb_shows_and_describes_volumes(rng: np.random.Generator) -> None:
     np.save("some.npy", rng.normal(size=(7, 8, 8, 8)).astype(np.float32))
     ended = call("show", "some.npy")
     assert (ended.status, ended.err) == (0, "")
     assert ended.out.splitlines() == ["7 volumes, 8 x 8 x 8 voxels", "Figure: some-slices.png"]
     assert is_picture(Path("some-slices.png"))
-    told = json.loads(call("show", "some.npy", "--count", 3, "--seed", 5, "--out", "x/b.png", "--json").out)
-    assert told == {
+    printed = json.loads(call("show", "some.npy", "--count", 3, "--seed", 5, "--out", "x/b.png", "--json").out)
+    assert printed == {
         "figure": "x/b.png",
         "images": 7,
-        "rows": spread(pd.DataFrame({"row": range(7)}), 3, 5).tolist(),
+        "rows": balanced_sample(pd.DataFrame({"row": range(7)}), 3, 5).tolist(),
     }
     assert is_picture(Path("x/b.png"))
     assert call("show", "some.npy", "--quiet").out == ""
@@ -247,7 +194,7 @@ def test_the_verb_shows_maps(shared_data: Path) -> None:
     assert is_picture(Path("other-slices.png"))
 
 
-def test_what_cannot_be_shown_is_one_sentence() -> None:
+def test_a_wrong_source_is_refused_in_one_sentence() -> None:
     write_volume("one.mrc", blob(), 10)
     write_volume("flat.mrc", np.full((8, 8, 8), 2.0), 10)
     write_volume("nan.mrc", np.full((8, 8, 8), np.nan), 10)
@@ -258,7 +205,7 @@ def test_what_cannot_be_shown_is_one_sentence() -> None:
         (("one.mrc", "some.npy"), "one.mrc, some.npy: only density maps are shown together"),
         (("one.mrc", "two.mrc"), "two.mrc: no such MRC file"),
         (("one.mrc", "--key", "images"), "one.mrc: a density map is shown as it is; leave out key"),
-        (("one.mrc", "nan.mrc"), "nan.mrc: holds NaN or infinite values"),
+        (("one.mrc", "nan.mrc"), "nan.mrc: contains NaN or infinite values"),
         (("one.mrc", "flat.mrc", "--surface"), "flat: is 2 everywhere"),
         (("some.npz", "--surface"), "some.npz: a, row 0: is 0 everywhere"),
     ):
@@ -274,7 +221,7 @@ def test_python_shows_images_in_memory() -> None:
     assert shown_by(images).figure == Path("images-in-memory-pictures.png")
 
 
-def test_the_verb_hands_on_what_a_star_source_needs(tmp_path: Path, figures: list[Figure]) -> None:
+def test_the_verb_passes_on_the_options_of_a_star_source(tmp_path: Path, figures: list[Figure]) -> None:
     (tmp_path / "project").mkdir()
     stack = np.concatenate([blob(16), 2 * blob(16), 3 * blob(16)])
     write_volume(tmp_path / "project" / "s.mrcs", np.random.default_rng(0).normal(0, 0.1, stack.shape) - stack, 10)

@@ -68,7 +68,7 @@ def likeness(average: Path, simulation: Simulation, state: int) -> float:
 def test_the_words_tell_what_was_made_and_what_comes_next(clustered: Path) -> None:
     words = call("cluster", clustered, "--name", "again", "--content", 2).out
     assert words.startswith("36 images in 2 content clusters:\n  1: 24, in 2 transformation clusters of 12 + 12\n")
-    assert "With the content labels they agree by an adjusted Rand index of 1.000" in words
+    assert "Agreement with the content labels: adjusted Rand index 1.000" in words
     assert "Next: dualcontrast average" in words
     further = call("cluster", clustered, "--within", 1, "--content", 1, "--transformation", 2, "--json", "--quiet")
     assert json.loads(further.out)["sizes"] == {"1": [12, 12]}
@@ -231,7 +231,7 @@ def test_a_source_that_was_moved_is_found_by_its_folder(tmp_path: Path) -> None:
 
 def test_bad_words_are_one_sentence(clustered: Path, tmp_path: Path) -> None:
     assert_refused(call("cluster", clustered, "--content", 37), "37 content clusters are too many for 36 images")
-    assert_refused(call("cluster", clustered, "--content", "some"), "some is no number of content clusters")
+    assert_refused(call("cluster", clustered, "--content", "some"), "some is not a number of content clusters")
     assert_refused(call("average", clustered, "--with", "eman"), "nothing called eman averages")
     assert_refused(call("average", clustered, "--clusters", "none"), "has no clusters called none")
     assert_refused(

@@ -114,7 +114,7 @@ def test_all_is_drawn_without_a_request_or_an_error(digits: Run, desktop: Page) 
     missing = desktop.run(
         "return [...document.querySelectorAll('.missing:not([hidden])')].map((p) => p.innerText)"
     )
-    assert missing == [f"Hybrids are not judged yet. Make it with dualcontrast transfer {digits.path}"]
+    assert missing == [f"Hybrids are not judged yet. Run dualcontrast transfer {digits.path}"]
     desktop.draw_all()
     assert_valid(desktop)
     assert desktop.run("return document.querySelectorAll('.panels .main-svg').length") > 3
@@ -149,7 +149,7 @@ def test_a_point_shows_its_picture_and_where_its_other_code_lies(digits: Run, de
     desktop.wait("return document.querySelector('#card').hidden && !document.querySelector('.plane > .ring')")
 
 
-def test_many_images_are_drawn_and_the_larger_points_show_their_pictures(many: CodedRun, desktop: Page) -> None:
+def test_many_images_are_drawn_and_the_larger_dots_show_their_pictures(many: CodedRun, desktop: Page) -> None:
     assert many.report_path().stat().st_size < 10_000_000
     desktop.prefer("light")
     desktop.open(many.report_path())
@@ -161,9 +161,7 @@ def test_many_images_are_drawn_and_the_larger_points_show_their_pictures(many: C
     (others, small, silent), (pictured, large, _) = drawn
     assert (others, pictured, silent) == (MANY - 3000, 3000, "skip")
     assert large > small
-    assert desktop.run("return document.querySelector('.planes ~ .caption').innerText").count(
-        "3,000 larger points"
-    )
+    assert desktop.run("return document.querySelector('.planes ~ .caption').innerText").count("3,000 larger dots")
     desktop.move_mouse(*desktop.run(PLACE, "content"))
     desktop.wait("return !document.querySelector('#card').hidden")
     row = int(desktop.run("return document.querySelector('#card b').textContent").removeprefix("row "))

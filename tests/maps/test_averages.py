@@ -18,7 +18,7 @@ from tests.support.maps import CodedRun, simulated_run, untrained_run
 from tests.support.particles import PIXEL_SIZE, angles_and_origins, write_mrc, write_particles_of, write_star
 from tests.support.runs import small_run
 
-from dualcontrast.analysis.clusters import cluster
+from dualcontrast.analysis.clustering import cluster
 from dualcontrast.api import Run
 from dualcontrast.cryoet.mrc import read_header, read_map
 from dualcontrast.cryoet.particles import read_particles

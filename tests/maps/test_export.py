@@ -13,7 +13,7 @@ from pandas.testing import assert_frame_equal
 from tests.support.maps import CodedRun, untrained_run
 from tests.support.particles import PIXEL_SIZE, write_mrc, write_particles_of, write_star
 
-from dualcontrast.analysis.clusters import cluster
+from dualcontrast.analysis.clustering import cluster
 from dualcontrast.api import Run
 from dualcontrast.cryoet.particles import read_particles
 from dualcontrast.errors import DualContrastError, RunError, SourceError

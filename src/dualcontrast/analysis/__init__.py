@@ -1,1 +1,1 @@
-"""What is drawn from a trained run: codes, scores, figures and more."""
+"""Analysis of a run's codes: clusters, embeddings and transfers."""

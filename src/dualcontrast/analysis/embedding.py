@@ -1,4 +1,4 @@
-"""Embedding: a code of a run's images, laid out in the plane."""
+"""Embedding of codes in the plane by UMAP, t-SNE or PCA."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from dualcontrast.runs import RunFolder
 from dualcontrast.runs.encoding import codes_of
 
 FEWEST = 5
-NOISE = 1e-5  # of the start of UMAP, as a share of its width
+NOISE = 1e-5  # added to the initial positions of UMAP, as a share of their range
 NAMES = {"umap": "UMAP", "tsne": "t-SNE", "pca": "PCA"}
 
 
@@ -39,33 +39,33 @@ def embed(
     device: str | torch.device = "cpu",
     progress: Progress = silent,
 ) -> np.ndarray:
-    """Lay out a code of a run's test images in the plane, and draw it, coloured by a label where it is known.
+    """Embed a code of a run's test images in the plane, and draw it, coloured by a label if it is known.
 
-    Writes figures/embedding_CODE_HOW.png (embedding_CODE_HOW_ONLY_by_BY.png where these are stated), and beside it
-    a CSV of the same name with the row of the source, x, y and the labels that are known.
+    Writes figures/embedding_CODE_HOW.png (embedding_CODE_HOW_ONLY_by_BY.png if these are given), and a CSV of the
+    same name with the row of the source, x, y and the known labels.
 
     Parameters
     ----------
     run
-        A trained run. Where it has no test images, all are taken.
+        A trained run. If it has no test images, all are taken.
     code
         Which code.
     by
-        The label that colours tell: of content, or of transformation, such as conformations.
+        The label that gives the colours: content, or transformation, such as conformations.
     only
-        Take the images of this content alone.
+        Embed only images of this content.
     how
         umap, tsne or pca.
     limit
-        At most so many images, drawn at random.
+        Largest number of images, drawn at random.
     weights
         Which of the run's weights.
     seed
-        Of the images drawn and of the layout.
+        Seed of the images drawn and of the layout.
     device
-        Where images are encoded, if the run has no codes yet.
+        Where to encode images, if the run has no codes yet.
     progress
-        Told of the images encoded.
+        Called while images are encoded and embedded.
 
     Returns
     -------
@@ -75,9 +75,10 @@ def embed(
     Raises
     ------
     RunError
-        No such code, label, content or layout, too few images, or too short a code; or as `codes_of` does.
+        There is no such code, label, content or layout, there are too few images, or the code is too short; or as
+        in `codes_of`.
     SourceError
-        As `codes_of` does.
+        As in `codes_of`.
     """
     if code not in Codes._fields:
         raise RunError(f"no code is called {code}; {nearest(code, Codes._fields)}")
@@ -86,7 +87,7 @@ def embed(
     check_layout(how)
     codes = codes_of(run, weights, device=device, progress=progress)
     chosen = _chosen(codes.table, _of_content(run, codes.table, only), limit, seed)
-    points = laid_out(run, code, getattr(codes, code)[chosen], how, seed, progress)
+    points = plane_layout(run, code, getattr(codes, code)[chosen], how, seed, progress)
     table = codes.table.iloc[chosen].reset_index(drop=True)
     path = run.figure_path(figure_name(code, by, only, how), weights)
     title = f"{NAMES[how]} of the {code} codes of {len(points):,} images"
@@ -103,12 +104,12 @@ def embed(
 
 
 def check_layout(how: str) -> None:
-    """Refuse the name of a layout that there is not."""
+    """Raise a RunError unless there is a layout of that name."""
     if how not in LAYOUTS:
         raise RunError(f"no layout is called {how}; {nearest(how, LAYOUTS)}")
 
 
-def laid_out(
+def plane_layout(
     run: RunFolder, code: str, vectors: np.ndarray, how: str, seed: int, progress: Progress = silent
 ) -> np.ndarray:
     """Lay out codes in the plane.
@@ -116,15 +117,15 @@ def laid_out(
     Parameters
     ----------
     run, code
-        Whose codes they are, and which.
+        The run and the code that the vectors are from, for messages.
     vectors
         (N, d).
     how
         umap, tsne or pca.
     seed
-        Of the layout.
+        Seed of the layout.
     progress
-        Told that it begins, and that it is over.
+        Called at the start and at the end.
 
     Returns
     -------
@@ -134,60 +135,60 @@ def laid_out(
     Raises
     ------
     RunError
-        They are too few, too short, or all equal.
+        The codes are too few, too short, or all equal.
     """
     if len(vectors) < FEWEST:
-        raise RunError(f"{run.path}: {len(vectors)} images are too few to lay out; it takes at least {FEWEST}")
+        raise RunError(f"{run.path}: {len(vectors)} images are too few to lay out; at least {FEWEST} are needed")
     if vectors.shape[1] < 2:
         raise RunError(
-            f"{run.path}: a {code} code of one number cannot be laid out in a plane; train a longer one"
+            f"{run.path}: a {code} code of one component cannot be laid out in a plane; train a longer one"
         )
     if (vectors == vectors[0]).all():  # scikit-learn's t-SNE would crash the process
-        raise RunError(f"{run.path}: the {code} codes are all equal, there is nothing to lay out; train again")
-    progress(f"laying out by {NAMES[how]}", 0, None)  # neither library tells how far it is
+        raise RunError(f"{run.path}: the {code} codes are all equal, so there is nothing to lay out; train again")
+    progress(f"laying out by {NAMES[how]}", 0, None)  # the libraries do not report progress
     points = LAYOUTS[how](vectors.astype(np.float64), seed).astype(np.float64)
     progress(f"laying out by {NAMES[how]}", 1, 1)
     return points
 
 
 def figure_name(code: str, by: str, only: str | None, how: str) -> str:
-    """Return the name of an embedding's figure; what is not stated has no part in it."""
+    """Return the name of an embedding's figure; defaults are left out."""
     kind = "" if only is None else f"_{re.sub(r'[^A-Za-z0-9.-]+', '-', only)}"
     return f"embedding_{code}_{how}{kind}" + ("" if by == "content" else f"_by_{by}")
 
 
 def read_layout(run: RunFolder, code: str, by: str, only: str | None, how: str) -> pd.DataFrame | None:
-    """Return the points that `embed` drew, with their rows and known labels; None where it has not."""
+    """Read the points that `embed` drew, with their rows and known labels; None if it has not."""
     path = run.figure_path(figure_name(code, by, only, how)).with_suffix(".csv")
     return pd.read_csv(path, keep_default_na=False, na_values=[""]) if path.is_file() else None
 
 
 def _of_content(run: RunFolder, table: pd.DataFrame, only: str | None) -> np.ndarray:
-    """Return which images are of a content, (N,); all where none is named."""
+    """Select the images of a content, (N,); all if none is named."""
     if only is None:
         return np.ones(len(table), bool)
     if "content" not in table:
-        raise RunError(f"{run.path}: no content labels are known, so no content can be chosen; leave out --only")
+        raise RunError(f"{run.path}: no content labels are known, so no content can be chosen; leave out `only`")
     names = table["content"].astype(str)
     if only not in set(names):
         raise RunError(f"{run.path}: no image is of content {only}; {nearest(only, set(names))}")
     return np.asarray(names == only)
 
 
-def _chosen(table: pd.DataFrame, own: np.ndarray, limit: int, seed: int) -> np.ndarray:
-    """Return the places of at most `limit` test images, or of any where none are for testing."""
-    test = is_test(table) & own
-    places = np.flatnonzero(test if test.any() else own)
-    return np.sort(np.random.default_rng(seed).permutation(places)[:limit])
+def _chosen(table: pd.DataFrame, eligible: np.ndarray, limit: int, seed: int) -> np.ndarray:
+    """Choose the positions of at most `limit` test images, or of any images if none are for testing."""
+    test = is_test(table) & eligible
+    positions = np.flatnonzero(test if test.any() else eligible)
+    return np.sort(np.random.default_rng(seed).permutation(positions)[:limit])
 
 
 def _umap(vectors: np.ndarray, seed: int) -> np.ndarray:
-    # It begins with principal components: its own start, by eigenvectors, is another at each call where codes fall
-    # into groups that have no neighbours in common. No two points may begin at the same place.
+    # It starts from principal components. UMAP's own start, from eigenvectors, differs from call to call if codes
+    # fall into groups without common neighbours. No two points may start at the same position.
     start = _pca(vectors, seed)
     start += np.random.default_rng(seed).normal(scale=NOISE * np.ptp(start), size=start.shape)
-    with warnings.catch_warnings(), _threads_kept():
-        # umap and numba remark on missing parts, and few points on sparse graphs
+    with warnings.catch_warnings(), _same_thread_count():
+        # umap and numba warn of missing packages, and of sparse graphs
         warnings.simplefilter("ignore")
         from umap import UMAP
 
@@ -196,8 +197,8 @@ def _umap(vectors: np.ndarray, seed: int) -> np.ndarray:
 
 
 @contextmanager
-def _threads_kept() -> Iterator[None]:
-    """Keep the number of OpenMP's threads, which numba sets to that of processors, for all of the process."""
+def _same_thread_count() -> Iterator[None]:
+    """Restore the number of OpenMP threads, which numba sets to the number of processors in the whole process."""
     threads = torch.get_num_threads()
     try:
         yield

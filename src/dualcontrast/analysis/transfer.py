@@ -1,4 +1,4 @@
-"""Transfer: images with the content of one image and the transformation of another, and their swap score."""
+"""Transfer: hybrids with the content of one image and the transformation of another, and their swap score."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Transfer:
     figure : pathlib.Path
         The PNG of the grid.
     swap : dict or None
-        The swap score, as `swap_score` returns it; None where the labels do not suffice for one.
+        The swap score, as `swap_score` returns it; None if the labels do not suffice.
     """
 
     grid: Tensor
@@ -45,9 +45,9 @@ class Transfer:
     swap: dict[str, Any] | None
 
     def describe(self) -> list[str]:
-        """Return the swap score in sentences."""
+        """Describe the swap score, one sentence per line."""
         if self.swap is None:
-            return ["No swap score: it needs content labels of two classes, to train a classifier by."]
+            return ["No swap score: its classifier needs content labels of two classes."]
         return describe_swap(self.swap)
 
 
@@ -59,7 +59,7 @@ def transfer_grid(method: Method, contents: Batch, transformations: Batch) -> Te
     method
         A method in evaluation mode, on the device of the batches.
     contents, transformations
-        Of n images that give content, and of m that give transformation, as `method.batches` makes them.
+        The n images that give content, and the m that give transformation, from `method.batches`.
 
     Returns
     -------
@@ -89,7 +89,7 @@ def transfer(
     device: str | torch.device = "cpu",
     progress: Progress = silent,
 ) -> Transfer:
-    """Draw figure 3 of the paper for a run, and add the swap score to its scores where labels suffice.
+    """Draw figure 3 of the paper for a run, and add the swap score to its scores if labels suffice.
 
     Parameters
     ----------
@@ -98,25 +98,25 @@ def transfer(
     weights
         Which of its weights.
     count
-        Images that give content, and images that give transformation, at most.
+        Largest number of images that give content, and of those that give transformation.
     seed
-        Of the choice of images and of the swap score.
+        Seed of the choice of images and of the swap score.
     device
         Where to compute.
     progress
-        Told of the classifier's steps and the images swapped.
+        Called while the classifier is trained and images are swapped.
 
     Returns
     -------
     Transfer
-        The grid, where its images come from, its figure and the swap score.
+        The grid, its source images, its figure and the swap score.
 
     Raises
     ------
     MethodError
         The run's method has no decoder.
     RunError, SourceError
-        The run lacks the weights, or its images are not there or have changed.
+        The run does not have the weights, or its images are missing or have changed.
     """
     method = run.load_method(weights)
     require_decoder(method)
@@ -143,18 +143,18 @@ def grid_of(
     seed: int = 0,
     device: str | torch.device = "cpu",
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return a grid of transfers of a set's images, with those that give content and transformation.
+    """Decode a grid of transfers between images of a set; also return its source images.
 
     Parameters
     ----------
     method
-        A trained method with a decoder; it is left on `device`, in the mode it came in.
+        A trained method with a decoder; it is left on `device`, in its present mode.
     images
         The set.
     left, top
-        Places in it of the images that give content (n) and transformation (m).
+        Positions in the set of the images that give content (n) and transformation (m).
     seed
-        Of draws within the method, if there are any.
+        Seed of random draws in the method, if any.
     device
         Where to compute.
     """
@@ -166,15 +166,15 @@ def grid_of(
 
 
 def source_images(images: ImageSet, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Choose test images that give content, and others that give transformation, at most `count` of either.
+    """Choose test images that give content, and others that give transformation, at most `count` of each.
 
-    With content labels it is one image of each class, in the order of the classes; without, any. Where none
-    are for testing, all images may be chosen.
+    With content labels, they are one image of each class, in the order of the classes. Without test images, any
+    image may be chosen.
 
     Returns
     -------
     tuple of numpy.ndarray
-        Places in `images`. The second are the first again where no other images are left.
+        Positions in `images`. The second are the same as the first if no other images are left.
     """
     rng = np.random.default_rng(seed)
     test = is_test(images.table)
@@ -192,14 +192,14 @@ def source_images(images: ImageSet, count: int, seed: int) -> tuple[np.ndarray, 
 
 
 def _class_numbers(table: pd.DataFrame) -> np.ndarray:
-    """Return each image's content class by number, in the order of the labels, -1 where unknown, (N,)."""
+    """Assign numbers to content classes, in the order of their labels, -1 where unknown, (N,)."""
     if "content" not in table:
         return np.full(len(table), -1)
     return np.asarray(pd.factorize(table["content"], sort=True)[0])
 
 
 def _add_to_scores(run: RunFolder, weights: str, swap: dict[str, Any]) -> None:
-    """Store the swap score beside the other scores, but for those of weights that are no more."""
+    """Add the swap score to the other scores, unless those are of earlier weights."""
     current = made_with_weights(run.scores_path(weights), run, weights)
     scores = run.read_scores(weights) if current else None
     run.write_scores({**(scores or {}), "swap": swap}, weights)

@@ -24,9 +24,9 @@ from dualcontrast.cryoet.particles import read_particles
 from dualcontrast.cryoet.star import IDENTITY, write_particles
 from dualcontrast.errors import RecipeError
 from dualcontrast.evaluation.probes import probe, tasks_of
-from dualcontrast.figures.drawing import add_legend, save_figure, scatter
-from dualcontrast.figures.show import spread
-from dualcontrast.figures.volumes import show_slices, spread_slices, titled
+from dualcontrast.figures.drawing import add_legend, save_figure, scatter, titled_figure
+from dualcontrast.figures.sampling import balanced_sample
+from dualcontrast.figures.slices import show_slices, slice_positions
 from dualcontrast.files import write_text
 from dualcontrast.images import open_images
 from dualcontrast.progress import Progress, silent
@@ -199,7 +199,7 @@ def _row(view: View, run: RunFolder, images: int, asked: OfSimulation) -> dict[s
 def _samples(asked: OfSimulation) -> tuple[Tensor, list[str]]:
     """Return some subtomograms as they are, (n, 1, N, N, N), of as many states, and their names."""
     images = open_images(asked.star)
-    chosen = spread(images.table, SAMPLES, asked.seed)
+    chosen = balanced_sample(images.table, SAMPLES, asked.seed)
     shown = images.table.iloc[chosen]
     names = [f"{row.content} {row.transformation}" for row in shown.itertuples()]
     return images.read(chosen), names
@@ -212,7 +212,7 @@ def _draw(
     panels = len(VIEWS) + 1
     lines = math.ceil(panels / COLUMNS)
     title = "UMAP of the codes of test images, and slices of subtomograms along z"
-    figure = titled(title, COLUMNS * INCHES, lines * (INCHES + 0.7))
+    figure = titled_figure(title, COLUMNS * INCHES, lines * (INCHES + 0.7))
     grid = figure.add_gridspec(lines, COLUMNS)
     places = [grid[divmod(number, COLUMNS)] for number in range(panels)]
     _draw_slices(figure, places.pop(SLICES_AT), *samples)
@@ -233,5 +233,5 @@ def _draw_slices(figure: Figure, place: SubplotSpec, volumes: Tensor, names: lis
     for row, (volume, name) in enumerate(zip(volumes, names, strict=True)):
         axes = figure.add_subplot(place.subgridspec(len(names), 1)[row])
         stack = volume[0].numpy()
-        show_slices(axes, stack[spread_slices(len(stack), SLICES)])
+        show_slices(axes, stack[slice_positions(len(stack), SLICES)])
         axes.set_title(f"(d) {name}" if not row else name, fontsize=8, parse_math=False)

@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 import torch
 
-from dualcontrast.analysis.clusters import cluster, read_clusters
+from dualcontrast.analysis.clustering import cluster
+from dualcontrast.analysis.clusters import Numbers, read_clusters
 from dualcontrast.benchmarks.output import Made
 from dualcontrast.benchmarks.pictures import Panel, draw_maps
 from dualcontrast.benchmarks.rows import TABLE1
@@ -165,7 +166,7 @@ def _make_clusters(
 ) -> None:
     """Sort codes, where an earlier call has not done so."""
     with suppress(RunError):  # missing, or older than the weights
-        if read_clusters(run, name).described["asked"] == numbers:
+        if read_clusters(run, name).requested == Numbers(**numbers):
             return
     content, transformation = numbers["content"], numbers["transformation"]
     cluster(run, name=name, within=parent, content=content, transformation=transformation, progress=progress)

@@ -20,9 +20,9 @@ from dualcontrast.figures.drawing import (
     save_figure,
     scatter,
     show_mosaic,
+    titled_figure,
     with_sources,
 )
-from dualcontrast.figures.volumes import titled
 from dualcontrast.images import ImageSet
 from dualcontrast.images.preparation import soft_sphere
 from dualcontrast.methods import method_named
@@ -70,7 +70,7 @@ def draw_transfers(runs: Mapping[str, RunFolder], images: ImageSet, path: Path, 
     columns = min(len(able), GRIDS_A_ROW)
     rows = math.ceil(len(able) / columns)
     text = f"{title}: content from the left-hand columns, transformation from the top rows"
-    figure = titled(text, max(GRID_INCHES * columns, 7), (GRID_INCHES + 0.3) * rows + 0.6)
+    figure = titled_figure(text, max(GRID_INCHES * columns, 7), (GRID_INCHES + 0.3) * rows + 0.6)
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes, (label, run) in zip(panels, able.items(), strict=False):
         run.attach(images)
@@ -106,7 +106,7 @@ def draw_codes(runs: Mapping[str, RunFolder], path: Path, title: str) -> list[Pa
     columns = min(len(runs), METHODS_A_ROW)
     rows = math.ceil(len(runs) / columns)
     text = f"{title}: t-SNE of codes, coloured by content"
-    figure = titled(text, 2 * columns * CODE_INCHES, (CODE_INCHES + 0.3) * rows + 0.6)
+    figure = titled_figure(text, 2 * columns * CODE_INCHES, (CODE_INCHES + 0.3) * rows + 0.6)
     panels = figure.subplots(rows, 2 * columns, squeeze=False).ravel()
     places = iter(panels)
     contents: list[Any] = []
@@ -143,7 +143,7 @@ def draw_maps(rows: Sequence[tuple[str, Sequence[Panel]]], columns: int, path: P
     title
         Stands above all.
     """
-    figure = titled(title, MAP_INCHES * columns + 1.6, (MAP_INCHES + 0.45) * len(rows))
+    figure = titled_figure(title, MAP_INCHES * columns + 1.6, (MAP_INCHES + 0.45) * len(rows))
     for panels, (label, maps) in zip(figure.subplots(len(rows), columns, squeeze=False), rows, strict=True):
         for axes in panels:
             axes.set(xticks=[], yticks=[])

@@ -66,7 +66,7 @@ def cluster(
         )
     path, figure = loaded.clusters_path(done.name), loaded.figure_path(f"clusters_{done.name}")
     console.result(
-        {"clusters": str(path), "figure": str(figure), **done.described},
+        {"clusters": str(path), "figure": str(figure), **done.as_json()},
         [
             *done.describe(),
             f"Clusters: {from_here(path)}; look at: {from_here(figure)}",

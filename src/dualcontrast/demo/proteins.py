@@ -13,7 +13,7 @@ from dualcontrast.api import Run, simulate, train
 from dualcontrast.cryoet.mrc import read_map
 from dualcontrast.cryoet.simulation import Simulation
 from dualcontrast.errors import RunError
-from dualcontrast.figures.volumes import draw_surfaces
+from dualcontrast.figures.surfaces import draw_surfaces
 from dualcontrast.maps.alignment import pose_of_map
 from dualcontrast.maps.averages import Averages
 from dualcontrast.maps.averaging import aligned
@@ -176,7 +176,7 @@ def demo(out: str | Path, *, seed: int = 0, overwrite: bool = False, progress: P
     figures += [averages.figure, run.figure_path("clusters_main")]
     figures += [simulation.path / "figures" / "subtomograms.png", run.figure_path("pairs")]
     page = run.report(seed=seed, progress=progress).path
-    return Demo(run, simulation, clusters.described["agreement"]["content"]["ari"], found, figures, page)
+    return Demo(run, simulation, clusters.agreement["content"].ari, found, figures, page)
 
 
 def _found(unit: dict[str, Any]) -> Found:

@@ -15,7 +15,8 @@ from dualcontrast.cryoet.particles import read_particles
 from dualcontrast.cryoet.simulation import Simulation
 from dualcontrast.cryoet.simulator import Oversampled
 from dualcontrast.evaluation.probes import is_test
-from dualcontrast.figures.volumes import draw_slices, draw_surfaces
+from dualcontrast.figures.slices import draw_slices
+from dualcontrast.figures.surfaces import draw_surfaces
 from dualcontrast.progress import Progress, silent
 from dualcontrast.transforms.fourier import filtered
 

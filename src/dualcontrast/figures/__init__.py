@@ -1,1 +1,1 @@
-"""Everything that is drawn: pictures, volumes, curves, grids."""
+"""Figures: pictures, volumes as slices and surfaces, embeddings and grids."""

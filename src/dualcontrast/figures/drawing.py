@@ -1,4 +1,4 @@
-"""Figures: pairs, transfers and embeddings, drawn with matplotlib and written as PNG."""
+"""Figures of pairs, transfers and embeddings, and what all figures share; matplotlib draws them as PNG."""
 
 from __future__ import annotations
 
@@ -21,29 +21,31 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DPI = 150
-INCHES = 0.8  # side of an image within a mosaic
-# Ten colours chosen to be told apart with any colour vision: M. A. Petroff, arXiv:2107.02270.
+INCHES = 0.8  # side of an image in a mosaic
+NARROWEST = 5.0  # inches; leaves room for a title
+# Ten colours that can be told apart with any colour vision: M. A. Petroff, arXiv:2107.02270.
 PALETTE = ["#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6"]
 PALETTE += ["#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd"]
 UNKNOWN = "#dddddd"
 LEGEND_CLASSES = 20
 
-Labels = Sequence[Any] | pd.Series | np.ndarray  # one a point
+Colour = str | tuple[float, float, float, float]
+Labels = Sequence[object] | pd.Series | np.ndarray  # one per point
 
 
 def picture_of(image: Tensor) -> np.ndarray:
-    """Return an image as imshow takes it; a volume is shown by its central slice along z.
+    """Convert an image to the form that imshow takes; a volume is shown by its central slice along z.
 
     Parameters
     ----------
     image
-        A picture (C, H, W) in [0, 1], beyond which it is clipped, or a volume (C, D, H, W) of any range.
+        A picture (C, H, W), clipped to [0, 1], or a volume (C, D, H, W) of any range.
 
     Returns
     -------
     numpy.ndarray
-        (H, W, 3) where there are three channels, else (H, W), the mean over channels. Values are in [0, 1];
-        the slice of a volume is scaled by its lowest and highest.
+        (H, W, 3) for three channels, else (H, W), the mean over channels. Values are in [0, 1]; the slice of a
+        volume is scaled from its minimum to its maximum.
     """
     pixels = image.detach().cpu().numpy().astype(np.float64)
     if pixels.ndim == 4:
@@ -55,7 +57,7 @@ def picture_of(image: Tensor) -> np.ndarray:
 
 
 def draw_pairs(pairs: Sequence[Pair], path: str | Path, count: int = 8) -> None:
-    """Draw what a method contrasts, as figures 2 and 9 of the paper: of each kind some pairs, one a column.
+    """Draw the pairs that a method contrasts, as in figures 2 and 9 of the paper: one pair per column.
 
     Parameters
     ----------
@@ -64,7 +66,7 @@ def draw_pairs(pairs: Sequence[Pair], path: str | Path, count: int = 8) -> None:
     path
         The PNG to write.
     count
-        How many pairs of each kind are shown.
+        Number of pairs of each kind.
 
     Raises
     ------
@@ -74,7 +76,7 @@ def draw_pairs(pairs: Sequence[Pair], path: str | Path, count: int = 8) -> None:
     if not pairs:
         raise MethodError("the method makes no contrastive pairs; choose one that does, such as dualcontrast")
     columns = min(count, len(pairs[0].first))
-    width = max(INCHES * columns + 0.7, 5.0)
+    width = max(INCHES * columns + 0.7, NARROWEST)
     figure = new_figure(width, (2 * INCHES + 0.5) * len(pairs))
     for axes, pair in zip(figure.subplots(len(pairs), 1, squeeze=False)[:, 0], pairs, strict=True):
         height = show_mosaic(axes, [pair.first[:count], pair.second[:count]])
@@ -86,7 +88,7 @@ def draw_pairs(pairs: Sequence[Pair], path: str | Path, count: int = 8) -> None:
 def draw_transfer_grid(
     grid: Tensor, content_images: Tensor, transformation_images: Tensor, path: str | Path, title: str
 ) -> None:
-    """Draw figure 3 of the paper: content stays along a row, transformation along a column.
+    """Draw a grid of transfers, as in figure 3 of the paper: one content per row, one transformation per column.
 
     Parameters
     ----------
@@ -94,15 +96,15 @@ def draw_transfer_grid(
         (n, m, C, spatial...): image (i, j) has the content of the i-th content image and the transformation of
         the j-th transformation image.
     content_images, transformation_images
-        Where the codes come from, (n, C, spatial...) for the left-hand column and (m, C, spatial...) for the
-        top row.
+        The images that the codes come from, (n, C, spatial...) for the left-hand column and (m, C, spatial...)
+        for the top row.
     path
         The PNG to write.
     title
         Stands above the figure.
     """
     rows = with_sources(grid, content_images, transformation_images)
-    figure = new_figure(max(INCHES * len(rows[0]) + 0.5, 5.0), max(INCHES * len(rows) + 0.9, 3.6))
+    figure = new_figure(max(INCHES * len(rows[0]) + 0.5, NARROWEST), max(INCHES * len(rows) + 0.9, 3.6))
     axes = figure.subplots()
     show_mosaic(axes, rows, first_apart=True)
     axes.set_title(title, parse_math=False)
@@ -113,7 +115,7 @@ def draw_transfer_grid(
 
 
 def with_sources(grid: Tensor, content_images: Tensor, transformation_images: Tensor) -> list[list[Tensor | None]]:
-    """Return the rows of a mosaic: a grid of transfers, with the images that gave the codes left and above."""
+    """Add the images that gave the codes to a grid of transfers, as its first row and first column."""
     rows: list[list[Tensor | None]] = [[None, *transformation_images]]
     return rows + [[content, *row] for content, row in zip(content_images, grid, strict=True)]
 
@@ -121,15 +123,15 @@ def with_sources(grid: Tensor, content_images: Tensor, transformation_images: Te
 def draw_embedding(points: np.ndarray, labels: Labels | None, path: str | Path, title: str) -> None:
     """Draw points in the plane, coloured by label.
 
-    Up to ten classes have colours that are told apart with any colour vision; more share a continuous map.
-    Above twenty, the figure states their number in place of a legend. Missing labels are grey.
+    Up to ten classes have colours that can be told apart with any colour vision; more share a continuous map.
+    With more than twenty, the figure states their number instead of a legend. Missing labels are grey.
 
     Parameters
     ----------
     points
         (N, 2).
     labels
-        One a point, or None.
+        One per point, or None.
     path
         The PNG to write.
     title
@@ -142,17 +144,17 @@ def draw_embedding(points: np.ndarray, labels: Labels | None, path: str | Path, 
     if labels is not None:
         classes = pd.Series(labels).nunique()
         if classes > LEGEND_CLASSES:
-            axes.set_xlabel(f"{classes} classes, a colour each")
+            axes.set_xlabel(f"{classes} classes, one colour each")
         else:
             add_legend(axes, labels, loc="upper left", bbox_to_anchor=(1, 1))
     save_figure(figure, path)
 
 
 def scatter(axes: Axes, points: np.ndarray, labels: Labels | None, size: float) -> None:
-    """Show points in the plane, coloured by label; those without one are grey."""
+    """Show points in the plane, coloured by label; those without a label are grey."""
     numbers, names = pd.factorize(pd.Series(np.zeros(len(points)) if labels is None else labels), sort=True)
     colours = [*colours_of(len(names)), UNKNOWN]
-    order = np.random.default_rng(0).permutation(len(points))  # else the last class would lie on top
+    order = np.random.default_rng(0).permutation(len(points))  # so that no class covers the others
     chosen = [colours[number] for number in numbers[order]]
     axes.scatter(points[order, 0], points[order, 1], s=size, c=chosen, linewidths=0)
     axes.set_aspect("equal", "datalim")
@@ -162,14 +164,14 @@ def scatter(axes: Axes, points: np.ndarray, labels: Labels | None, size: float) 
 def draw_counts(
     counts: np.ndarray, rows: Sequence[str], columns: Sequence[str], path: str | Path, title: str
 ) -> None:
-    """Draw counts as a table: the fuller a cell of its row's images, the darker.
+    """Draw counts as a table; a cell is the darker, the larger its share of the row.
 
     Parameters
     ----------
     counts
         (n, m).
     rows, columns
-        What they are called.
+        Their names.
     path
         The PNG to write.
     title
@@ -191,17 +193,17 @@ def draw_counts(
     save_figure(figure, path)
 
 
-def colours_of(classes: int) -> list[Any]:
-    """Return a colour for each class: ten to be told apart by anybody, or else steps of a continuous map."""
+def colours_of(classes: int) -> list[Colour]:
+    """Choose a colour for each class: ten that can be told apart, or else steps of a continuous map."""
     from matplotlib import colormaps
 
     if classes <= len(PALETTE):
-        return PALETTE[:classes]
-    return list(colormaps["turbo"](np.linspace(0.03, 0.97, classes)))
+        return [*PALETTE[:classes]]
+    return [(r, g, b, a) for r, g, b, a in colormaps["turbo"](np.linspace(0.03, 0.97, classes)).tolist()]
 
 
-def add_legend(where: Axes | Figure, labels: Labels, **placed: Any) -> None:
-    """Say which colour `scatter` gives to which label; `placed` is matplotlib's word for where that stands."""
+def add_legend(where: Axes | Figure, labels: Labels, **options: Any) -> None:
+    """Add a legend of the colours that `scatter` gives to labels; `options` are those of matplotlib's legend."""
     from matplotlib.lines import Line2D
 
     numbers, names = pd.factorize(pd.Series(labels), sort=True)
@@ -209,7 +211,7 @@ def add_legend(where: Axes | Figure, labels: Labels, **placed: Any) -> None:
     texts += ["unknown"] * bool((numbers < 0).any())
     colours = [*colours_of(len(names)), UNKNOWN][: len(texts)]
     handles = [Line2D([], [], linestyle="", marker="o", color=colour) for colour in colours]
-    legend = where.legend(handles, texts, frameon=False, handlelength=1, handletextpad=0.3, **placed)
+    legend = where.legend(handles, texts, frameon=False, handlelength=1, handletextpad=0.3, **options)
     for text in legend.get_texts():
         text.set_parse_math(False)
 
@@ -217,7 +219,7 @@ def add_legend(where: Axes | Figure, labels: Labels, **placed: Any) -> None:
 def show_mosaic(axes: Axes, rows: Sequence[Sequence[Tensor | None] | Tensor], first_apart: bool = False) -> int:
     """Show images side by side on white, None as a blank, and return the mosaic's height in pixels.
 
-    With `first_apart` there is a wider gap after the first row and the first column.
+    With `first_apart`, the gap after the first row and the first column is wider.
     """
     pictures = [[None if image is None else _coloured(image) for image in row] for row in rows]
     height, width = next(p.shape[:2] for row in pictures for p in row if p is not None)
@@ -238,13 +240,13 @@ def show_mosaic(axes: Axes, rows: Sequence[Sequence[Tensor | None] | Tensor], fi
 
 
 def _coloured(image: Tensor) -> np.ndarray:
-    """Return a picture (H, W, 3), grey or not."""
+    """Convert an image to a picture (H, W, 3)."""
     picture = picture_of(image)
     return picture if picture.ndim == 3 else np.repeat(picture[:, :, None], 3, axis=2)
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """Make a figure of a size in inches that belongs to no window and no global state."""
+    """Create a figure of a size in inches, independent of any window and global state."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -254,7 +256,21 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def save_figure(figure: Figure, path: str | Path) -> None:
-    """Write a figure as PNG, whole or not at all."""
+    """Write a figure as PNG, completely or not at all."""
     with written_whole(path) as temporary, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # a box stands for a letter in a name
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # a box replaces the letter
         figure.savefig(temporary)
+
+
+def titled_figure(title: str, width: float, height: float) -> Figure:
+    """Create a figure with a title above its panels, which take `width` by `height` inches."""
+    wide = max(width, NARROWEST)
+    text = wrapped(title, int(11 * wide))
+    figure = new_figure(wide, height + 0.2 * text.count("\n") + 0.35)
+    figure.suptitle(text, parse_math=False, fontsize=11)
+    return figure
+
+
+def wrapped(text: str, width: int) -> str:
+    """Wrap each line of a text."""
+    return "\n".join(textwrap.fill(line, width) for line in text.splitlines())

@@ -112,7 +112,7 @@ def export(
     """
     found = read_clusters(run, clusters)
     source = attached(run, datadir)
-    codes = codes_of(run, found.described["weights"], device=device, progress=progress)
+    codes = codes_of(run, found.weights, device=device, progress=progress)
     folder = run.export_folder(clusters)
     there = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
     if there and not overwrite:
@@ -220,7 +220,7 @@ def _classes(table: pd.DataFrame, clusters: Clusters) -> list[tuple[str, np.ndar
     for number in np.unique(of):
         own = of == number
         classes.append((f"class{number:03d}", own))
-        parts = np.unique(within[own] if len(clusters.described["sizes"][str(number)]) > 1 else [])
+        parts = np.unique(within[own] if len(clusters.sizes[int(number)]) > 1 else [])
         classes += [(f"class{number:03d}_transformation{part}", own & (within == part)) for part in parts]
     return classes
 

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 
 from dualcontrast.cryoet.mrc import read_map
-from dualcontrast.figures.drawing import PALETTE, save_figure
-from dualcontrast.figures.volumes import titled
+from dualcontrast.figures.drawing import PALETTE, save_figure, titled_figure
 from dualcontrast.maps.averaging import THRESHOLD
 from dualcontrast.maps.truth import THRESHOLD as OF_TRUTH
 
@@ -30,7 +29,7 @@ def draw_averages(folder: Path, units: list[dict[str, Any]], path: Path, title: 
     title
         Stands above the figure.
     """
-    figure = titled(title, 3 * SIDE + 3.6, (SIDE + 0.35) * len(units))
+    figure = titled_figure(title, 3 * SIDE + 3.6, (SIDE + 0.35) * len(units))
     rows = figure.subplots(len(units), 4, squeeze=False, gridspec_kw={"width_ratios": [1, 1, 1, 2]})
     for axes, unit in zip(rows, units, strict=True):
         density = read_map(folder / f"{unit['cluster']}.mrc")[0]

@@ -1,1 +1,1 @@
-"""The report: one HTML page of a run, that opens anywhere and asks nothing of the network."""
+"""The report: one self-contained HTML page of a run's results."""

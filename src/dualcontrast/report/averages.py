@@ -11,14 +11,15 @@ from dualcontrast.analysis.clusters import Clusters
 from dualcontrast.cryoet.mrc import read_map
 from dualcontrast.errors import SourceError
 from dualcontrast.figures.drawing import PALETTE
-from dualcontrast.figures.volumes import CONTRAST, named_surface
+from dualcontrast.figures.isosurface import named_surface
+from dualcontrast.figures.slices import CONTRAST
 from dualcontrast.maps.averager import FEWEST
 from dualcontrast.maps.averaging import THRESHOLD
 from dualcontrast.report import meshes
 from dualcontrast.report.material import Material
-from dualcontrast.report.pictures import as_data
-from dualcontrast.report.plots import class_colours, figure, line, threshold
-from dualcontrast.report.section import Missing, Section
+from dualcontrast.report.pictures import data_uri
+from dualcontrast.report.plots import Figure, Json, class_colours, figure, line, threshold
+from dualcontrast.report.section import Section, Unavailable
 
 PROGRAMS = {"builtin": "the built-in averager"}
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
@@ -46,13 +47,13 @@ def section(material: Material) -> Section | None:
     if not material.are_volumes:
         return None
     anchor, title, units = "averages", "Averages", material.averages
-    if isinstance(units, Missing):
+    if isinstance(units, Unavailable):
         return Section(anchor, title, missing=(units,))
     contents = [_numbers(unit)[0] for unit in units]
     colours = class_colours(max(contents))
     figures: dict[str, Any] = {"fsc": _correlations(units, colours)}
     drawn = _maps(material, units, colours, figures)
-    assert not isinstance(material.clusters, Missing)
+    assert not isinstance(material.clusters, Unavailable)
     missing = tuple(_left_out(material, material.clusters, len(units)))
     context = {
         "maps": drawn,
@@ -64,16 +65,18 @@ def section(material: Material) -> Section | None:
     return Section(anchor, title, "averages.html", context, figures, missing)
 
 
-def _left_out(material: Material, clusters: Clusters, made: int) -> Iterator[Missing]:
+def _left_out(material: Material, clusters: Clusters, made: int) -> Iterator[Unavailable]:
     """Yield why clusters have no average: they are too small, or it is still to be made."""
     small = sum(len(clusters.rows_of(*unit)) < FEWEST for unit in clusters.units)
     left, count = len(clusters.units) - small - made, len(clusters.units)
     if small:
         told = "holds" if small == 1 else "hold"
-        yield Missing(f"{small} of {count} clusters {told} a single image, which is no average.")
+        yield Unavailable(f"{small} of {count} clusters {told} a single image, which is no average.")
     if left > 0:
         told = "has" if left == 1 else "have"
-        yield Missing(f"{left} of {count} clusters {told} no average yet.", material.of_clusters("average"))
+        yield Unavailable(
+            f"{left} of {count} clusters {told} no average yet.", material.clusters_command("average")
+        )
 
 
 def _numbers(unit: dict[str, Any]) -> tuple[int, int]:
@@ -86,12 +89,12 @@ def _maps(
     material: Material, units: list[dict[str, Any]], colours: list[str], figures: dict[str, Any]
 ) -> list[Map]:
     """Draw every map; the scenes of their surfaces join `figures`."""
-    assert not isinstance(material.clusters, Missing)
+    assert not isinstance(material.clusters, Unavailable)
     folder = material.run.averages_folder(material.clusters.name)
     densities = {unit["cluster"]: read_map(folder / f"{unit['cluster']}.mrc")[0] for unit in units}
     surfaces, lacks = {}, {}
     for number, (name, density) in enumerate(densities.items()):
-        material.progress("drawing averages", number, len(units))
+        material.options.progress("drawing averages", number, len(units))
         try:
             surfaces[name] = named_surface(density, None, name)
         except SourceError as error:
@@ -127,7 +130,7 @@ def _maps(
                 lacks.get(name, ""),
             )
         )
-    material.progress("drawing averages", len(units), len(units))
+    material.options.progress("drawing averages", len(units), len(units))
     return drawn
 
 
@@ -160,10 +163,10 @@ def _slices(density: np.ndarray) -> list[str]:
     """Draw the central slices along z, y and x in one contrast."""
     low, high = np.percentile(density, CONTRAST)
     grey = np.round(255 * np.clip((density - low) / ((high - low) or 1), 0, 1)).astype(np.uint8)
-    return [as_data(np.take(grey, len(grey) // 2, axis=axis)) for axis in range(3)]
+    return [data_uri(np.take(grey, len(grey) // 2, axis=axis)) for axis in range(3)]
 
 
-def _correlations(units: list[dict[str, Any]], colours: list[str]) -> dict[str, Any]:
+def _correlations(units: list[dict[str, Any]], colours: list[str]) -> Figure:
     """Draw the Fourier shell correlation of the halves of every average."""
     traces, last = [], 0.0
     for unit in units:
@@ -174,7 +177,10 @@ def _correlations(units: list[dict[str, Any]], colours: list[str]) -> dict[str, 
         style = {"dash": DASHES[(transformation - 1) % len(DASHES)]}
         traces.append(line(frequency.round(6).tolist(), unit["fsc"], name, colours[content - 1], line=style))
     ticks = _ticks(last)
-    named_ticks = {"tickvals": [1 / tick for tick in ticks], "ticktext": [f"{tick:g}" for tick in ticks]}
+    named_ticks: dict[str, Json] = {
+        "tickvals": [1 / tick for tick in ticks],
+        "ticktext": [f"{tick:g}" for tick in ticks],
+    }
     return figure(
         traces,
         "resolution, Å",

@@ -1,8 +1,8 @@
-"""The clusters: how many images each content has, and in which transformations."""
+"""The clusters: the number of images in each content, and in the transformations within it."""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -10,61 +10,140 @@ import pandas as pd
 from dualcontrast.analysis.clusters import DEFAULT, Clusters
 from dualcontrast.report.material import Material
 from dualcontrast.report.plots import class_colours
-from dualcontrast.report.section import Missing, Section
+from dualcontrast.report.section import Section, Unavailable
 
 EXAMPLES = 12
 LABELS_AT_MOST = 24  # columns of the table of labels
 
 
-class Part(NamedTuple):
-    """A transformation cluster within a content cluster."""
+@dataclass(frozen=True)
+class TransformationCluster:
+    """A transformation cluster within a content cluster.
+
+    Attributes
+    ----------
+    number, images : int
+        Its number and its size.
+    share : float
+        Its share of the content cluster.
+    probability : float
+        The mean posterior probability.
+    label : str
+        The most common label and its share.
+    """
 
     number: int
-    images: int
-    share: float  # of the content cluster
-    probability: float
-    mostly: str
-
-
-class Kind(NamedTuple):
-    """A content cluster."""
-
-    number: int
-    colour: str
     images: int
     share: float
     probability: float
-    mostly: str
-    parts: list[Part]
-    examples: list[str]  # positions in the sheet
+    label: str
+
+
+@dataclass(frozen=True)
+class ContentCluster:
+    """A content cluster.
+
+    Attributes
+    ----------
+    number, images : int
+        Its number and its size.
+    colour : str
+        Its colour on the page.
+    share : float
+        Its share of all images.
+    probability : float
+        The mean posterior probability.
+    label : str
+        The most common label and its share.
+    parts : list of TransformationCluster
+        The transformation clusters within it.
+    examples : list of str
+        The positions of random images in the sheet of thumbnails.
+    """
+
+    number: int
+    images: int
+    colour: str
+    share: float
+    probability: float
+    label: str
+    parts: list[TransformationCluster]
+    examples: list[str]
+
+
+@dataclass(frozen=True)
+class LabelTable:
+    """The images of each content label in each content cluster.
+
+    Attributes
+    ----------
+    names : list of str
+        The labels.
+    rows : list
+        The number of each cluster with the count of each label and its share of the cluster.
+    """
+
+    names: list[str]
+    rows: list[tuple[int, list[tuple[int, float]]]]
+
+
+@dataclass(frozen=True)
+class Content:
+    """What the section shows.
+
+    Attributes
+    ----------
+    clusters : list of ContentCluster
+        The largest first.
+    largest : float
+        The share of the largest.
+    labels : LabelTable or None
+        The comparison with labels.
+    agreement : list of str
+        The agreement with labels in sentences.
+    others : list of str
+        The names of other clusters of the run.
+    command : str
+        The command that creates the report.
+    choice : str
+        How the number of clusters was chosen.
+    has_labels : bool
+        Whether content labels are known.
+    """
+
+    clusters: list[ContentCluster]
+    largest: float
+    labels: LabelTable | None
+    agreement: list[str]
+    others: list[str]
+    command: str
+    choice: str
+    has_labels: bool
 
 
 def section(material: Material) -> Section:
-    """Return the table of clusters, and their agreement with labels."""
+    """Show the clusters and their agreement with labels."""
     anchor, title, clusters = "clusters", "Clusters", material.clusters
-    if isinstance(clusters, Missing):
-        lack = Missing(clusters.sentence, material.command("cluster"))
-        return Section(anchor, title, missing=(lack,))
+    if isinstance(clusters, Unavailable):
+        return Section(anchor, title, missing=(Unavailable(clusters.reason, material.command("cluster")),))
     table = clusters.table.merge(_labels(material.codes.table), on="row", how="left")
     colours = class_colours(int(table["content_cluster"].max()))
-    kinds = [
-        _kind(material, int(number), own, colours[int(number) - 1], len(table))
-        for number, own in table.groupby("content_cluster")
+    shown = [
+        _content_cluster(material, int(number), members, colours[int(number) - 1], len(table))
+        for number, members in table.groupby("content_cluster")
     ]
-    others = sorted(path.stem for path in material.run.clusters_path(DEFAULT).parent.glob("*.csv"))
-    context = {
-        "name": clusters.name,
-        "described": clusters.described,
-        "kinds": kinds,
-        "largest": max(kind.share for kind in kinds),
-        "told": clusters.describe()[1 + len(kinds) :],
-        "labels": _against_labels(table),
-        "others": [name for name in others if name != clusters.name],
-        "command": material.command("report"),
-        "stable": _stability(clusters),
-        "known": "content" in table,
-    }
-    return Section(anchor, title, "clusters.html", context)
+    names = sorted(path.stem for path in material.run.clusters_path(DEFAULT).parent.glob("*.csv"))
+    content = Content(
+        clusters=shown,
+        largest=max(cluster.share for cluster in shown),
+        labels=_label_table(table),
+        agreement=clusters.describe_agreement(),
+        others=[name for name in names if name != clusters.name],
+        command=material.command("report"),
+        choice=_choice(clusters),
+        has_labels="content" in table,
+    )
+    return Section(anchor, title, "clusters.html", content)
 
 
 def _labels(table: pd.DataFrame) -> pd.DataFrame:
@@ -72,49 +151,52 @@ def _labels(table: pd.DataFrame) -> pd.DataFrame:
     return labels
 
 
-def _kind(material: Material, number: int, own: pd.DataFrame, colour: str, images: int) -> Kind:
+def _content_cluster(
+    material: Material, number: int, members: pd.DataFrame, colour: str, images: int
+) -> ContentCluster:
     parts = [
-        Part(
-            int(str(part)),
-            len(of_part),
-            len(of_part) / len(own),
-            float(of_part["transformation_probability"].mean()),
-            _mostly(of_part, "transformation"),
+        TransformationCluster(
+            number=int(str(part)),
+            images=len(of_part),
+            share=len(of_part) / len(members),
+            probability=float(of_part["transformation_probability"].mean()),
+            label=_most_common(of_part, "transformation"),
         )
-        for part, of_part in own.groupby("transformation_cluster")
+        for part, of_part in members.groupby("transformation_cluster")
     ]
-    return Kind(
-        number,
-        colour,
-        len(own),
-        len(own) / images,
-        float(own["content_probability"].mean()),
-        _mostly(own, "content"),
-        parts,
-        _examples(material, own["row"]),
+    return ContentCluster(
+        number=number,
+        images=len(members),
+        colour=colour,
+        share=len(members) / images,
+        probability=float(members["content_probability"].mean()),
+        label=_most_common(members, "content"),
+        parts=parts,
+        examples=_examples(material, members["row"]),
     )
 
 
-def _mostly(own: pd.DataFrame, label: str) -> str:
-    """Say which label is the most common, and its share."""
-    if label not in own or own[label].isna().all():
+def _most_common(members: pd.DataFrame, factor: str) -> str:
+    """Return the most common label of a factor, and its share."""
+    if factor not in members or members[factor].isna().all():
         return ""
-    shares = own[label].value_counts(normalize=True)
+    shares = members[factor].value_counts(normalize=True)
     return f"{shares.index[0]} ({100 * shares.iloc[0]:.0f} %)"
 
 
 def _examples(material: Material, rows: pd.Series) -> list[str]:
-    """Return the positions of some random pictures of a cluster."""
-    if material.sheet is None:
+    """Choose random images of a cluster; return their positions in the sheet of thumbnails."""
+    sheet, numbers = material.thumbnails.sheet, material.thumbnails.numbers
+    if sheet is None:
         return []
-    places = np.flatnonzero(material.codes.table["row"].isin(rows))
-    there = [place for place in places.tolist() if place in material.sheet_places]
-    chosen = np.random.default_rng(material.seed).permutation(there)[:EXAMPLES]
-    return [material.sheet.position(material.sheet_places[int(place)]) for place in chosen]
+    members = np.flatnonzero(material.codes.table["row"].isin(rows))
+    pictured = [image for image in members.tolist() if image in numbers]
+    chosen = np.random.default_rng(material.options.seed).permutation(pictured)[:EXAMPLES]
+    return [sheet.position(numbers[int(image)]) for image in chosen]
 
 
-def _against_labels(table: pd.DataFrame) -> dict[str, Any] | None:
-    """Count the images of each content label in each content cluster; None for too many or unknown labels."""
+def _label_table(table: pd.DataFrame) -> LabelTable | None:
+    """Count the images of each content label in each content cluster; None for unknown or too many labels."""
     if "content" not in table or table["content"].isna().all() or table["content"].nunique() > LABELS_AT_MOST:
         return None
     counts = pd.crosstab(table["content_cluster"], table["content"])
@@ -123,19 +205,18 @@ def _against_labels(table: pd.DataFrame) -> dict[str, Any] | None:
         (int(cluster), list(zip(counts.loc[cluster].tolist(), shares.loc[cluster].tolist(), strict=True)))
         for cluster in counts.index
     ]
-    return {"names": [str(name) for name in counts.columns], "rows": rows}
+    return LabelTable([str(name) for name in counts.columns], rows)
 
 
-def _stability(clusters: Clusters) -> str:
-    """Say how the number was chosen."""
-    if clusters.described["asked"]["content"] != "auto":
-        return f"The number of content clusters, {clusters.described['asked']['content']}, was asked for."
-    chosen = clusters.described["tried"]["content"]
-    count = len(clusters.described["sizes"])
-    ari = next((one["ari"] for one in chosen if one["clusters"] == count), None)
+def _choice(clusters: Clusters) -> str:
+    """Explain how the number of content clusters was chosen."""
+    if clusters.requested.content != "auto":
+        return f"The number of content clusters, {clusters.requested.content}, was given."
+    count = len(clusters.sizes)
+    ari = next((one.ari for one in clusters.candidates.content if one.clusters == count), None)
     if ari is None or count == 1:
-        return "The number of content clusters was found: no larger number was found again in random halves."
+        return "The number of content clusters was estimated: no larger number was reproduced in random halves."
     return (
-        f"The number of content clusters was found: {count} is the largest that random halves of the images agree "
-        f"on (adjusted Rand index {ari:.2f})."
+        f"The number of content clusters was estimated: {count} is the largest number on which random halves of "
+        f"the images agree (adjusted Rand index {ari:.2f})."
     )

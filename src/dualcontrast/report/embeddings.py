@@ -1,118 +1,181 @@
-"""Both codes laid out in the plane, with the picture of each image at hand."""
+"""Both codes laid out in the plane, with a thumbnail of each image."""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from dualcontrast.analysis.embedding import NAMES, laid_out
+from dualcontrast.analysis.embedding import NAMES, plane_layout
 from dualcontrast.errors import RunError
 from dualcontrast.figures.drawing import LEGEND_CLASSES
 from dualcontrast.files import written_whole
 from dualcontrast.methods import Codes
 from dualcontrast.report.material import Material
-from dualcontrast.report.plots import class_colours, typed
-from dualcontrast.report.section import Missing, Section
+from dualcontrast.report.pictures import Sheet
+from dualcontrast.report.plots import Figure, Json, class_colours, encoded
+from dualcontrast.report.section import Section, Unavailable
 
 
 class Colouring(NamedTuple):
-    """Something that is known of images: its `names`, and of each image the number of one, -1 where unknown."""
+    """A labelling that can colour the points.
+
+    Attributes
+    ----------
+    title : str
+        What it shows.
+    names : list of str
+        The names of its classes.
+    numbers : numpy.ndarray
+        The class of each image, -1 where unknown, (N,).
+    """
 
     title: str
     names: list[str]
     numbers: np.ndarray
 
 
+@dataclass(frozen=True)
+class Content:
+    """What the section shows.
+
+    Attributes
+    ----------
+    codes : list of str
+        The codes that are laid out.
+    how : str
+        The name of the layout.
+    images, all : int
+        The number of images laid out, and of all.
+    pictured : int
+        The number of images with a thumbnail.
+    things : str
+        The plural noun for the images.
+    colourings : list of str
+        The titles of the colourings.
+    labelled : bool
+        Whether a label is known.
+    has_pictures : bool
+        Whether there are thumbnails.
+    """
+
+    codes: list[str]
+    how: str
+    images: int
+    all: int
+    pictured: int
+    things: str
+    colourings: list[str]
+    labelled: bool
+    has_pictures: bool
+
+
 def section(material: Material) -> Section:
-    """Return both codes in the plane; the page draws them from what `figures` holds."""
+    """Show both codes in the plane."""
     anchor, title = "embeddings", "Embeddings"
-    places = _places(material)
-    laid: dict[str, np.ndarray] = {}
+    chosen = _chosen(material)
+    layouts: dict[str, np.ndarray] = {}
     missing = []
     for code in Codes._fields:
         try:
-            laid[code] = _points(material, code, places)
+            layouts[code] = _layout(material, code, chosen)
         except RunError as error:
-            missing.append(Missing(f"{error}."))
-    if not laid:
+            missing.append(Unavailable(f"{error}."))
+    if not layouts:
         return Section(anchor, title, missing=tuple(dict.fromkeys(missing)))
-    colourings = _colourings(material, places)
-    sheet = material.sheet
-    pictured = len(places) if sheet is None else int(np.isin(places, material.pictured).sum())
-    drawn = {
-        "codes": {code: {"x": typed(points[:, 0]), "y": typed(points[:, 1])} for code, points in laid.items()},
-        "pictured": pictured,
-        "pictures": [material.sheet_places[int(place)] for place in places[:pictured]] if sheet else [],
-        "sheet": {name: getattr(sheet, name) for name in ("columns", "rows", "width", "height")}
-        if sheet
-        else None,
-        "rows": material.codes.table["row"].iloc[places].tolist(),
-        "colourings": [_as_value(colouring) for colouring in colourings],
-        "size": float(np.clip(70 / np.sqrt(len(places)), 3, 8)),
-    }
-    context = {
-        "codes": list(laid),
-        "how": NAMES[material.how],
-        "images": len(places),
-        "all": len(material),
-        "pictured": pictured,
-        "things": material.things,
-        "colourings": [colouring.title for colouring in colourings],
-        "labelled": any(colouring.title.endswith("label") for colouring in colourings),
-        "has_pictures": sheet is not None,
-    }
-    return Section(anchor, title, "embeddings.html", context, {"embeddings": drawn}, tuple(missing))
+    colourings, sheet = _colourings(material, chosen), material.thumbnails.sheet
+    pictured = len(chosen) if sheet is None else int(np.isin(chosen, material.thumbnails.images).sum())
+    content = Content(
+        codes=list(layouts),
+        how=NAMES[material.options.how],
+        images=len(chosen),
+        all=len(material),
+        pictured=pictured,
+        things=material.things,
+        colourings=[colouring.title for colouring in colourings],
+        labelled=any(colouring.title.endswith("label") for colouring in colourings),
+        has_pictures=sheet is not None,
+    )
+    figure = _figure(material, chosen, layouts, colourings, pictured)
+    return Section(anchor, title, "embeddings.html", content, {"embeddings": figure}, tuple(missing))
 
 
-def _places(material: Material) -> np.ndarray:
-    """Choose the images that are drawn, in random order: those that have a picture first."""
-    rng = np.random.default_rng(material.seed)
-    pictured = rng.permutation(material.pictured)[: material.limit]
+def _chosen(material: Material) -> np.ndarray:
+    """Choose the images to show, in random order, those with a thumbnail first."""
+    rng, limit = np.random.default_rng(material.options.seed), material.options.limit
+    pictured = rng.permutation(material.thumbnails.images)[:limit]
     others = rng.permutation(np.setdiff1d(np.arange(len(material)), pictured))
-    return np.concatenate([pictured, others[: material.limit - len(pictured)]])
+    return np.concatenate([pictured, others[: limit - len(pictured)]])
 
 
-def _points(material: Material, code: str, places: np.ndarray) -> np.ndarray:
-    """Lay out a code, (N, 2), or read what an earlier report laid out of the same codes."""
-    folder = material.run.codes_folder(material.weights)
-    path = folder / f"plane_{code}_{material.how}.npz"
+def _layout(material: Material, code: str, chosen: np.ndarray) -> np.ndarray:
+    """Lay out a code, (N, 2), or read the layout that an earlier report stored for the same codes."""
+    how, seed = material.options.how, material.options.seed
+    folder = material.run.codes_folder(material.options.weights)
+    path = folder / f"plane_{code}_{how}.npz"
     made_after_codes = path.is_file() and path.stat().st_mtime_ns >= (folder / "table.csv").stat().st_mtime_ns
     if made_after_codes:
-        with np.load(path) as kept:
-            if np.array_equal(kept["places"], places) and int(kept["seed"]) == material.seed:
-                return np.asarray(kept["points"])
-    vectors = getattr(material.codes, code)[places]
-    points = laid_out(material.run, code, vectors, material.how, material.seed, material.progress)
+        with np.load(path) as stored:
+            if np.array_equal(stored["places"], chosen) and int(stored["seed"]) == seed:
+                return np.asarray(stored["points"])
+    vectors = getattr(material.codes, code)[chosen]
+    points = plane_layout(material.run, code, vectors, how, seed, material.options.progress)
     points = points.astype(np.float32)
     with written_whole(path) as temporary:
-        np.savez(temporary, places=places, points=points, seed=material.seed)
+        np.savez(temporary, places=chosen, points=points, seed=seed)
     return points
 
 
-def _colourings(material: Material, places: np.ndarray) -> list[Colouring]:
-    """Return what is known of the images: labels, then clusters."""
-    table, colourings = material.codes.table.iloc[places], []
+def _colourings(material: Material, chosen: np.ndarray) -> list[Colouring]:
+    """List the labels of the images, then their clusters."""
+    table, colourings = material.codes.table.iloc[chosen], []
     for name in ("content", "transformation"):
         if name in table and table[name].notna().any():
-            colourings.append(_coloured(f"{name} label", table[name]))
-    if not isinstance(material.clusters, Missing):
-        sorted_ = material.clusters.table.set_index("row").reindex(table["row"])
-        content, within = sorted_["content_cluster"], sorted_["transformation_cluster"]
-        colourings.append(_coloured("content cluster", content.astype("Int64")))
+            colourings.append(_colouring(f"{name} label", table[name]))
+    if not isinstance(material.clusters, Unavailable):
+        clustered = material.clusters.table.set_index("row").reindex(table["row"])
+        content, within = clustered["content_cluster"], clustered["transformation_cluster"]
+        colourings.append(_colouring("content cluster", content.astype("Int64")))
         if (within.fillna(1) > 1).any():
             both = content.astype("Int64").astype(str) + ", " + within.astype("Int64").astype(str)
-            colourings.append(_coloured("transformation cluster", both.where(content.notna())))
+            colourings.append(_colouring("transformation cluster", both.where(content.notna())))
     return colourings
 
 
-def _coloured(title: str, labels: pd.Series) -> Colouring:
+def _colouring(title: str, labels: pd.Series) -> Colouring:
     numbers, names = pd.factorize(labels, sort=True)
     return Colouring(title, [str(name) for name in names], numbers.astype(np.int32))
 
 
-def _as_value(colouring: Colouring) -> dict[str, Any]:
+def _figure(
+    material: Material,
+    chosen: np.ndarray,
+    layouts: dict[str, np.ndarray],
+    colourings: list[Colouring],
+    pictured: int,
+) -> Figure:
+    """Collect what the script of the page draws."""
+    sheet, numbers = material.thumbnails.sheet, material.thumbnails.numbers
+    return {
+        "codes": {
+            code: {"x": encoded(points[:, 0]), "y": encoded(points[:, 1])} for code, points in layouts.items()
+        },
+        "pictured": pictured,
+        "pictures": [numbers[int(image)] for image in chosen[:pictured]] if sheet else [],
+        "sheet": _sheet_as_json(sheet) if sheet else None,
+        "rows": material.codes.table["row"].iloc[chosen].tolist(),
+        "colourings": [_colouring_as_json(colouring) for colouring in colourings],
+        "size": float(np.clip(70 / np.sqrt(len(chosen)), 3, 8)),
+    }
+
+
+def _sheet_as_json(sheet: Sheet) -> Json:
+    return {"columns": sheet.columns, "rows": sheet.rows, "width": sheet.width, "height": sheet.height}
+
+
+def _colouring_as_json(colouring: Colouring) -> Json:
     counts = np.bincount(colouring.numbers[colouring.numbers >= 0], minlength=len(colouring.names))
     return {
         "title": colouring.title,
@@ -120,5 +183,5 @@ def _as_value(colouring: Colouring) -> dict[str, Any]:
         "counts": counts.tolist(),
         "colours": class_colours(len(colouring.names)),
         "legend": len(colouring.names) <= LEGEND_CLASSES,
-        "numbers": typed(colouring.numbers),
+        "numbers": encoded(colouring.numbers),
     }

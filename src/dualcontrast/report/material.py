@@ -1,4 +1,4 @@
-"""What a report is made from: all that lies in a run folder, read once, and what is missing of it."""
+"""The results in a run folder that a report is made from, read once."""
 
 from __future__ import annotations
 
@@ -9,92 +9,100 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from dualcontrast.analysis.clusters import DEFAULT, Clusters, read_clusters
 from dualcontrast.errors import RunError, SourceError
-from dualcontrast.figures.show import size_of, spread
+from dualcontrast.figures.captions import size_of
+from dualcontrast.figures.sampling import balanced_sample
 from dualcontrast.images import ImageSet
 from dualcontrast.maps.averages import read_averages
-from dualcontrast.progress import Progress
+from dualcontrast.progress import Progress, silent
 from dualcontrast.recipe import Recipe
-from dualcontrast.report.pictures import Sheet, sheet_of
-from dualcontrast.report.section import Missing
+from dualcontrast.report.pictures import Thumbnails, sheet_of
+from dualcontrast.report.section import Unavailable
 from dualcontrast.runs import RunFolder, SavedCodes
 from dualcontrast.runs.encoding import kept_codes, made_with_weights
 from dualcontrast.runs.source import attached
 
-PICTURED = 3000  # images that have a small picture, at most
-HOW, LIMIT, SEED = "umap", 20_000, 0  # of a layout, unless asked for otherwise
+THUMBNAILS = 3000  # at most
+HOW, LIMIT, SEED = "umap", 20_000, 0  # defaults of a layout
+_WITH_WEIGHTS = ("encode", "evaluate", "transfer", "embed", "cluster", "report")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
+class ReportOptions:
+    """How a report is made: the arguments of `report.report`."""
+
+    weights: str = "best"
+    clusters: str = DEFAULT
+    how: str = HOW
+    limit: int = LIMIT
+    seed: int = SEED
+    datadir: str | Path | None = None
+    device: str | torch.device = "cpu"
+    progress: Progress = silent
+
+
+@dataclass(frozen=True, kw_only=True)
 class Material:
-    """What the sections of a report draw from.
+    """The results that the sections of a report show.
 
     Attributes
     ----------
-    run, weights : RunFolder, str
-        Which run, and which of its weights.
-    config : mapping
-        Its config.yaml.
-    recipe : Recipe
-        What it was trained by.
-    log : list of dict
-        Its log.
+    run : RunFolder
+        The run.
+    options : ReportOptions
+        How the report is made.
     codes : SavedCodes
-        Those that lie in its folder.
-    scores : dict or Missing
-        Its scores, those of transfer alone among them.
-    clusters : Clusters or Missing
-        Those of the name that was asked for.
-    images : ImageSet or Missing
-        Its images, where they can be read.
-    options : mapping
-        With what options they are opened where they are now.
-    datadir : pathlib.Path, str or None
-        Where they are now, if they were moved.
-    pictured : numpy.ndarray
-        Places of the images that have a small picture, at most 3,000.
-    sheet : Sheet or None
-        These pictures, in that order.
-    how, limit, seed : str, int, int
-        How codes are laid out in the plane, at most how many, and the seed of what is drawn at random.
-    device, progress : torch.device or str, Progress
-        Where hybrids are decoded, and who is told.
+        The codes in the run folder.
+    scores : dict or Unavailable
+        The scores, including those of `transfer` alone.
+    clusters : Clusters or Unavailable
+        The clusters of the requested name.
+    images : ImageSet or Unavailable
+        The run's images, if they can be read.
+    reader_options : mapping
+        The options that open the images where they are now.
+    thumbnails : Thumbnails
+        Small pictures of at most 3,000 images.
     """
 
     run: RunFolder
-    weights: str
-    config: Mapping[str, Any]
-    recipe: Recipe
-    log: list[dict[str, Any]]
+    options: ReportOptions
     codes: SavedCodes
-    scores: dict[str, Any] | Missing
-    clusters: Clusters | Missing
-    images: ImageSet | Missing
-    options: Mapping[str, Any]
-    datadir: str | Path | None
-    pictured: np.ndarray
-    sheet: Sheet | None
-    how: str
-    limit: int
-    seed: int
-    device: torch.device | str
-    progress: Progress
+    scores: dict[str, Any] | Unavailable
+    clusters: Clusters | Unavailable
+    images: ImageSet | Unavailable
+    reader_options: Mapping[str, Any]
+    thumbnails: Thumbnails
 
     def __len__(self) -> int:
         return len(self.codes.table)
 
+    @cached_property
+    def config(self) -> Mapping[str, Any]:
+        """The run's config.yaml."""
+        return self.run.config()
+
+    @cached_property
+    def recipe(self) -> Recipe:
+        """The recipe that the run was trained with."""
+        return self.run.recipe()
+
+    @cached_property
+    def log(self) -> list[dict[str, Any]]:
+        """The log of training."""
+        return self.run.read_log()
+
     @property
     def shape(self) -> tuple[int, ...]:
-        """The shape of one image, (C, spatial...)."""
+        """The shape of an image, (C, spatial...)."""
         return tuple(self.config["data"]["shape"])
 
     @property
     def size(self) -> str:
-        """How large an image is, in words."""
+        """The size of an image in words."""
         return size_of(self.shape[1:], self.config["data"]["pixel_size"])
 
     @property
@@ -109,107 +117,98 @@ class Material:
 
     @property
     def things(self) -> str:
-        """What the images are called."""
+        """The plural noun for the images."""
         return ("subtomograms" if self.is_star else "volumes") if self.are_volumes else "pictures"
 
     @cached_property
-    def sheet_places(self) -> dict[int, int]:
-        """Where in the sheet an image has its picture."""
-        return {} if self.sheet is None else {int(place): number for number, place in enumerate(self.pictured)}
-
-    @cached_property
-    def averages(self) -> list[dict[str, Any]] | Missing:
-        """What was written of each average of the clusters."""
-        if isinstance(self.clusters, Missing):
-            return Missing("Averages are made of clusters, which are missing.", self.command("cluster"))
+    def averages(self) -> list[dict[str, Any]] | Unavailable:
+        """The averages of the clusters."""
+        if isinstance(self.clusters, Unavailable):
+            return Unavailable("Averages need clusters, which are missing.", self.command("cluster"))
         try:
-            made = read_averages(self.run, self.clusters)
+            averages = read_averages(self.run, self.clusters)
         except RunError as error:
-            return Missing(f"{error}.")  # which says how to make them again
-        return made or Missing("The clusters are not averaged yet.", self.of_clusters("average"))
+            return Unavailable(_problem(error), self.clusters_command("average", "--overwrite"))
+        return averages or Unavailable("The clusters are not averaged yet.", self.clusters_command("average"))
 
     @property
-    def again(self) -> str:
-        """The call that makes this report again."""
-        stated = (("--how", self.how, HOW), ("--limit", self.limit, LIMIT), ("--seed", self.seed, SEED))
-        options = [word for name, value, usual in stated if value != usual for word in (name, str(value))]
-        return self.of_clusters("report", *options)
+    def report_command(self) -> str:
+        """The command that creates this report again."""
+        options = self.options
+        stated = (("--how", options.how, HOW), ("--limit", options.limit, LIMIT), ("--seed", options.seed, SEED))
+        words = [word for flag, value, default in stated if value != default for word in (flag, str(value))]
+        return self.clusters_command("report", *words)
 
-    def command(self, verb: str, *options: str) -> str:
-        """Return a call of a verb on this run, as a user types it."""
-        chosen = ["--weights", self.weights] if self.weights != "best" and verb in _OF_WEIGHTS else []
-        chosen += [] if self.datadir is None else ["--datadir", str(self.datadir)]
-        return shlex.join(["dualcontrast", verb, str(self.run.path), *options, *chosen])
+    def command(self, verb: str, *words: str) -> str:
+        """Return a command for this run, as a user types it."""
+        weights, datadir = self.options.weights, self.options.datadir
+        chosen = ["--weights", weights] if weights != "best" and verb in _WITH_WEIGHTS else []
+        chosen += [] if datadir is None else ["--datadir", str(datadir)]
+        return shlex.join(["dualcontrast", verb, str(self.run.path), *words, *chosen])
 
-    def of_clusters(self, verb: str, *options: str) -> str:
-        """Return a call of a verb on this run's clusters."""
-        name = DEFAULT if isinstance(self.clusters, Missing) else self.clusters.name
-        return self.command(verb, *([] if name == DEFAULT else ["--clusters", name]), *options)
-
-
-_OF_WEIGHTS = ("encode", "evaluate", "transfer", "embed", "cluster", "report")
+    def clusters_command(self, verb: str, *words: str) -> str:
+        """Return a command for this run's clusters, as a user types it."""
+        name = DEFAULT if isinstance(self.clusters, Unavailable) else self.clusters.name
+        return self.command(verb, *([] if name == DEFAULT else ["--clusters", name]), *words)
 
 
-def gather(
-    run: RunFolder,
-    *,
-    weights: str,
-    clusters: str,
-    how: str,
-    limit: int,
-    seed: int,
-    datadir: str | Path | None,
-    device: torch.device | str,
-    progress: Progress,
-) -> Material:
-    """Read all that a report is made from; arguments as of `report.report`."""
-    config, recipe, codes = run.config(), run.recipe(), kept_codes(run, weights)
-    found = _clusters(run, clusters, weights)
-    images, options = _images(run, datadir)
-    pictured = spread(codes.table, PICTURED, seed)
-    sheet = None
-    if not isinstance(images, Missing):
+def gather(run: RunFolder, options: ReportOptions) -> Material:
+    """Read the results that a report shows.
+
+    Raises
+    ------
+    RunError, SourceError
+        As in `report.report`.
+    """
+    codes = kept_codes(run, options.weights)
+    clusters = _clusters(run, options.clusters, options.weights)
+    images, reader_options = _images(run, options.datadir)
+    pictured, sheet = balanced_sample(codes.table, THUMBNAILS, options.seed), None
+    if not isinstance(images, Unavailable):
         try:
-            sheet = sheet_of(images, pictured, progress)
+            sheet = sheet_of(images, pictured, options.progress)
         except SourceError as error:
-            images = Missing(f"{error}.")
+            images = Unavailable(f"{error}.")
     return Material(
-        run, weights, config, recipe, run.read_log(), codes,
-        _scores(run, weights), found,
-        images, options, datadir, pictured, sheet,
-        how, limit, seed, device, progress,
-    )  # fmt: skip
+        run=run,
+        options=options,
+        codes=codes,
+        scores=_scores(run, options.weights),
+        clusters=clusters,
+        images=images,
+        reader_options=reader_options,
+        thumbnails=Thumbnails(pictured, sheet),
+    )
 
 
-def _scores(run: RunFolder, weights: str) -> dict[str, Any] | Missing:
-    there = run.read_scores(weights)
-    if there is None:
-        return Missing("The codes are not scored yet.")
+def _scores(run: RunFolder, weights: str) -> dict[str, Any] | Unavailable:
+    scores = run.read_scores(weights)
+    if scores is None:
+        return Unavailable("The codes are not scored yet.")
     if not made_with_weights(run.scores_path(weights), run, weights):
-        return Missing("The scores are older than the weights.")
-    return there
+        return Unavailable("The scores are older than the weights.")
+    return scores
 
 
-def _clusters(run: RunFolder, name: str, weights: str) -> Clusters | Missing:
-    """Read the clusters; only those that were named must be there."""
+def _clusters(run: RunFolder, name: str, weights: str) -> Clusters | Unavailable:
+    """Read the clusters; the default ones may be missing."""
     if name == DEFAULT and not run.clusters_path(name).is_file():
-        return Missing("The codes are not sorted into clusters yet.")
+        return Unavailable("The codes are not clustered yet.")
     try:
-        found = read_clusters(run, name)
+        clusters = read_clusters(run, name)
     except RunError as error:
         if name != DEFAULT:
             raise
-        return Missing(f"{error}.")
-    made_of = found.described["weights"]
-    if made_of != weights:
-        return Missing(
-            f"The clusters {name} were made with the weights {made_of}, and this is a report of {weights}."
+        return Unavailable(_problem(error))
+    if clusters.weights != weights:
+        return Unavailable(
+            f"The clusters {name} were made with the weights {clusters.weights}, but this report is of {weights}."
         )
-    return found
+    return clusters
 
 
-def _images(run: RunFolder, datadir: str | Path | None) -> tuple[ImageSet | Missing, Mapping[str, Any]]:
-    """Open the run's images, those in memory or where they lie now, and return with what options."""
+def _images(run: RunFolder, datadir: str | Path | None) -> tuple[ImageSet | Unavailable, Mapping[str, Any]]:
+    """Open the run's images, in memory or where they are now; also return the options that open them."""
     data = run.config()["data"]
     in_memory, options = data["source"] is None, data["options"]
     try:
@@ -220,9 +219,14 @@ def _images(run: RunFolder, datadir: str | Path | None) -> tuple[ImageSet | Miss
         if datadir is not None:
             raise
         if in_memory:
-            lack = Missing(
-                "The run was trained on images in memory, which are no longer there; the program that trained it "
-                "can write a report with them, by run.report()."
+            reason = (
+                "The run was trained on images in memory, which are gone; the program that trained it can write a "
+                "report with them, by run.report()."
             )
-            return lack, options
-        return Missing(f"{error}."), options
+            return Unavailable(reason), options
+        return Unavailable(f"{_problem(error)} Their folder can be given with --datadir."), options
+
+
+def _problem(error: Exception) -> str:
+    """Return the problem that a message names as a sentence, without the advice that follows it."""
+    return f"{str(error).rpartition('; ')[0] or error}."

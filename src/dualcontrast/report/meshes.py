@@ -1,72 +1,73 @@
-"""Surfaces of maps: a picture of each, and a mesh that the page turns."""
+"""Surfaces of maps: a picture of each, and a mesh that can be rotated on the page."""
 
 from __future__ import annotations
 
 import io
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
 from scipy.spatial import cKDTree
 
 from dualcontrast.figures.drawing import new_figure
-from dualcontrast.figures.volumes import LIGHT, VIEW, Surface, show_surface
-from dualcontrast.report.pictures import as_data
-from dualcontrast.report.plots import typed
+from dualcontrast.figures.isosurface import Surface
+from dualcontrast.figures.surfaces import LIGHT, VIEW, round_length, show_surface
+from dualcontrast.report.pictures import data_uri
+from dualcontrast.report.plots import Figure, Json, Trace, encoded
 
-TRIANGLES = 12_000  # of a mesh, at most, ...
-IN_ALL = 150_000  # ... and of all meshes of a page together
+TRIANGLES = 12_000  # of a mesh, at most
+TRIANGLES_PER_PAGE = 150_000
 INCHES = 2.4
-AFAR = 4.0  # of the eye, in plotly.js's units
-BAR_AT = 0.97  # of the reach, below the middle
-GREY = "#85888e"
-FILLING = 0.78  # at which the frame is as wide as the reach on either side
+DISTANCE = 4.0  # of the camera, in plotly.js's units
+BAR_POSITION = 0.97  # of the scale bar below the centre, as a share of the reach
+GREY = "#85888e"  # visible on light and on dark
+FILLING = 0.78  # the aspect ratio at which the frame is as wide as the reach on either side
 
 
 def triangles_each(meshes: int) -> int:
-    """Return how many triangles each of so many meshes may have."""
-    return min(TRIANGLES, IN_ALL // max(meshes, 1))
+    """Return the largest number of triangles of each of so many meshes."""
+    return min(TRIANGLES, TRIANGLES_PER_PAGE // max(meshes, 1))
 
 
 def centred(surface: Surface, shape: tuple[int, ...], voxel_size: float) -> np.ndarray:
-    """Return the vertices (V, 3) in Angstrom, (x, y, z), from the middle of the box of that shape (z, y, x)."""
-    middle = np.array([side // 2 for side in shape[::-1]])
-    return np.asarray((surface.vertices - middle) * voxel_size)
+    """Return the vertices (V, 3) in Å, (x, y, z), relative to the centre of a box of that shape (z, y, x)."""
+    centre = np.array([side // 2 for side in shape[::-1]])
+    return np.asarray((surface.vertices - centre) * voxel_size)
 
 
-def mesh_of(surface: Surface, places: np.ndarray, colour: str, triangles: int) -> dict[str, Any]:
-    """Return a surface as plotly.js takes it, of few triangles.
+def mesh_of(surface: Surface, vertices: np.ndarray, colour: str, triangles: int) -> Trace:
+    """Simplify a surface to a mesh for plotly.js.
 
     Parameters
     ----------
     surface
         At full detail; `openness` shades it.
-    places
-        Its vertices in Angstrom, (V, 3).
+    vertices
+        Its vertices in Å, (V, 3).
     colour
-        Of the style sheet.
+        A colour of the style sheet.
     triangles
-        At most so many are kept, by quadric error (M. Garland and P. Heckbert, SIGGRAPH 1997).
+        The largest number to keep, by quadric error (M. Garland and P. Heckbert, SIGGRAPH 1997).
 
     Returns
     -------
-    dict
-        A trace `mesh3d`, its places in tenths of an Angstrom.
+    mapping
+        A trace `mesh3d`, in tenths of an Å.
     """
     from fast_simplification import simplify
 
     faces, count = surface.faces, len(surface.faces)
-    kept = places.astype(np.float32)
+    kept = vertices.astype(np.float32)
     if count > triangles:
         kept, faces = simplify(kept, faces.astype(np.int32), target_reduction=1 - triangles / count)
-    openness = surface.openness[cKDTree(places).query(kept)[1]]
+    openness = surface.openness[cKDTree(vertices).query(kept)[1]]
     tenths = np.round(10 * kept).astype(np.int16)
     index = np.uint16 if len(kept) < 1 << 16 else np.uint32
-    corners = {name: typed(column.astype(index)) for name, column in zip("ijk", np.asarray(faces).T, strict=True)}
+    corners = np.asarray(faces, index)
     return {
         "type": "mesh3d",
-        **{name: typed(column) for name, column in zip("xyz", tenths.T, strict=True)},
-        **corners,
-        "intensity": typed(np.round(100 * openness).astype(np.uint8)),
+        **{name: encoded(column) for name, column in zip("xyz", tenths.T, strict=True)},
+        **{name: encoded(column) for name, column in zip("ijk", corners.T, strict=True)},
+        "intensity": encoded(np.round(100 * openness).astype(np.uint8)),
         "cmin": 10,
         "cmax": 80,
         "colorscale": [[0, "var(--cleft)"], [1, colour]],
@@ -77,12 +78,12 @@ def mesh_of(surface: Surface, places: np.ndarray, colour: str, triangles: int) -
     }
 
 
-def scene_of(mesh: dict[str, Any], reach: float) -> dict[str, Any]:
-    """Return a figure of a mesh and a bar of a round length; all figures of one reach (Å) are at one scale."""
-    length = _round_length(reach)
+def scene_of(mesh: Trace, reach: float) -> Figure:
+    """Create a figure of a mesh with a scale bar; figures of the same reach (Å) have the same scale."""
+    length = round_length(reach / 2)
     right, up, towards = VIEW
-    bar = 10 * (np.array([[-0.5], [0], [0.5]]) * length * right - BAR_AT * reach * up)
-    scale = {
+    bar = 10 * (np.array([[-0.5], [0], [0.5]]) * length * right - BAR_POSITION * reach * up)
+    scale_bar: Trace = {
         "type": "scatter3d",
         "mode": "lines+text",
         **{name: column.round(1).tolist() for name, column in zip("xyz", bar.T, strict=True)},
@@ -92,24 +93,24 @@ def scene_of(mesh: dict[str, Any], reach: float) -> dict[str, Any]:
         "line": {"color": "var(--text)", "width": 4},
         "hoverinfo": "skip",
     }
-    hidden = {"visible": False, "range": [-10 * reach, 10 * reach]}
-    # From afar, since plotly.js lights nothing in its orthographic projection.
-    camera = {"eye": _point(AFAR * towards), "up": {"x": 0, "y": 0, "z": 1}}
-    scene = {
+    hidden: Json = {"visible": False, "range": [-10 * reach, 10 * reach]}
+    # From a distance, since plotly.js has no lighting in its orthographic projection.
+    camera: Json = {"eye": _point(DISTANCE * towards), "up": {"x": 0, "y": 0, "z": 1}}
+    scene: Mapping[str, Json] = {
         **{f"{name}axis": hidden for name in "xyz"},
         "aspectmode": "manual",
-        "aspectratio": _point(np.full(3, FILLING * AFAR)),
+        "aspectratio": _point(np.full(3, FILLING * DISTANCE)),
         "camera": camera,
         "dragmode": "orbit",
     }
     margin = {"l": 0, "r": 0, "t": 0, "b": 0}
-    return {"data": [mesh, scale], "layout": {"scene": scene, "margin": margin, "showlegend": False}}
+    return {"data": [mesh, scale_bar], "layout": {"scene": scene, "margin": margin, "showlegend": False}}
 
 
-def picture_of_surface(surface: Surface, places: np.ndarray, colour: str, reach: float) -> str:
-    """Draw a surface as `volumes.draw_surfaces` does, on nothing, from -reach to reach, as data.
+def picture_of_surface(surface: Surface, vertices: np.ndarray, colour: str, reach: float) -> str:
+    """Draw a surface as `draw_surfaces` does, with a scale bar, on a transparent background, as a data URI.
 
-    It has the bar that the scene has, in a grey that is seen on light and on dark.
+    It shows the range from -reach to reach (Å), as the scene does.
     """
     from PIL import Image
 
@@ -118,22 +119,16 @@ def picture_of_surface(surface: Surface, places: np.ndarray, colour: str, reach:
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
     axes.axis("off")
-    show_surface(axes, surface, places @ VIEW.T, colour)
-    length, low = _round_length(reach), -BAR_AT * reach
+    show_surface(axes, surface, vertices @ VIEW.T, colour)
+    length, low = round_length(reach / 2), -BAR_POSITION * reach
     axes.plot([-length / 2, length / 2], [low, low], color=GREY, linewidth=1.5, solid_capstyle="butt")
     axes.annotate(
         f"{length:g} Å", (0, low), (0, 3), textcoords="offset points", ha="center", fontsize=8, color=GREY
     )
     buffer = io.BytesIO()
     figure.savefig(buffer, transparent=True, dpi=130)
-    return as_data(np.asarray(Image.open(buffer).convert("RGBA")))
+    return data_uri(np.asarray(Image.open(buffer).convert("RGBA")))
 
 
-def _point(place: np.ndarray) -> dict[str, float]:
-    return dict(zip("xyz", place.round(4).tolist(), strict=True))
-
-
-def _round_length(reach: float) -> float:
-    """Return the longest of 1, 2, 5, 10 ... Å that is at most half of the reach."""
-    power = 10 ** np.floor(np.log10(reach / 2))
-    return float(power * max(step for step in (1, 2, 5) if step * power <= reach / 2))
+def _point(position: np.ndarray) -> dict[str, float]:
+    return dict(zip("xyz", position.round(4).tolist(), strict=True))

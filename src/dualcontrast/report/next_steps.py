@@ -1,115 +1,123 @@
-"""The way on: the commands that take the clusters back into RELION."""
+"""Next steps: the commands that continue with the clusters in RELION."""
 
 from __future__ import annotations
 
 import shlex
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from dualcontrast.cryoet.particles import read_particles
 from dualcontrast.maps import relion
 from dualcontrast.report.material import Material
-from dualcontrast.report.section import Missing, Section
+from dualcontrast.report.section import Section, Unavailable
 
 ITERATIONS, DEGREES = 15, 7.5
 
 
-class Step(NamedTuple):
-    """Commands, and what they do."""
+@dataclass(frozen=True)
+class Step:
+    """Commands with a title and an explanation."""
 
     title: str
-    told: str
+    explanation: str
     commands: list[str]
 
 
+@dataclass(frozen=True)
+class Content:
+    """The steps that the section shows."""
+
+    steps: list[Step]
+
+
 def section(material: Material) -> Section | None:
-    """Return what to call next; None where there is no STAR file to go on with."""
+    """Show what to run next; None unless the images are from a STAR file."""
     if not material.is_star:
         return None
-    anchor, title = "relion", "On with RELION"
-    if isinstance(material.clusters, Missing):
-        lack = Missing("Classes are made of clusters, which are missing.", material.command("cluster"))
-        return Section(anchor, title, missing=(lack,))
-    steps = [_export(material)]
-    missing = []
-    if material.options.get("invert"):
+    anchor, title = "relion", "Continue in RELION"
+    if isinstance(material.clusters, Unavailable):
+        reason = "Classes are made from clusters, which are missing."
+        return Section(anchor, title, missing=(Unavailable(reason, material.command("cluster")),))
+    steps, missing = [_export(material, material.clusters.name)], []
+    if material.reader_options.get("invert"):
         missing.append(
-            Missing(
-                "The particles are dark, and RELION averages and refines white ones: extract them with their "
-                "contrast inverted, and go on with those."
+            Unavailable(
+                "The particles are dark, but RELION averages and refines white ones: extract them again with "
+                "inverted contrast."
             )
         )
-    elif isinstance(material.averages, Missing):
-        sentence = "The averages, which are the references to refine against, are missing."
-        missing.append(Missing(sentence, material.averages.command))
+    elif isinstance(material.averages, Unavailable):
+        reason = "The averages, which serve as references for refinement, are missing."
+        missing.append(Unavailable(reason, material.averages.command))
     elif material.averages[0]["box"] % 2:
-        missing.append(Missing("The boxes are odd, and RELION takes even ones: extract the particles again."))
+        missing.append(Unavailable("The boxes are odd, but RELION needs even ones: extract the particles again."))
     else:
         folder = material.run.averages_folder(material.clusters.name).resolve()
-        steps += [_refinement(material, folder, material.averages)]
-    return Section(anchor, title, "next_steps.html", {"steps": steps}, missing=tuple(missing))
+        steps.append(_refinement(material, folder, material.averages))
+    return Section(anchor, title, "next_steps.html", Content(steps), missing=tuple(missing))
 
 
-def _export(material: Material) -> Step:
-    assert not isinstance(material.clusters, Missing)
-    folder = material.run.export_folder(material.clusters.name)
-    there = (folder / "particles.star").is_file()
-    where = f"They lie in {folder}." if there else f"They come to lie in {folder}."
-    options = ["--per-class", *(["--overwrite"] if there else [])]
+def _export(material: Material, clusters: str) -> Step:
+    folder = material.run.export_folder(clusters)
+    exists = (folder / "particles.star").is_file()
+    where = f"They are in {folder}." if exists else f"They are written to {folder}."
+    words = ["--per-class", *(["--overwrite"] if exists else [])]
     return Step(
-        "Your own STAR, with classes",
-        f"Every row and column of the source, with codes, clusters and rlnClassNumber, and a file of each class. "
+        "Your STAR file with classes",
+        "Every row and column of the source, with codes, clusters and rlnClassNumber, and one file per class. "
         f"{where} "
-        "With --join STAR they are joined onto another STAR of the same rlnTomoParticleName, such as RELION 5's.",
-        [material.of_clusters("export", *options)],
+        "With --join STAR, they are joined to another STAR file with the same rlnTomoParticleName, such as one of "
+        "RELION 5.",
+        [material.clusters_command("export", *words)],
     )
 
 
-def _refinement(material: Material, folder: Path, units: list[dict[str, Any]]) -> Step:
-    """Return the commands that average every cluster again and refine it from its average."""
-    commands = [shlex.join(["cd", str(material.options["datadir"])])]
-    told = (
-        "The STAR file of each cluster has the poses that its average was made with, and halves in "
-        "rlnRandomSubset. The first command averages them again, the second aligns them to their average from all "
+def _refinement(material: Material, folder: Path, averages: list[dict[str, Any]]) -> Step:
+    """List the commands that average every cluster again and refine it from its average."""
+    commands = [shlex.join(["cd", str(material.reader_options["datadir"])])]
+    explanation = (
+        "The STAR file of each cluster has the poses of its average, and random halves in rlnRandomSubset. The "
+        "first command averages the particles again. The second aligns them to their average, over all "
         "orientations, starting at 60 Å."
     )
     ctf = premultiplied = False
-    for unit in units:
-        name = unit["cluster"]
+    for average in averages:
+        name = average["cluster"]
         star = folder / f"{name}.star"
         particles = read_particles(star)
         ctf, premultiplied = particles.ctf_names is not None, particles.ctf_premultiplied
-        place = Path("dualcontrast") / name
+        output = Path("dualcontrast") / name
         words = [
-            ["mkdir", "-p", str(place)],
-            relion.reconstruct_command(star, place / "average.mrc", ctf=ctf, premultiplied=premultiplied),
+            ["mkdir", "-p", str(output)],
+            relion.reconstruct_command(star, output / "average.mrc", ctf=ctf, premultiplied=premultiplied),
             relion.refine_command(
                 star,
-                place / "run",
+                output / "run",
                 folder / f"{name}.mrc",
                 ctf=ctf,
                 premultiplied=premultiplied,
-                box=unit["box"],
-                voxel_size=unit["voxel_size"],
+                box=average["box"],
+                voxel_size=average["voxel_size"],
                 iterations=ITERATIONS,
                 degrees=DEGREES,
             ),
         ]
-        commands += ["", f"# {name}, {unit['particles']:,} particles", *map(shlex.join, words)]
-    return Step("Average and refine each cluster", f"{told}{_of_ctfs(ctf, premultiplied)}", commands)
+        commands += ["", f"# {name}, {average['particles']:,} particles", *map(shlex.join, words)]
+    return Step("Average and refine each cluster", f"{explanation}{_ctf_advice(ctf, premultiplied)}", commands)
 
 
-def _of_ctfs(ctf: bool, premultiplied: bool) -> str:
-    """Say which versions of RELION take the particles' CTF volumes, and how."""
+def _ctf_advice(ctf: bool, premultiplied: bool) -> str:
+    """Explain which versions of RELION read the CTF volumes of the particles correctly."""
     if not ctf:
         return ""
     if premultiplied:
         return (
-            " The particles are multiplied by their CTF, and their CTF volumes squared, as RELION 4 and 5 take "
-            f"them; older versions do not, and {relion.NOT_SQUARED} is for other particles."
+            " The particles are multiplied by their CTF, and their CTF volumes are squared, as RELION 4 and 5 "
+            f"expect, but not older versions. {relion.NOT_SQUARED} is for other particles."
         )
     if relion.takes_premultiplied():
         return ""
     return (
-        f" RELION 4 and 5 take CTF volumes for squared ones, which these are not: add {relion.NOT_SQUARED} there."
+        f" RELION 4 and 5 expect squared CTF volumes, but these are not squared: add {relion.NOT_SQUARED} there."
     )

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from dualcontrast.evaluation.probes import is_test
-from dualcontrast.figures.show import counted, spread
+from dualcontrast.figures.captions import plural
+from dualcontrast.figures.sampling import balanced_sample
 from dualcontrast.report.material import Material
 from dualcontrast.report.scores import told
-from dualcontrast.report.section import Missing, Section
+from dualcontrast.report.section import Section, Unavailable
 
 SAMPLES = 24
 
@@ -31,17 +32,17 @@ def findings(material: Material) -> list[Finding]:
     """Return the essential findings of a run."""
     found = [Finding((Value(f"{len(material):,}"),), material.things)]
     clusters, scores, averages = material.clusters, material.scores, material.averages
-    if not isinstance(clusters, Missing):
-        sizes = clusters.described["sizes"]
+    if not isinstance(clusters, Unavailable):
+        sizes = clusters.sizes
         parts = sum(len(own) for own in sizes.values())
-        how = "found without labels" if clusters.described["asked"]["content"] == "auto" else "as asked for"
+        how = "found without labels" if clusters.requested.content == "auto" else "as asked for"
         text = f"content cluster{'s' * (len(sizes) != 1)}, {how}"
         if parts > len(sizes):
             text += f"; {parts} of transformation within them"
-        if "content" in clusters.described["agreement"]:
-            text += f"; agreement with the labels (ARI) {clusters.described['agreement']['content']['ari']:.2f}"
+        if "content" in clusters.agreement:
+            text += f"; agreement with the labels (ARI) {clusters.agreement['content'].ari:.2f}"
         found.append(Finding((Value(str(len(sizes))),), text))
-    if not isinstance(scores, Missing):
+    if not isinstance(scores, Unavailable):
         for factor, other in (("content", "transformation"), ("transformation", "content")):
             score = scores.get(factor)
             if score is not None:
@@ -49,9 +50,9 @@ def findings(material: Material) -> list[Finding]:
                 chance = told(score["chance"])
                 text = f"{factor} told from the {factor} code, and from the {other} code (chance {chance})"
                 found.append(Finding(values, text))
-    if not isinstance(averages, Missing):
+    if not isinstance(averages, Unavailable):
         best = min(unit["resolution"] for unit in averages)
-        text = f"resolution of the finest of {counted(len(averages), 'average')}"
+        text = f"resolution of the finest of {plural(len(averages), 'average')}"
         found.append(Finding((Value(f"{best:.0f} Å"),), text))
     return found
 
@@ -59,12 +60,13 @@ def findings(material: Material) -> list[Finding]:
 def section(material: Material) -> Section:
     """Return what was run on what, and some of the images."""
     missing = []
-    if isinstance(material.images, Missing):
-        missing.append(Missing(f"Pictures are left out: {material.images.sentence}"))
+    if isinstance(material.images, Unavailable):
+        missing.append(Unavailable(f"Pictures are left out: {material.images.reason}"))
     samples = []
-    if material.sheet is not None:
-        chosen = spread(material.codes.table.iloc[material.pictured], SAMPLES, material.seed)
-        samples = [material.sheet.position(int(place)) for place in chosen]
+    if material.thumbnails.sheet is not None:
+        pictured = material.codes.table.iloc[material.thumbnails.images]
+        chosen = balanced_sample(pictured, SAMPLES, material.options.seed)
+        samples = [material.thumbnails.sheet.position(int(number)) for number in chosen]
     context = {"facts": _facts(material), "samples": samples, "volumes": material.are_volumes}
     return Section("run", "What was run", "overview.html", context, missing=tuple(missing))
 
@@ -73,7 +75,7 @@ def _facts(material: Material) -> list[tuple[str, str]]:
     data, recipe, table = material.config["data"], material.recipe, material.codes.table
     test = int(is_test(table).sum())
     colours = ", in colour" if material.shape[0] == 3 else ""
-    labels = [counted(table[name].nunique(), name) for name in ("content", "transformation") if name in table]
+    labels = [plural(table[name].nunique(), name) for name in ("content", "transformation") if name in table]
     content, transformation = material.codes.content.shape[1], material.codes.transformation.shape[1]
     codes = f"content {content} numbers, transformation {transformation}"
     if len(material.codes.parts) > 1:
@@ -95,6 +97,6 @@ def _length(log: list[dict[str, Any]]) -> str:
         return "no log"
     last = log[-1]
     seconds = last["seconds"]
-    told = f"{counted(last['epoch'], 'epoch')}, {last['images_seen']:,} images seen, "
+    told = f"{plural(last['epoch'], 'epoch')}, {last['images_seen']:,} images seen, "
     told += f"{seconds:.0f} seconds" if seconds < 60 else f"{seconds / 60:.1f} minutes"
     return told + {"minutes": ", as many as asked for", "signal": ", interrupted"}.get(last.get("stopped", ""), "")

@@ -1,35 +1,33 @@
-"""The page: sections, style and script put together in one file."""
+"""The HTML page: sections, style, script and figures in one file."""
 
 from __future__ import annotations
 
 import json
 import re
 from collections.abc import Sequence
-from typing import Any
 
 from dualcontrast.report.overview import Finding
 from dualcontrast.report.pictures import Sheet
-from dualcontrast.report.plots import finite, packed
+from dualcontrast.report.plots import Figure, compressed, finite
 from dualcontrast.report.section import Section
 
 
 def page(
     title: str, subtitle: str, findings: Sequence[Finding], sections: Sequence[Section], sheet: Sheet | None
 ) -> str:
-    """Return the page as HTML that asks nothing of the network.
+    """Render the page as self-contained HTML, which loads nothing from the network.
 
-    plotly.js is the whole one of the `plotly` package, which has no other; no smaller one has both points by
-    WebGL and meshes. It is packed, to less than a third of its size, and unpacked by the browser, as the figures
-    are.
+    It includes the complete plotly.js of the `plotly` package, since no partial bundle has both WebGL points and
+    meshes. It is compressed to less than a third of its size, and decompressed by the browser, as the figures are.
 
     Parameters
     ----------
     title, subtitle, findings
-        The head.
+        The head of the page.
     sections
-        In order.
+        The sections in order.
     sheet
-        The small pictures, if there are any.
+        The thumbnails, if there are any.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
     from plotly.offline import get_plotlyjs
@@ -40,9 +38,9 @@ def page(
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        finalize=unbroken,
+        finalize=with_unit_spaces,
     )
-    figures: dict[str, Any] = {}
+    figures: dict[str, Figure] = {}
     for section in sections:
         figures |= section.figures
     return environment.get_template("page.html").render(
@@ -52,11 +50,11 @@ def page(
         sections=sections,
         sheet="" if sheet is None else sheet.uri,
         sheet_size=sheet,
-        figures=packed(json.dumps(finite(figures), separators=(",", ":"), allow_nan=False)),
-        plotly=packed(get_plotlyjs()),
+        figures=compressed(json.dumps(finite(figures), separators=(",", ":"), allow_nan=False)),
+        plotly=compressed(get_plotlyjs()),
     )
 
 
-def unbroken(value: Any) -> Any:
-    """Return a text in which no line breaks between a number and its unit."""
+def with_unit_spaces(value: object) -> object:
+    """Put a no-break space between a number and its unit in a text; leave other values as they are."""
     return re.sub(r"(?<=\d) (?=[%Å])", "\N{NO-BREAK SPACE}", value) if type(value) is str else value

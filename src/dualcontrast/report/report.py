@@ -1,4 +1,4 @@
-"""The report of a run: one HTML page of all that was drawn from it."""
+"""The report of a run: one HTML page of its results."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dualcontrast.analysis.clusters import DEFAULT
 from dualcontrast.analysis.embedding import check_layout
 from dualcontrast.files import write_text
 from dualcontrast.progress import Progress, silent
-from dualcontrast.report.material import HOW, LIMIT, SEED, gather
+from dualcontrast.report.material import HOW, LIMIT, SEED, ReportOptions, gather
 from dualcontrast.report.overview import findings
 from dualcontrast.report.page import page
 from dualcontrast.report.sections import SECTIONS
@@ -20,16 +20,16 @@ from dualcontrast.runs import RunFolder
 
 @dataclass(frozen=True)
 class Report:
-    """A report.
+    """A report that was written.
 
     Attributes
     ----------
     path : pathlib.Path
         The page.
     size : int
-        In bytes.
+        Its size in bytes.
     left_out : dict of str to str
-        By section, what is missing, and what makes it.
+        What is missing, by section, and the command that creates it.
     """
 
     path: Path
@@ -37,7 +37,7 @@ class Report:
     left_out: dict[str, str]
 
     def describe(self) -> list[str]:
-        """Return one line for each section that something is missing of."""
+        """Describe what is missing, one line per section."""
         return [f"Left out of {title}: {sentence}" for title, sentence in self.left_out.items()]
 
 
@@ -53,43 +53,42 @@ def report(
     device: str | torch.device = "cpu",
     progress: Progress = silent,
 ) -> Report:
-    """Write one HTML page of a run, in place of an earlier one: RUN/report.html.
+    """Write the report of a run, RUN/report.html, in place of an earlier one.
 
-    It shows what lies in the run folder: codes, scores, clusters, averages, log and configuration. Where something
-    is not there, it says what makes it. The page is whole in itself, and asks nothing of the network.
+    It shows the codes, scores, clusters, averages, log and configuration in the run folder. For anything missing,
+    it gives the command that creates it. The page is self-contained and needs no network.
 
     Parameters
     ----------
     run
         A run whose images are encoded.
     clusters
-        The name of the clusters. Those called main need not be there.
+        The name of the clusters. Those called main may be missing.
     how
-        How codes are laid out in the plane: umap, tsne or pca. The layout is kept beside the codes.
+        How codes are laid out in the plane: umap, tsne or pca. The layout is stored beside the codes.
     limit
-        At most so many images are laid out, drawn at random.
+        Largest number of images to lay out, drawn at random.
     weights
-        Which of the run's weights; the page of others than the best is called report-NAME.html.
+        Which of the run's weights; the page of weights other than the best is called report-NAME.html.
     datadir
-        Where the run's images are now, if they were moved. Where they are not found, the page has no pictures.
+        The present folder of the run's images, if they were moved. Without the images, the page has no pictures.
     seed
-        Of the images drawn and of the layout.
+        Seed of the images drawn and of the layout.
     device
-        Where hybrids are decoded.
+        Where to decode hybrids.
     progress
-        Told of pictures, layouts and averages.
+        Called while thumbnails, layouts and averages are drawn.
 
     Raises
     ------
     RunError
-        The images are not encoded, or the codes are older than the weights; there are no clusters of that name;
-        the run is damaged, or of a newer version.
+        The images are not encoded, or the codes are older than the weights; there are no clusters of that name; or
+        the run is damaged, or was made by a newer version.
     SourceError
-        There are no such images in `datadir`.
+        The images are not in `datadir`.
     """
     check_layout(how)
-    material = gather(
-        run,
+    options = ReportOptions(
         weights=weights,
         clusters=clusters,
         how=how,
@@ -99,10 +98,11 @@ def report(
         device=device,
         progress=progress,
     )
-    sections = [made for make in SECTIONS if (made := make(material)) is not None]
+    material = gather(run, options)
+    sections = [section for create in SECTIONS if (section := create(material)) is not None]
     subtitle = f"{material.recipe.method.name} on {len(material):,} {material.things} of {material.size}"
-    text = page(run.path.resolve().name, subtitle, findings(material), sections, material.sheet)
+    text = page(run.path.resolve().name, subtitle, findings(material), sections, material.thumbnails.sheet)
     path = run.report_path(weights)
     write_text(path, text)
-    left_out = {made.title: " ".join(map(str, made.missing)) for made in sections if made.missing}
+    left_out = {section.title: " ".join(map(str, section.missing)) for section in sections if section.missing}
     return Report(path, path.stat().st_size, left_out)

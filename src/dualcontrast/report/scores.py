@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from dualcontrast.evaluation.scores import percent
 from dualcontrast.report.material import Material
-from dualcontrast.report.section import Missing, Section
+from dualcontrast.report.section import Section, Unavailable
 
 PROBES = {
     "linear": "linear, as in the paper",
@@ -89,24 +89,24 @@ class Group(NamedTuple):
 def section(material: Material) -> Section:
     """Return every score on its scale."""
     anchor, title, scores = "scores", "Scores", material.scores
-    if isinstance(scores, Missing):
-        lack = Missing(scores.sentence, material.command("evaluate"))
+    if isinstance(scores, Unavailable):
+        lack = Unavailable(scores.reason, material.command("evaluate"))
         return Section(anchor, title, missing=(lack,))
     missing = []
     groups: list[Group] = []
     if "protocol" not in scores:  # transfer alone has written
-        missing.append(Missing("The codes are not scored yet.", material.command("evaluate")))
+        missing.append(Unavailable("The codes are not scored yet.", material.command("evaluate")))
     else:
         groups += [*_factor(scores, "content"), *_factor(scores, "transformation"), *_viewpoint(scores)]
         groups.append(_invariance(scores["invariance"]))
         if scores["content"] is None:
             missing.append(
-                Missing("No content labels are known, so what the codes tell of content is not scored.")
+                Unavailable("No content labels are known, so what the codes tell of content is not scored.")
             )
     if scores.get("swap"):
         groups.append(_swap(scores["swap"], scores.get("content")))
     elif _may_swap(scores):
-        missing.append(Missing("Hybrids are not judged yet.", material.command("transfer")))
+        missing.append(Unavailable("Hybrids are not judged yet.", material.command("transfer")))
     context = {
         "groups": groups,
         "probes": _probes(scores),

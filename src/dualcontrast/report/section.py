@@ -1,54 +1,55 @@
-"""The parts that a report is made of."""
+"""The parts of a report."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+
+from dualcontrast.report.plots import Figure
 
 
 @dataclass(frozen=True)
-class Missing:
-    """What a report lacks.
+class Unavailable:
+    """Something that a report cannot show.
 
     Attributes
     ----------
-    sentence : str
-        What is missing, and why.
+    reason : str
+        A sentence that says what is missing, and why.
     command : str
-        What makes it; empty where the sentence says so.
+        The command that creates it; empty if the sentence says what to do.
     """
 
-    sentence: str
+    reason: str
     command: str = ""
 
     def __str__(self) -> str:
-        return f"{self.sentence.removesuffix('.')}: {self.command}" if self.command else self.sentence
+        return f"{self.reason.removesuffix('.')}: {self.command}" if self.command else self.reason
 
 
 @dataclass(frozen=True)
 class Section:
-    """A part of a report, under a heading of its own.
+    """A section of a report.
 
     Attributes
     ----------
     anchor : str
-        Its name within the page's address.
+        Its name in the address of the page.
     title : str
         Its heading.
     template : str
-        The template that shows `context`; empty where there is nothing to show.
-    context : mapping
-        What the template shows.
+        The template that shows `context`; empty if there is nothing to show.
+    context : object
+        The content: what the template calls `context`.
     figures : mapping
-        Plotly's figures by the name of the place that they are drawn into; see `plots`.
-    missing : tuple of Missing
-        What is said to be missing.
+        Figures by the name of the element they are drawn into; see `plots`.
+    missing : tuple of Unavailable
+        What the section cannot show.
     """
 
     anchor: str
     title: str
     template: str = ""
-    context: Mapping[str, Any] = field(default_factory=dict)
-    figures: Mapping[str, Any] = field(default_factory=dict)
-    missing: tuple[Missing, ...] = ()
+    context: object = None
+    figures: Mapping[str, Figure] = field(default_factory=dict)
+    missing: tuple[Unavailable, ...] = ()

@@ -1,4 +1,4 @@
-"""The sections of a report, in their order."""
+"""The sections of a report in order."""
 
 from __future__ import annotations
 

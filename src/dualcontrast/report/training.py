@@ -1,122 +1,164 @@
-"""How training went: every part of the loss, in each stage."""
+"""Training curves: every part of the loss in each stage."""
 
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 from dualcontrast.methods.plus.prototypes import FOUND_AGAIN
 from dualcontrast.report.material import Material
-from dualcontrast.report.plots import figure, line, threshold
-from dualcontrast.report.section import Missing, Section
+from dualcontrast.report.plots import Figure, Trace, figure, line, threshold
+from dualcontrast.report.section import Section, Unavailable
+
+Entry = Mapping[str, Any]  # a line of the log
 
 
-class Panel(NamedTuple):
-    """A part of the loss."""
+@dataclass(frozen=True)
+class LoggedStage:
+    """What was logged at the start of a stage, and of its epochs."""
+
+    start: Entry
+    epochs: list[Entry]
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A part of the loss: the name of its figure, and its own."""
 
     figure: str
     name: str
 
 
-class Stage(NamedTuple):
-    """The epochs of a stage."""
+@dataclass(frozen=True)
+class Stage:
+    """The curves of a stage: the total loss, and its parts."""
 
     title: str
-    told: str
+    clusters: str
     total: Panel | None
     panels: list[Panel]
 
 
+@dataclass(frozen=True)
+class Content:
+    """What the section shows.
+
+    Attributes
+    ----------
+    stages : list of Stage
+        The curves.
+    best : int or None
+        The epoch of the weights, if they are those of the lowest validation loss.
+    has_numbers : bool
+        Whether numbers of clusters were compared.
+    threshold : float
+        The prediction strength that a number of clusters needs.
+    """
+
+    stages: list[Stage]
+    best: int | None
+    has_numbers: bool
+    threshold: float
+
+
 def section(material: Material) -> Section:
-    """Return the curves of every part of the loss, stage by stage."""
+    """Show the curves of every part of the loss, stage by stage."""
     anchor, title = "training", "Training"
-    parts = _stages(material.log)
-    if not parts:
-        return Section(anchor, title, missing=(Missing("No whole epoch was trained, so there are no curves."),))
-    figures: dict[str, Any] = {}
-    stages, best = [], None
-    for number, (told, lines) in enumerate(parts, 1):
-        first, last = lines[0]["epoch"], lines[-1]["epoch"]
-        last_stage = number == len(parts)
-        best = _best(lines) if last_stage and material.weights == "best" else None
+    logged = _stages(material.log)
+    if not logged:
+        return Section(anchor, title, missing=(Unavailable("No epoch was completed, so there are no curves."),))
+    best = _best(logged[-1].epochs) if material.options.weights == "best" else None
+    figures: dict[str, Figure] = {}
+    stages = []
+    for number, stage in enumerate(logged, 1):
+        name = f"Stage {number}, {_span(stage.epochs)}" if len(logged) > 1 else _span(stage.epochs).capitalize()
         panels = []
-        for name in sorted({name for entry in lines for name in entry["loss"]}, key=_total_first(lines)):
-            key = f"loss-{number}-{name}"
-            figures[key] = _curves(name, lines, best if name == "total" else None)
-            panels.append(Panel(key, name.replace("_", " ")))
-        span = f"epoch {first}" if first == last else f"epochs {first} to {last}"
-        name = f"Stage {number}, {span}" if len(parts) > 1 else span.capitalize()
+        for part in sorted({part for entry in stage.epochs for part in entry["loss"]}, key=_total_first(stage)):
+            key = f"loss-{number}-{part}"
+            marked = best if part == "total" and number == len(logged) else None
+            figures[key] = _curves(part, stage.epochs, marked)
+            panels.append(Panel(key, part.replace("_", " ")))
         total = panels.pop(0) if panels[0].name == "total" else None
-        stages.append(Stage(name, _told(told), total, panels))
-    tried = next((told for told, _ in parts if told.get("prediction_strength")), None)
-    if tried:
-        figures["numbers"] = _numbers(tried["prediction_strength"], tried["silhouette"])
-    context = {"stages": stages, "best": best, "tried": tried, "found_again": FOUND_AGAIN}
-    return Section(anchor, title, "training.html", context, figures)
+        stages.append(Stage(name, _clusters(stage.start), total, panels))
+    compared = next((stage.start for stage in logged if stage.start.get("prediction_strength")), None)
+    if compared:
+        figures["numbers"] = _numbers(compared["prediction_strength"], compared["silhouette"])
+    content = Content(stages, best, compared is not None, FOUND_AGAIN)
+    return Section(anchor, title, "training.html", content, figures)
 
 
-def _stages(log: list[dict[str, Any]]) -> list[tuple[dict[str, Any], list[dict[str, Any]]]]:
-    """Return what was logged at the start of every stage, and its epochs; stages without an epoch are left out."""
-    stages: list[tuple[dict[str, Any], list[dict[str, Any]]]] = [({}, [])]
+def _stages(log: list[dict[str, Any]]) -> list[LoggedStage]:
+    """Divide the log into stages; stages without an epoch are left out."""
+    stages = [LoggedStage({}, [])]
     for entry in log:
         if "stage" in entry:
-            stages.append((entry, []))
+            stages.append(LoggedStage(entry, []))
         elif "loss" in entry:
-            stages[-1][1].append(entry)
-    return [(told, lines) for told, lines in stages if lines]
+            stages[-1].epochs.append(entry)
+    return [stage for stage in stages if stage.epochs]
 
 
-def _total_first(lines: list[dict[str, Any]]) -> Any:
-    """Return the order of parts: the total, then as they were logged."""
-    order = list(lines[-1]["loss"])
-    return lambda name: (name != "total", order.index(name) if name in order else len(order))
+def _span(epochs: list[Entry]) -> str:
+    first, last = epochs[0]["epoch"], epochs[-1]["epoch"]
+    return f"epoch {first}" if first == last else f"epochs {first} to {last}"
 
 
-def _best(lines: list[dict[str, Any]]) -> int | None:
-    """Return the epoch of the lowest validation loss."""
-    validated = [(entry["validation"]["total"], entry["epoch"]) for entry in lines if entry.get("validation")]
+def _total_first(stage: LoggedStage) -> Callable[[str], tuple[bool, int]]:
+    """Return a sort key: the total first, then the parts in the order of the log."""
+    order = list(stage.epochs[-1]["loss"])
+    return lambda part: (part != "total", order.index(part) if part in order else len(order))
+
+
+def _best(epochs: list[Entry]) -> int | None:
+    """Find the epoch of the lowest validation loss."""
+    validated = [(entry["validation"]["total"], entry["epoch"]) for entry in epochs if entry.get("validation")]
     return min((one for one in validated if math.isfinite(one[0])), default=(None, None))[1]
 
 
-def _curves(name: str, lines: list[dict[str, Any]], best: int | None) -> dict[str, Any]:
-    """Draw a part of the loss on the images that train and on those held out."""
-    marker = {"mode": "lines+markers", "marker": {"size": 5}} if len(lines) < 3 else {}
+def _curves(part: str, epochs: list[Entry], best: int | None) -> Figure:
+    """Draw a part of the loss on training and held-out images, with a ring at the best epoch."""
+    few = len(epochs) < 3
     traces = []
-    for kind, colour, told in (("loss", "var(--text)", "training"), ("validation", "var(--class-6)", "held out")):
-        known = [entry for entry in lines if name in entry.get(kind, {})]
-        if known:
-            epochs, values = [entry["epoch"] for entry in known], [entry[kind][name] for entry in known]
-            dash = {"dash": "solid" if kind == "loss" else "dot"}
-            traces.append(line(epochs, values, told, colour, line=dash, **marker))
-            if best is not None and kind == "validation":
-                lowest = values[epochs.index(best)]
-                ring = {"size": 11, "symbol": "circle-open", "color": colour, "line": {"width": 2}}
-                traces.append(
-                    {
-                        "type": "scatter",
-                        "mode": "markers",
-                        "x": [best],
-                        "y": [lowest],
-                        "marker": ring,
-                        "hoverinfo": "skip",
-                    }
-                )
-    whole = {"tickformat": "d", **({"dtick": 1} if len(lines) <= 8 else {"nticks": 6})}
-    return figure(traces, "epoch", xaxis=whole, yaxis={"nticks": 5})
+    for kind, colour, name in (("loss", "var(--text)", "training"), ("validation", "var(--class-6)", "held out")):
+        known = [entry for entry in epochs if part in entry.get(kind, {})]
+        if not known:
+            continue
+        x, y = [entry["epoch"] for entry in known], [entry[kind][part] for entry in known]
+        dash = {"dash": "solid" if kind == "loss" else "dot"}
+        mode, marker = ("lines+markers", {"size": 5}) if few else ("lines", None)
+        traces.append(line(x, y, name, colour, line=dash, mode=mode, marker=marker))
+        if best is not None and kind == "validation":
+            traces.append(_ring(best, y[x.index(best)], colour))
+    ticks = {"dtick": 1} if len(epochs) <= 8 else {"nticks": 6}
+    return figure(traces, "epoch", xaxis={"tickformat": "d", **ticks}, yaxis={"nticks": 5})
 
 
-def _told(told: dict[str, Any]) -> str:
-    if "clusters" not in told:
+def _ring(x: int, y: float, colour: str) -> Trace:
+    ring: Trace = {"size": 11, "symbol": "circle-open", "color": colour, "line": {"width": 2}}
+    return {"type": "scatter", "mode": "markers", "x": [x], "y": [y], "marker": ring, "hoverinfo": "skip"}
+
+
+def _clusters(start: Entry) -> str:
+    if "clusters" not in start:
         return ""
-    count = told["clusters"]
-    return f"It began with {count} cluster{'s' * (count != 1)} of the content codes."
+    count = start["clusters"]
+    return f"It started with {count} cluster{'s' * (count != 1)} of the content codes."
 
 
-def _numbers(strengths: dict[str, float], silhouettes: dict[str, float]) -> dict[str, Any]:
-    """Draw how well each number of clusters was found again, and how far apart those lie that were."""
+def _numbers(strengths: Mapping[str, float], silhouettes: Mapping[str, float]) -> Figure:
+    """Draw the prediction strength and the silhouette of each number of clusters."""
     traces = [
-        line([int(number) for number in told], list(told.values()), name, colour, mode=mode, marker={"size": size})
-        for told, name, colour, mode, size in (
+        line(
+            [int(number) for number in scores],
+            list(scores.values()),
+            name,
+            colour,
+            mode=mode,
+            marker={"size": size},
+        )
+        for scores, name, colour, mode, size in (
             (strengths, "prediction strength", "var(--text)", "lines+markers", 6),
             (silhouettes, "silhouette", "var(--class-6)", "markers", 9),
         )

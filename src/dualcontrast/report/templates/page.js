@@ -5,34 +5,34 @@
   const findAll = (selector, within = document) => [...within.querySelectorAll(selector)];
   const coarse = matchMedia("(pointer: coarse)").matches;
 
-  // ---- colours: figures name them as the style sheet does, and are drawn in those of the theme
+  // ---- colours: figures name them as in the style sheet, and are drawn in those of the theme
 
   const probe = find("#probe");
   function colour(name) {
     probe.style.color = name;
     return getComputedStyle(probe).color;
   }
-  function resolved(value) {
+  function withThemeColours(value) {
     if (typeof value === "string") return value.startsWith("var(--") ? colour(value) : value;
-    if (Array.isArray(value)) return value.map(resolved);
+    if (Array.isArray(value)) return value.map(withThemeColours);
     if (value === null || typeof value !== "object" || ArrayBuffer.isView(value)) return value;
-    return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, resolved(inner)]));
+    return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, withThemeColours(inner)]));
   }
-  let printing = false; // on paper, which is narrower than the window that plots fit themselves into
-  const printed = (element) =>
+  let printing = false; // paper is narrower than the window that plots fit into
+  const printSize = (element) =>
     element.dataset.plane ? { width: 320, height: 320 } : { width: element.closest(".panels") ? 200 : 650 };
-  function dressed(layout, element) {
-    const dress = resolved(layout);
+  function themedLayout(layout, element) {
+    const themed = withThemeColours(layout);
     const [text, muted, rule, paper] = ["text", "muted", "rule", "paper"].map((name) => colour(`var(--${name})`));
     const family = getComputedStyle(document.body).fontFamily;
-    for (const [key, axis] of Object.entries(dress)) {
+    for (const [key, axis] of Object.entries(themed)) {
       if (!/^[xy]axis/.test(key)) continue;
       const title = { ...axis.title, font: { size: 12 } };
-      dress[key] = { gridcolor: rule, linecolor: rule, zerolinecolor: rule, ...axis, title };
+      themed[key] = { gridcolor: rule, linecolor: rule, zerolinecolor: rule, ...axis, title };
     }
     return {
-      ...dress,
-      ...(printing ? printed(element) : { autosize: true }),
+      ...themed,
+      ...(printing ? printSize(element) : { autosize: true }),
       font: { family, size: 11.5, color: muted },
       hoverlabel: { bgcolor: paper, bordercolor: muted, font: { family, size: 12, color: text } },
       paper_bgcolor: "rgba(0,0,0,0)",
@@ -42,9 +42,9 @@
   }
   const config = { displaylogo: false, displayModeBar: false, responsive: true, scrollZoom: false, showTips: false };
 
-  // ---- what is packed into the page
+  // ---- compressed data of the page
 
-  async function unpacked(id) {
+  async function decompressed(id) {
     const bytes = Uint8Array.from(atob(find(`#${id}`).textContent), (letter) => letter.charCodeAt(0));
     const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
     return new Response(stream).text();
@@ -54,32 +54,32 @@
     return new kinds[dtype](Uint8Array.from(atob(bdata), (letter) => letter.charCodeAt(0)).buffer);
   }
 
-  // ---- drawing: each figure when it comes into sight, all of them before printing
+  // ---- drawing: each figure when it comes into view, all of them before printing
 
-  const drawers = new Map(); // element -> what draws it, and draws it again in another theme
-  const seen = new IntersectionObserver(
+  const drawers = new Map(); // element -> the function that draws it, and redraws it in another theme
+  const inView = new IntersectionObserver(
     (entries) => entries.filter((entry) => entry.isIntersecting).forEach(({ target }) => draw(target)),
     { rootMargin: "300px" },
   );
-  function later(element, drawer) {
+  function drawWhenInView(element, drawer) {
     drawers.set(element, drawer);
-    seen.observe(element);
+    inView.observe(element);
   }
   function draw(element) {
     if (element.dataset.drawn !== undefined) return;
     element.dataset.drawn = "";
-    seen.unobserve(element);
+    inView.unobserve(element);
     drawers.get(element)(element);
   }
   function redrawAll() {
     for (const [element, drawer] of drawers) if (element.dataset.drawn !== undefined) drawer(element);
   }
   function plotter(figure) {
-    return (element) => Plotly.react(element, resolved(figure.data), dressed(figure.layout, element), config);
+    return (element) => Plotly.react(element, withThemeColours(figure.data), themedLayout(figure.layout, element), config);
   }
 
-  // ---- surfaces: pictures until they are in sight, then turned together. A browser keeps some 16 drawings by WebGL
-  // alive, so that few are. On a touch screen only those that were tapped turn, so that the page still scrolls.
+  // ---- surfaces: pictures until they are in view, then rotated together. A browser supports about 16 WebGL contexts,
+  // so only a few surfaces are live. On a touch screen only those that were tapped are, so that the page scrolls.
 
   const LIVE = 9;
   const surfaces = [];
@@ -107,20 +107,20 @@
     element.parentElement.classList.remove("live");
     delete element.dataset.drawn;
   }
-  function enliven() {
-    const away = new Map(surfaces.map((element) => {
+  function updateLive() {
+    const distances = new Map(surfaces.map((element) => {
       const { top, bottom } = element.parentElement.getBoundingClientRect();
       return [element, Math.abs((top + bottom - innerHeight) / 2)];
     }));
-    const near = surfaces.filter((element) => away.get(element) < innerHeight / 2 + 300);
-    const chosen = near.sort((one, other) => away.get(one) - away.get(other)).slice(0, LIVE);
+    const near = surfaces.filter((element) => distances.get(element) < innerHeight / 2 + 300);
+    const chosen = near.sort((one, other) => distances.get(one) - distances.get(other)).slice(0, LIVE);
     live.filter((element) => !chosen.includes(element)).forEach(retire);
     chosen.forEach(draw);
   }
-  let still = null;
-  function enlivenSoon() {
-    clearTimeout(still);
-    still = setTimeout(enliven, 80);
+  let timer = null;
+  function updateLiveSoon() {
+    clearTimeout(timer);
+    timer = setTimeout(updateLive, 80);
   }
   let turning = false;
   function turn(source, turned) {
@@ -137,7 +137,7 @@
   const card = find("#card");
   function planes(drawn) {
     const colourings = drawn.colourings.map((one) => ({ ...one, numbers: array(one.numbers) }));
-    const places = Object.fromEntries(
+    const positions = Object.fromEntries(
       Object.entries(drawn.codes).map(([code, { x, y }]) => [code, { x: array(x), y: array(y) }]),
     );
     const elements = findAll("[data-plane]");
@@ -152,7 +152,7 @@
       return Array.from(numbers, (k) => (k < 0 || (alone !== null && k !== alone) ? faint : shown[k]));
     }
     function traces(code) {
-      const { x, y } = places[code];
+      const { x, y } = positions[code];
       const all = colours();
       const part = (from, to, size, opacity) => ({
         type: "scattergl", mode: "markers", x: x.subarray(from, to), y: y.subarray(from, to),
@@ -171,19 +171,19 @@
       xaxis: hidden, yaxis: { ...hidden, scaleanchor: "x" },
     };
     function drawPlane(element) {
-      Plotly.react(element, traces(element.dataset.plane), dressed(layout, element), { ...config, doubleClick: coarse ? false : "reset" });
+      Plotly.react(element, traces(element.dataset.plane), themedLayout(layout, element), { ...config, doubleClick: coarse ? false : "reset" });
       if (element.dataset.hovers) return;
       element.dataset.hovers = "yes";
       element.on(coarse ? "plotly_click" : "plotly_hover", (event) => point(element, event));
-      if (!coarse) ["plotly_unhover", "plotly_relayout"].forEach((event) => element.on(event, away));
+      if (!coarse) ["plotly_unhover", "plotly_relayout"].forEach((event) => element.on(event, hideCard));
     }
     function point(element, { points }) {
-      const place = points[0].pointNumber;
-      away();
-      for (const other of elements) ring(other, place);
-      const words = [`row ${drawn.rows[place]}`];
+      const image = points[0].pointNumber;
+      hideCard();
+      for (const other of elements) ring(other, image);
+      const words = [`row ${drawn.rows[image]}`];
       for (const { title, names, numbers } of colourings) {
-        words.push(`${title}: ${numbers[place] < 0 ? "not known" : names[numbers[place]]}`);
+        words.push(`${title}: ${numbers[image] < 0 ? "unknown" : names[numbers[image]]}`);
       }
       const lines = words.map((word, index) => {
         const line = document.createElement(index ? "div" : "b");
@@ -195,7 +195,7 @@
       picture.hidden = !drawn.sheet;
       if (drawn.sheet) {
         const { columns, rows } = drawn.sheet;
-        const [row, column] = [Math.floor(drawn.pictures[place] / columns), drawn.pictures[place] % columns];
+        const [row, column] = [Math.floor(drawn.pictures[image] / columns), drawn.pictures[image] % columns];
         const share = (index, of) => (100 * index) / Math.max(of - 1, 1);
         picture.style.backgroundPosition = `${share(column, columns)}% ${share(row, rows)}%`;
       }
@@ -207,22 +207,22 @@
       card.style.left = `${Math.min(left, innerWidth - box.width - 8)}px`;
       card.style.top = `${Math.max(8, Math.min(y + 18, innerHeight - box.height - 8))}px`;
     }
-    function ring(element, place) {
+    function ring(element, image) {
       if (element.dataset.drawn === undefined) return;
-      const { x, y } = places[element.dataset.plane];
+      const { x, y } = positions[element.dataset.plane];
       const { xaxis, yaxis } = element._fullLayout;
       const mark = document.createElement("div");
       mark.className = "ring";
-      mark.style.left = `${xaxis._offset + xaxis.l2p(x[place])}px`;
-      mark.style.top = `${yaxis._offset + yaxis.l2p(y[place])}px`;
+      mark.style.left = `${xaxis._offset + xaxis.l2p(x[image])}px`;
+      mark.style.top = `${yaxis._offset + yaxis.l2p(y[image])}px`;
       element.append(mark);
     }
-    function away() {
+    function hideCard() {
       card.hidden = true;
       findAll(".plane > .ring").forEach((mark) => mark.remove());
     }
     function recolour() {
-      away();
+      hideCard();
       for (const element of elements) if (element.dataset.drawn !== undefined) drawPlane(element);
     }
     function legend() {
@@ -230,7 +230,7 @@
       if (!list || !colourings.length) return;
       const { names, counts, colours: shades, legend: has, title } = colourings[chosen];
       if (!has) {
-        list.replaceChildren(Object.assign(document.createElement("small"), { textContent: `${names.length} values of ${title}, a colour each` }));
+        list.replaceChildren(Object.assign(document.createElement("small"), { textContent: `${names.length} values of ${title}, one colour each` }));
         return;
       }
       list.replaceChildren(...names.map((name, number) => {
@@ -261,12 +261,12 @@
       });
     }
     legend();
-    elements.forEach((element) => later(element, drawPlane));
-    addEventListener("scroll", away, { passive: true });
-    if (coarse) addEventListener("pointerdown", away);
+    elements.forEach((element) => drawWhenInView(element, drawPlane));
+    addEventListener("scroll", hideCard, { passive: true });
+    if (coarse) addEventListener("pointerdown", hideCard);
   }
 
-  // ---- the grid of transfers: where a hybrid comes from
+  // ---- the grid of transfers: frames around the source images of a hybrid
 
   const mosaic = find("#mosaic");
   if (mosaic) {
@@ -295,7 +295,7 @@
     mosaic.addEventListener("pointerleave", clear);
   }
 
-  // ---- commands that are copied, and the section that is in sight
+  // ---- copy buttons, and the current section in the navigation
 
   for (const button of findAll(".copy")) {
     button.addEventListener("click", async () => {
@@ -305,7 +305,7 @@
         await navigator.clipboard.writeText(code.textContent);
         button.textContent = "copied";
         setTimeout(() => { button.textContent = "copy"; }, 1500);
-      } catch { /* the text is selected, to be copied by hand */ }
+      } catch { /* the text is selected, so it can be copied by hand */ }
     });
   }
   const links = new Map(findAll("nav a").map((link) => [link.hash.slice(1), link]));
@@ -313,7 +313,7 @@
     for (const { isIntersecting, target } of entries) {
       if (!isIntersecting) continue;
       links.forEach((link, id) => link.classList.toggle("here", id === target.id));
-      const [bar, here] = [find("nav"), links.get(target.id)]; // on a phone it is a row that is wider than the screen
+      const [bar, here] = [find("nav"), links.get(target.id)]; // on a phone it is a row wider than the screen
       bar.scrollLeft = here.offsetLeft - (bar.clientWidth - here.offsetWidth) / 2;
     }
   }, { rootMargin: "-20% 0px -75% 0px" });
@@ -325,15 +325,15 @@
   const isDark = () => (root.dataset.theme ? root.dataset.theme === "dark" : prefersDark.matches);
   find("#theme").addEventListener("click", () => {
     root.dataset.theme = isDark() ? "light" : "dark";
-    try { localStorage.setItem("dualcontrast-theme", root.dataset.theme); } catch { /* it lasts as long as the page */ }
+    try { localStorage.setItem("dualcontrast-theme", root.dataset.theme); } catch { /* not stored: it lasts until the page is closed */ }
     redrawAll();
   });
   prefersDark.addEventListener("change", redrawAll);
 
-  // ---- all together
+  // ---- start
 
-  async function begin() {
-    const [library, figures] = await Promise.all(["plotly", "figures"].map(unpacked));
+  async function start() {
+    const [library, figures] = await Promise.all(["plotly", "figures"].map(decompressed));
     find("#plotly").remove();
     const script = document.createElement("script");
     script.textContent = library;
@@ -343,16 +343,16 @@
     for (const element of findAll("[data-figure]")) {
       const figure = drawn[element.dataset.figure];
       if (element.dataset.turns !== undefined) surface(element, figure);
-      else later(element, plotter(figure));
+      else drawWhenInView(element, plotter(figure));
     }
     if (!coarse) {
-      ["scroll", "resize"].forEach((event) => addEventListener(event, enlivenSoon, { passive: true }));
-      enliven();
+      ["scroll", "resize"].forEach((event) => addEventListener(event, updateLiveSoon, { passive: true }));
+      updateLive();
     }
     addEventListener("beforeprint", () => {
       printing = true;
       for (const element of drawers.keys()) if (element.dataset.turns === undefined) draw(element);
-      redrawAll(); // in light: the style sheet prints so
+      redrawAll(); // in light colours, as the style sheet prints
     });
     addEventListener("afterprint", () => {
       printing = false;
@@ -360,9 +360,9 @@
     });
     root.dataset.ready = "";
   }
-  begin().catch((error) => {
+  start().catch((error) => {
     const trouble = find("#trouble");
-    trouble.textContent = `Plots cannot be drawn in this browser (${error.message}); a newer one draws them.`;
+    trouble.textContent = `Plots cannot be drawn in this browser (${error.message}); try a newer one.`;
     trouble.hidden = false;
     throw error;
   });
