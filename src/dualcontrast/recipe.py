@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError, field_validator
 
 from dualcontrast.errors import RecipeError, nearest
-from dualcontrast.methods import METHODS, Method, MethodSettings, method_named
+from dualcontrast.methods import Method, MethodSettings, method_named
 from dualcontrast.networks import DecoderSettings, EncoderSettings
 from dualcontrast.settings import mapping_of, merged, packaged, read_yaml, sentence
 from dualcontrast.transforms import VIEWS, View, Wedge, view_of
@@ -135,37 +135,42 @@ def read_recipe(name_or_file: str | Path = "images", changes: Mapping[str, Any] 
         There is no such recipe, or it or the changes hold an unknown key or a wrong value.
     """
     changes, where = changes or {}, f"recipe {name_or_file}"
-    stated = read_yaml(name_or_file, packaged_recipes())
-    own = mapping_of(stated.get("method", {}), f"{where}: method")
-    named = str(mapping_of(changes.get("method", {}), f"{where}: method").get("name"))
-    if named in METHODS and named != own.get("name", DEFAULT_METHOD):
-        stated = {**stated, "method": {size: own[size] for size in SIZES if size in own}}
-        if stated.get("preset") not in METHODS[named].presets:
-            stated["preset"] = "paper"
-    return recipe_of(merged(stated, changes), where=where)
+    settings = read_yaml(name_or_file, packaged_recipes())
+    method = mapping_of(settings.get("method", {}), f"{where}: method")
+    other = mapping_of(changes.get("method", {}), f"{where}: method").get("name")
+    if other not in (None, method.get("name", DEFAULT_METHOD)):
+        settings["method"] = {size: method[size] for size in SIZES if size in method}
+        if settings.get("preset") not in method_named(str(other)).presets:
+            settings["preset"] = "paper"
+    return recipe_of(merged(settings, changes), where=where)
 
 
-def recipe_of(stated: Mapping[str, Any], where: str = "recipe") -> Recipe:
-    """Make a recipe of what is stated, on top of the preset it names.
+def recipe_of(settings: Mapping[str, Any], where: str = "recipe") -> Recipe:
+    """Build a recipe from settings, on top of the preset that they name.
+
+    Parameters
+    ----------
+    settings
+        The sections of a recipe, nested.
+    where
+        Where they come from, for messages.
 
     Raises
     ------
     RecipeError
         An unknown key or a wrong value; the message names it and what would be accepted.
     """
-    method_name = DEFAULT_METHOD
     try:
-        method_name = str(mapping_of(stated.get("method", {}), "method").get("name", method_name))
-        presets = method_named(method_name).presets
-        preset = str(stated.get("preset", "paper"))
-        if preset not in presets:
-            raise RecipeError(f"{method_name} has no preset {preset}; {nearest(preset, presets)}")
-        return Recipe.model_validate(merged(presets[preset], stated))
+        name = str(mapping_of(settings.get("method", {}), "method").get("name", DEFAULT_METHOD))
+        method = method_named(name)
+        preset = str(settings.get("preset", "paper"))
+        if preset not in method.presets:
+            raise RecipeError(f"{name} has no preset {preset}; {nearest(preset, method.presets)}")
+        return Recipe.model_validate(merged(method.presets[preset], settings))
     except ValidationError as error:
-        parts = {"method": method_named(method_name).Settings}
-        raise RecipeError(f"{where}: {sentence(error, Recipe, parts=parts)}") from None
+        raise RecipeError(f"{where}: {sentence(error, Recipe, parts={'method': method.Settings})}") from None
     except RecipeError as error:
-        raise RecipeError(f"{where}: {error}") from None
+        raise RecipeError(f"{where}: {error}") from error.__cause__  # a module of another package that fails
 
 
 def packaged_recipes() -> dict[str, Path]:

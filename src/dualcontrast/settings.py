@@ -119,6 +119,8 @@ def sentence(
         if elsewhere:
             return f"no setting is called {key}; did you mean {elsewhere[0]}?"
         return f"no setting is called {key}; {nearest(location[-1], _known_keys(model, location[:-1]))}"
+    if first["type"] == "missing":
+        return f"{key} has no default; give it a value"
     message = first["msg"].removeprefix("Value error, ")
     reason = f"is not accepted: {message[0].lower()}{message[1:]}"
     return f"{key} {reason}" if first["type"] == "invalid_key" else f"{key} = {first['input']!r} {reason}"
