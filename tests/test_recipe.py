@@ -132,7 +132,7 @@ def test_a_method_of_another_package_takes_the_recipe_of_a_built_in_one() -> Non
 
 
 def test_the_failure_of_a_module_of_another_package_stays_at_hand() -> None:
-    with pytest.raises(RecipeError, match="no module nowhere") as refusal:
+    with pytest.raises(RecipeError, match="no module is called nowhere") as refusal:
         recipe_of({"method": {"name": "nowhere:Method"}})
     assert isinstance(refusal.value.__cause__, ModuleNotFoundError)
 

@@ -43,7 +43,7 @@ def test_a_method_of_another_package_is_a_row_of_table1_alone() -> None:
     assert other.method.name == name
     assert other.model_copy(update={"method": built_in.method}) == built_in
     assert table_with("ablation", (name,)) == TABLES["ablation"]
-    with pytest.raises(RecipeError, match="no module nowhere"):
+    with pytest.raises(RecipeError, match="no module is called nowhere"):
         table_with("table1", ("nowhere:Method",))
 
 

@@ -102,7 +102,7 @@ def test_a_verb_knows_the_run_in_a_process_of_its_own(packages: Path, runs: dict
         ("by_name", "config.yaml: no method is called doubled"),
         (
             "by_class",
-            "config.yaml: the method aliens:Doubled cannot be imported: there is no module aliens; install it",
+            "config.yaml: the method aliens:Doubled cannot be imported: no module is called aliens; install it",
         ),
     ],
 )

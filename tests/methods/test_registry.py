@@ -86,7 +86,7 @@ def test_a_class_is_named_by_its_module(install: Install) -> None:
 def test_a_name_that_is_built_in_is_refused_and_no_other(install: Install) -> None:
     install("aliens", methods={"harmony": "aliens:Doubled"})
     with pytest.raises(
-        RecipeError, match="a method called harmony is in each of the packages dualcontrast, aliens; "
+        RecipeError, match="several packages provide a method called harmony: dualcontrast, aliens; "
     ):
         method_named("harmony")
     assert method_named("simclr") is METHODS["simclr"]
@@ -96,7 +96,7 @@ def test_a_name_of_two_packages_is_refused(install: Install) -> None:
     install("aliens", methods={"doubled": "aliens:Doubled"})
     install("others", methods={"doubled": "others:Doubled"})
     with pytest.raises(
-        RecipeError, match=r"a method called doubled is in each of .*; uninstall or rename one of them"
+        RecipeError, match=r"several packages provide a method called doubled: .*; uninstall or rename one of them"
     ):
         method_named("doubled")
     assert method_named("others:Doubled").__module__ == "others"
@@ -114,12 +114,12 @@ FAILING = "raise ValueError('needs\\n  a newer library')\n"
         (
             "alien.vae:Doubled",
             "",
-            "the method alien.vae:Doubled cannot be imported: there is no module alien; install it, or add its "
+            "the method alien.vae:Doubled cannot be imported: no module is called alien; install it, or add its "
             "folder to PYTHONPATH",
         ),
         ("aliens:Trebled", "", "cannot be imported: AttributeError: module 'aliens' has no attribute 'Trebled'"),
         ("aliens:A", FAILING, "the method aliens:A cannot be imported: ValueError: needs a newer library"),
-        ("aliens:A", "import nothing_such", "cannot be imported: there is no module nothing_such; install it"),
+        ("aliens:A", "import nothing_such", "cannot be imported: no module is called nothing_such; install it"),
         ("aliens:A", "class A(:", "the method aliens:A cannot be imported: SyntaxError: invalid syntax"),
         ("aliens:NOT_A_METHOD", "", "NOT_A_METHOD is not a subclass of dualcontrast.methods.Method"),
         ("aliens:DoubledSettings", "", "DoubledSettings is not a subclass of dualcontrast.methods.Method"),

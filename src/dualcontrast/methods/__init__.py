@@ -1,4 +1,4 @@
-"""The methods: one interface, one registry, one file a method."""
+"""The methods: one interface, one registry, and one module per method."""
 
 from dualcontrast.methods.method import Batch, Codes, Losses, Method, MethodSettings, Pair
 from dualcontrast.methods.registry import METHODS, installed_methods, method_named

@@ -1,4 +1,4 @@
-"""Methods by name: those of this package, and those of other packages."""
+"""Look up methods by name: built-in ones, and those of other packages."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from dualcontrast.methods.spatial_vae import SpatialVAE
 from dualcontrast.methods.two_latent_vae import TwoLatentVAE
 from dualcontrast.methods.vitae import VITAE
 
-ENTRY_POINTS = "dualcontrast.methods"  # the group in which other packages name their methods
+ENTRY_POINTS = "dualcontrast.methods"  # the group in which other packages register their methods
 
 METHODS: dict[str, type[Method]] = {
     "dualcontrast": DualContrast,
@@ -33,7 +33,7 @@ METHODS: dict[str, type[Method]] = {
 
 
 def method_named(name: str) -> type[Method]:
-    """Find the class of a method; of other packages, only the one that is asked for is imported.
+    """Look up the class of a method. Of other packages, only the one requested is imported.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ def method_named(name: str) -> type[Method]:
     Raises
     ------
     RecipeError
-        No method has that name, or several have; or it cannot be imported, or is no method.
+        The name is unknown or ambiguous, or the class cannot be imported or is not a method.
     """
     if ":" in name:
         return _imported(name, name)
@@ -54,7 +54,7 @@ def method_named(name: str) -> type[Method]:
         raise RecipeError(f"no method is called {name}; {nearest(name, [*METHODS, *installed])}")
     if len(packages) > 1:
         raise RecipeError(
-            f"a method called {name} is in each of the packages {', '.join(packages)}; "
+            f"several packages provide a method called {name}: {', '.join(packages)}; "
             "uninstall or rename one of them, or give package.module:Class"
         )
     return _imported(name, places[packages[0]]) if places else METHODS[name]
@@ -67,7 +67,7 @@ def installed_methods() -> Mapping[str, Mapping[str, str]]:
     Returns
     -------
     mapping
-        By name, then by package: `package.module:Class`. It is read once in a process.
+        By name, then by package: `package.module:Class`. Read once per process.
     """
     found: dict[str, dict[str, str]] = {}
     for point in entry_points(group=ENTRY_POINTS):
@@ -77,7 +77,7 @@ def installed_methods() -> Mapping[str, Mapping[str, str]]:
 
 
 def _imported(name: str, place: str) -> type[Method]:
-    """Import the class at `package.module:Class`, and check that it is a method."""
+    """Import `package.module:Class` and check that it is a method."""
     what = f"the method {name}" if name == place else f"the method {name} ({place})"
     if not re.fullmatch(r"[\w.]+:[\w.]+", place):
         raise RecipeError(f"{what} is not understood; write it as package.module:Class")
@@ -85,10 +85,10 @@ def _imported(name: str, place: str) -> type[Method]:
         method = pkgutil.resolve_name(place)
     except ModuleNotFoundError as error:
         raise RecipeError(
-            f"{what} cannot be imported: there is no module {error.name}; "
+            f"{what} cannot be imported: no module is called {error.name}; "
             "install it, or add its folder to PYTHONPATH"
         ) from error
-    except Exception as error:  # the module of another package may do anything
+    except Exception as error:  # code of another package can raise anything
         reason = " ".join(str(error).split())
         raise RecipeError(f"{what} cannot be imported: {type(error).__name__}: {reason}") from error
     if not (isinstance(method, type) and issubclass(method, Method)):

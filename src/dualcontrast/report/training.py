@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
-from dualcontrast.methods.plus.prototypes import FOUND_AGAIN
+from dualcontrast.methods.plus.prototypes import REPRODUCIBLE
 from dualcontrast.report.material import Material
 from dualcontrast.report.plots import figure, line, threshold
 from dualcontrast.report.section import Missing, Section
@@ -51,7 +51,7 @@ def section(material: Material) -> Section:
     tried = next((told for told, _ in parts if told.get("prediction_strength")), None)
     if tried:
         figures["numbers"] = _numbers(tried["prediction_strength"], tried["silhouette"])
-    context = {"stages": stages, "best": best, "tried": tried, "found_again": FOUND_AGAIN}
+    context = {"stages": stages, "best": best, "tried": tried, "found_again": REPRODUCIBLE}
     return Section(anchor, title, "training.html", context, figures)
 
 
@@ -127,5 +127,5 @@ def _numbers(strengths: dict[str, float], silhouettes: dict[str, float]) -> dict
         yaxis={"range": [0, 1.05]},
         xaxis={"tickformat": "d"},
         showlegend=True,
-        shapes=[threshold(FOUND_AGAIN)],
+        shapes=[threshold(REPRODUCIBLE)],
     )
