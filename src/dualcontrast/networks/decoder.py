@@ -28,7 +28,7 @@ class DecoderSettings(BaseModel):
         None,
         min_length=1,
         description="null: the last layer is fully connected. Otherwise the fully connected layers end in a "
-        "small map of channels[0], and each entry adds a block that doubles the sides of the map, up to the image's",
+        "small map of channels[0], and each entry adds a block that doubles the sides of the map, up to the image",
     )
     activation: Literal["relu", "leaky_relu"] = Field("relu", description="after each layer but the last")
     output: Literal["sigmoid", "linear"] = Field("sigmoid", description="sigmoid for images in [0, 1]")
