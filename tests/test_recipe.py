@@ -117,6 +117,26 @@ def test_another_method_keeps_a_preset_that_it_has_as_well(tmp_path: Path) -> No
         read_recipe(file, {"method": {"name": "harmony"}, "preset": "authors-code"})
 
 
+def test_a_method_of_another_package_takes_the_recipe_of_a_built_in_one() -> None:
+    name = "dualcontrast.methods.two_latent_vae:TwoLatentVAE"
+    recipe = read_recipe("mnist-plus", {"method": {"name": name, "gamma_c": 0.5}})
+    sizes = read_recipe("mnist-plus").method
+    assert recipe.method.model_dump() == {
+        **METHODS["two_latent_vae"].Settings().model_dump(),
+        **{"name": name, "gamma_c": 0.5},
+        **{"content_size": sizes.content_size, "transformation_size": sizes.transformation_size},
+    }
+    assert recipe.preset == "paper"
+    assert recipe_of(recipe.model_dump(mode="json")) == recipe
+    assert type(recipe.build((1, 28, 28))) is METHODS["two_latent_vae"]
+
+
+def test_the_failure_of_a_module_of_another_package_stays_at_hand() -> None:
+    with pytest.raises(RecipeError, match="no module is called nowhere") as refusal:
+        recipe_of({"method": {"name": "nowhere:Method"}})
+    assert isinstance(refusal.value.__cause__, ModuleNotFoundError)
+
+
 def test_views_are_replaced_as_a_whole() -> None:
     recipe = recipe_of({"preset": "authors-code", "views": ["hue", {"name": "scale", "factor": [0.5, 2]}]})
     assert [view.name for view in recipe.views] == ["hue", "scale"]

@@ -1,4 +1,4 @@
-"""Recipes: the full configuration of a training, read from YAML and checked."""
+"""Recipes: the full configuration of a training, read from YAML and validated."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError, field_validator
 
 from dualcontrast.errors import RecipeError, nearest
-from dualcontrast.methods import METHODS, Method, MethodSettings, method_named
+from dualcontrast.methods import Method, MethodSettings, method_named
 from dualcontrast.networks import DecoderSettings, EncoderSettings
 from dualcontrast.settings import mapping_of, merged, packaged, read_yaml, sentence
 from dualcontrast.transforms import VIEWS, View, Wedge, view_of
 
-DEFAULT_METHOD = "dualcontrast"  # of a recipe that names none
+DEFAULT_METHOD = "dualcontrast"  # of a recipe without a method
 SIZES = ("content_size", "transformation_size")
-ALL_ROUND = 85.0  # degrees of tilt either way, beyond which no wedge is taken to be missing
+FULL_TILT = 85.0  # degrees in either direction, from which no wedge counts as missing
 
 
 class NetworkSettings(BaseModel):
-    """The networks of a method."""
+    """Settings of the networks of a method."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -29,33 +29,33 @@ class NetworkSettings(BaseModel):
 
 
 class TrainingSettings(BaseModel):
-    """How long and how fast to train, and on how much."""
+    """Settings of training."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    epochs: int = Field(200, ge=1, description="train for so many")
-    minutes: float | None = Field(None, gt=0, description="stop after so many minutes of training in all")
-    limit: int | None = Field(None, ge=2, description="use so many images of the source, drawn at random")
-    batch_size: int = Field(100, ge=2, description="images in a step of each process")
+    epochs: int = Field(200, ge=1, description="number of epochs")
+    minutes: float | None = Field(None, gt=0, description="total minutes of training after which to stop")
+    limit: int | None = Field(None, ge=2, description="number of images to use, drawn at random; null: all")
+    batch_size: int = Field(100, ge=2, description="images per step and process")
     learning_rate: float = Field(1e-4, gt=0, description="of Adam, in every phase")
     schedule: Literal["steps", "cosine", "warm_cosine"] = Field(
         "steps",
-        description="of the learning rate: multiplied now and then; half a cosine down to 0; or the same after a "
-        "rise over the first 100 steps of each stage",
+        description="of the learning rate: steps; half a cosine down to 0; or the same after a linear rise over "
+        "the first 100 steps of each stage",
     )
-    decay_every: int = Field(50, ge=1, description="epochs after which the learning rate is multiplied ...")
-    decay_by: float = Field(0.1, gt=0, le=1, description="... by this")
+    decay_every: int = Field(50, ge=1, description="steps: epochs between reductions of the learning rate")
+    decay_by: float = Field(0.1, gt=0, le=1, description="steps: factor of each reduction")
     validation_fraction: float = Field(
         0.05,
         ge=0,
         lt=1,
-        description="share of the training images held out to choose the weights by their loss",
+        description="fraction of the training images held out to select the weights by their loss",
     )
-    keep_every: int | None = Field(None, ge=1, description="keep the weights of every so many epochs")
-    checkpoint_minutes: float = Field(2.0, gt=0, description="longest time between two checkpoints")
-    workers: int = Field(0, ge=0, description="processes that read images ahead; 0 reads in the main one")
+    keep_every: int | None = Field(None, ge=1, description="epochs between weights that are kept; null: none")
+    checkpoint_minutes: float = Field(2.0, gt=0, description="minutes between checkpoints")
+    workers: int = Field(0, ge=0, description="processes that read images ahead; 0: read in the main process")
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = Field(
-        "32-true", description="of Lightning Fabric: numbers of 32 bits, or of 16 where that does no harm"
+        "32-true", description="of Lightning Fabric: 32-bit, or mixed with 16-bit"
     )
     seed: int = Field(0, ge=0, description="of weights, splits, batches and views")
 
@@ -63,7 +63,7 @@ class TrainingSettings(BaseModel):
 class Recipe(BaseModel):
     """The full configuration of a training.
 
-    What a recipe leaves out comes from its preset, and then from the defaults, which are the paper's.
+    Values that a recipe omits come from its preset, then from the defaults, which are the paper's.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -77,23 +77,23 @@ class Recipe(BaseModel):
 
     @field_validator("method", mode="before")
     @classmethod
-    def _settings_of_the_named_method(cls, value: Any) -> MethodSettings:
+    def _validate_method(cls, value: Any) -> MethodSettings:
         return _method_settings(value)
 
     @field_validator("views", mode="before")
     @classmethod
-    def _views_of_the_registry(cls, value: Any) -> tuple[View, ...]:
+    def _validate_views(cls, value: Any) -> tuple[View, ...]:
         if not isinstance(value, (list, tuple)):
             raise RecipeError(f"views is a list of views, not {value!r}")
         return tuple(_checked_view(view, place) for place, view in enumerate(value))
 
     def build(self, shape: tuple[int, ...]) -> Method:
-        """Make the method for images (C, spatial...), with fresh weights.
+        """Build the method for images (C, spatial...), with new weights.
 
         Raises
         ------
         RecipeError
-            The networks or views do not fit such images.
+            The networks or views do not fit these images.
         """
         for view in self.views:
             view.check(shape)
@@ -101,71 +101,75 @@ class Recipe(BaseModel):
         return method(shape, self.method, self.network.encoder, self.network.decoder, self.views)
 
     def for_tilts(self, degrees: float) -> Recipe:
-        """Return the recipe for subtomograms of tilts from minus to plus `degrees`.
+        """Adapt the recipe to subtomograms with tilts from minus to plus `degrees`.
 
-        Views of a wedge that state no width of their own get that of the tilts, and go where hardly anything is
-        missing: there they would only take something away.
+        A view `wedge` without `degrees` takes those of the tilts. It is removed if almost no wedge is missing.
         """
         views: list[View] = []
         for view in self.views:
             if not isinstance(view, Wedge) or view.degrees is not None:
                 views.append(view)
-            elif degrees < ALL_ROUND:
+            elif degrees < FULL_TILT:
                 views.append(view.model_copy(update={"degrees": degrees}))
         return self.model_copy(update={"views": tuple(views)})
 
 
 def read_recipe(name_or_file: str | Path = "images", changes: Mapping[str, Any] | None = None) -> Recipe:
-    """Read a recipe that is packaged or in a file, and apply changes to it.
+    """Read a packaged recipe or a file, and apply changes to it.
 
-    Where the changes name another method than the recipe's, the recipe's sizes of codes stay, and its other
-    settings of the method go. A preset belongs to a method too: where the other has none of the recipe's name, and
-    the changes name no preset, its `paper` is taken.
+    If the changes name another method, the recipe's sizes of codes stay, and its other settings of the method are
+    dropped. Presets belong to methods as well: if the other method lacks the recipe's preset, and the changes name
+    none, its preset `paper` is used.
 
     Parameters
     ----------
     name_or_file
         The name of a packaged recipe, or the path of a YAML file.
     changes
-        Nested settings that replace the recipe's, as `settings.parse_changes` makes them.
+        Nested settings that override the recipe's, as `settings.parse_changes` returns them.
 
     Raises
     ------
     RecipeError
-        There is no such recipe, or it or the changes hold an unknown key or a wrong value.
+        There is no such recipe, or it or the changes have an unknown key or an invalid value.
     """
     changes, where = changes or {}, f"recipe {name_or_file}"
-    stated = read_yaml(name_or_file, packaged_recipes())
-    own = mapping_of(stated.get("method", {}), f"{where}: method")
-    named = str(mapping_of(changes.get("method", {}), f"{where}: method").get("name"))
-    if named in METHODS and named != own.get("name", DEFAULT_METHOD):
-        stated = {**stated, "method": {size: own[size] for size in SIZES if size in own}}
-        if stated.get("preset") not in METHODS[named].presets:
-            stated["preset"] = "paper"
-    return recipe_of(merged(stated, changes), where=where)
+    settings = read_yaml(name_or_file, packaged_recipes())
+    method = mapping_of(settings.get("method", {}), f"{where}: method")
+    other = mapping_of(changes.get("method", {}), f"{where}: method").get("name")
+    if other not in (None, method.get("name", DEFAULT_METHOD)):
+        settings["method"] = {size: method[size] for size in SIZES if size in method}
+        if settings.get("preset") not in method_named(str(other)).presets:
+            settings["preset"] = "paper"
+    return recipe_of(merged(settings, changes), where=where)
 
 
-def recipe_of(stated: Mapping[str, Any], where: str = "recipe") -> Recipe:
-    """Make a recipe of what is stated, on top of the preset it names.
+def recipe_of(settings: Mapping[str, Any], where: str = "recipe") -> Recipe:
+    """Build a recipe from settings, laid over the preset that they name.
+
+    Parameters
+    ----------
+    settings
+        The sections of a recipe, nested.
+    where
+        Where they come from, for messages.
 
     Raises
     ------
     RecipeError
-        An unknown key or a wrong value; the message names it and what would be accepted.
+        An unknown key or an invalid value; the message names it and what is accepted.
     """
-    method_name = DEFAULT_METHOD
     try:
-        method_name = str(mapping_of(stated.get("method", {}), "method").get("name", method_name))
-        presets = method_named(method_name).presets
-        preset = str(stated.get("preset", "paper"))
-        if preset not in presets:
-            raise RecipeError(f"{method_name} has no preset {preset}; {nearest(preset, presets)}")
-        return Recipe.model_validate(merged(presets[preset], stated))
+        name = str(mapping_of(settings.get("method", {}), "method").get("name", DEFAULT_METHOD))
+        method = method_named(name)
+        preset = str(settings.get("preset", "paper"))
+        if preset not in method.presets:
+            raise RecipeError(f"{name} has no preset {preset}; {nearest(preset, method.presets)}")
+        return Recipe.model_validate(merged(method.presets[preset], settings))
     except ValidationError as error:
-        parts = {"method": method_named(method_name).Settings}
-        raise RecipeError(f"{where}: {sentence(error, Recipe, parts=parts)}") from None
+        raise RecipeError(f"{where}: {sentence(error, Recipe, parts={'method': method.Settings})}") from None
     except RecipeError as error:
-        raise RecipeError(f"{where}: {error}") from None
+        raise RecipeError(f"{where}: {error}") from error.__cause__  # the failure of another package
 
 
 def packaged_recipes() -> dict[str, Path]:

@@ -1,4 +1,4 @@
-"""Settings: mappings laid over one another, read from YAML, and what pydantic finds wrong said in one sentence."""
+"""Settings: merged mappings, YAML files, and validation errors in one sentence."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from dualcontrast.errors import RecipeError, nearest
 
 
 def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `base` with `changes` laid over it, mapping by mapping; anything else is replaced whole."""
+    """Merge `changes` into `base`, recursively for mappings; other values are replaced."""
     result = dict(base)
     for key, value in changes.items():
-        below = result.get(key)
-        if isinstance(value, Mapping) and isinstance(below, Mapping):
-            result[key] = merged(below, value)
+        old = result.get(key)
+        if isinstance(value, Mapping) and isinstance(old, Mapping):
+            result[key] = merged(old, value)
         else:
             result[key] = value
     return result
 
 
 def parse_changes(assignments: Iterable[str]) -> dict[str, Any]:
-    """Turn `key=value` assignments into nested settings.
+    """Parse `key=value` assignments into nested settings.
 
     Examples
     --------
@@ -52,12 +52,12 @@ def parse_changes(assignments: Iterable[str]) -> dict[str, Any]:
 
 
 def read_yaml(name_or_file: str | Path, packaged: Mapping[str, Path]) -> dict[str, Any]:
-    """Read a mapping of settings that is packaged, or in a file; its name is added.
+    """Read settings that are packaged or in a file, and add their name.
 
     Raises
     ------
     RecipeError
-        There is no such file, or it is no mapping in YAML; the message names the line.
+        There is no such file, or it is not a mapping in YAML; the message names the line.
     """
     path = packaged.get(str(name_or_file), Path(name_or_file))
     if not path.is_file():
@@ -65,27 +65,27 @@ def read_yaml(name_or_file: str | Path, packaged: Mapping[str, Path]) -> dict[st
             f"no recipe is called {name_or_file} and no such file exists; {nearest(str(name_or_file), packaged)}"
         )
     try:
-        stated = yaml.safe_load(path.read_text(encoding="utf-8"))
+        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         line = getattr(getattr(error, "problem_mark", None), "line", None)
         place = "" if line is None else f", line {line + 1}"
         raise RecipeError(f"{path}{place}: not valid YAML") from None
-    return {"name": path.stem, **mapping_of(stated or {}, f"the recipe {path}")}
+    return {"name": path.stem, **mapping_of(settings or {}, f"the recipe {path}")}
 
 
 def packaged(folder: str) -> dict[str, Path]:
-    """Return the YAML files of a folder of this package by name."""
+    """List the YAML files in a folder of this package by name."""
     files = (Path(__file__).parent / folder).glob("*.yaml")
     return {path.stem: path for path in sorted(files, key=lambda path: path.stem)}
 
 
 def mapping_of(value: Any, what: str) -> dict[str, Any]:
-    """Return a mapping as a dict.
+    """Convert a mapping to a dict.
 
     Raises
     ------
     RecipeError
-        It is none.
+        The value is not a mapping.
     """
     if not isinstance(value, Mapping):
         raise RecipeError(f"{what} is a mapping of settings, not {value!r}")
@@ -98,18 +98,18 @@ def sentence(
     inside: str = "",
     parts: Mapping[str, type[BaseModel]] | None = None,
 ) -> str:
-    """Turn the first complaint about a model into one sentence.
+    """Describe the first validation error of a model in one sentence.
 
     Parameters
     ----------
     error
-        What pydantic found.
+        As raised by pydantic.
     model
-        Of what.
+        The model that was validated.
     inside
-        Where the model stands.
+        The key of the model in the settings.
     parts
-        What models some of its fields hold, where these are more than their annotations say.
+        Models of fields that are more specific than their annotations.
     """
     first = error.errors()[0]
     location = [str(part) for part in first["loc"]]
@@ -119,13 +119,15 @@ def sentence(
         if elsewhere:
             return f"no setting is called {key}; did you mean {elsewhere[0]}?"
         return f"no setting is called {key}; {nearest(location[-1], _known_keys(model, location[:-1]))}"
+    if first["type"] == "missing":
+        return f"{key} has no default; give it a value"
     message = first["msg"].removeprefix("Value error, ")
     reason = f"is not accepted: {message[0].lower()}{message[1:]}"
     return f"{key} {reason}" if first["type"] == "invalid_key" else f"{key} = {first['input']!r} {reason}"
 
 
 def _number_or(text: str) -> float | str:
-    """YAML 1.1 reads 1e-4 as text; a user means the number."""
+    """Convert text to a finite number if possible, since YAML 1.1 reads 1e-4 as text."""
     try:
         number = float(text)
     except ValueError:
@@ -134,9 +136,9 @@ def _number_or(text: str) -> float | str:
 
 
 def _known_keys(model: type[BaseModel], location: Iterable[str]) -> list[str]:
-    """Return the keys known at a place within a model."""
+    """Return the valid keys at a location within a model."""
     for part in location:
-        if part.isdecimal():  # within a list, of which each entry is of one model
+        if part.isdecimal():  # an index into a list, whose entries share a model
             continue
         inner = _model_in(model.model_fields[part].annotation)
         if inner is not None:
@@ -145,7 +147,7 @@ def _known_keys(model: type[BaseModel], location: Iterable[str]) -> list[str]:
 
 
 def _paths(model: type[BaseModel], parts: Mapping[str, type[BaseModel]]) -> Iterator[str]:
-    """Yield every setting below a model's own, as it is set: training.epochs and so on."""
+    """Yield the paths of all nested settings of a model, such as training.epochs."""
     for name, field in model.model_fields.items():
         inner = parts.get(name) or _model_in(field.annotation)
         for key in inner.model_fields if inner else ():
@@ -154,6 +156,6 @@ def _paths(model: type[BaseModel], parts: Mapping[str, type[BaseModel]]) -> Iter
 
 
 def _model_in(annotation: Any) -> type[BaseModel] | None:
-    """Return the model that a field holds, alone, in a tuple or beside None."""
+    """Return the model in a field's annotation: alone, in a tuple or optional."""
     inside = [annotation, *getattr(annotation, "__args__", ())]
     return next((one for one in inside if isinstance(one, type) and issubclass(one, BaseModel)), None)

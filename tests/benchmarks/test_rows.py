@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from dualcontrast.benchmarks import published
-from dualcontrast.benchmarks.rows import DATA, PLUS_PARTS, TABLES, chosen
+from dualcontrast.benchmarks.rows import DATA, PLUS_PARTS, TABLES, chosen, table_with
 from dualcontrast.errors import RecipeError
 from dualcontrast.methods import METHODS
 
@@ -32,6 +32,19 @@ def test_table1_has_the_papers_rows_and_every_method() -> None:
     for data in table.data:
         assert set(published.TABLE1[data]) <= set(table.rows)
     assert {row.recipe_for("mnist", {}).method.name for row in table.rows.values()} == set(METHODS)
+
+
+def test_a_method_of_another_package_is_a_row_of_table1_alone() -> None:
+    name = "dualcontrast.methods.harmony:Harmony"  # as such a method is named
+    rows = table_with("table1", (name, "simclr", "harmny")).rows
+    assert list(rows) == [*TABLES["table1"].rows, name]
+    assert rows[name].label == "Harmony"
+    built_in, other = (rows[row].recipe_for("linemod", {}) for row in ("harmony", name))
+    assert other.method.name == name
+    assert other.model_copy(update={"method": built_in.method}) == built_in
+    assert table_with("ablation", (name,)) == TABLES["ablation"]
+    with pytest.raises(RecipeError, match="no module is called nowhere"):
+        table_with("table1", ("nowhere:Method",))
 
 
 def test_codes_have_the_papers_sizes() -> None:

@@ -1,20 +1,22 @@
 """Every command block of the README and the documentation is run, as a reader would type it, on small data.
 
 The blocks are those that a reader copies: fenced as `sh` and `python`. They run one after the other, page by page,
-in a folder that has small data under the names the pages use. What a page tells the reader to write, a YAML or
-Python block that begins with its file's name as a comment, is written. Blocks of `text` are not run: they are
+in a folder that has small data under the names the pages use. What a page tells the reader to write, a YAML, TOML
+or Python block that begins with its file's name as a comment, is written. Blocks of `text` are not run: they are
 outputs, and commands that take hours, such as those of the results.
 
-Four things differ from what a reader sees. A training has one epoch of few images, and of subtomograms few
+Five things differ from what a reader sees. A training has one epoch of few images, and of subtomograms few
 clusters, each of which takes seconds to begin; a simulation has few subtomograms, a sorting few clusters, a table
 a moment a cell: the options in SHORTER are added to what is printed, and nothing is taken away. The classifier
 that judges hybrids learns for a moment. `make` is asked what it would do (-n), since it makes an environment of
-its own. And a call of `dualcontrast` runs in this process, as the tests of the verbs do, unless it is more than a
-call: so torch is imported once.
+its own. `pip` installs into a folder of the test, with the packages that are installed already. And a call of
+`dualcontrast` runs in this process, as the tests of the verbs do, unless it is more than a call: so torch is
+imported once.
 """
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
 import shlex
@@ -33,6 +35,7 @@ from tests.support.runs import DIGITS
 
 import dualcontrast
 from dualcontrast.evaluation import swap
+from dualcontrast.methods import installed_methods
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
@@ -47,6 +50,8 @@ SHORTER = {
 }
 SHORTER_IN_PYTHON = {"training": {"epochs": 1, "batch_size": 20, "limit": 200}}
 TAKES = {"docs/tutorials/cryo-et.md": (), "docs/tutorials/images.md": ("mnist",)}  # and they make the rest
+PIP = '#!/bin/sh\nexec {python} -m pip "$@"\n'
+INSTALLED = {"PIP_NO_BUILD_ISOLATION": "0", "PIP_NO_DEPS": "1", "PIP_NO_INDEX": "1"}  # isolation: 0 is without
 LAUNCHER = "#!{python}\nimport sys\nsys.argv[0] = 'dualcontrast'\nfrom dualcontrast.cli import main\nmain()\n"
 
 
@@ -113,13 +118,18 @@ def folder(data: Path, request: pytest.FixtureRequest, tmp_path: Path, monkeypat
         (shutil.copytree if (data / name).is_dir() else shutil.copy)(data / name, place / name)
     for config in place.glob("runs/*/config.yaml"):  # which names its source by an absolute path
         config.write_text(config.read_text().replace(str(data), str(place)))
-    program = tmp_path / "bin" / "dualcontrast"
-    program.parent.mkdir()
-    program.write_text(LAUNCHER.format(python=sys.executable))
-    program.chmod(0o755)
+    for name, script in (("dualcontrast", LAUNCHER), ("pip", PIP)):
+        program = tmp_path / "bin" / name
+        program.parent.mkdir(exist_ok=True)
+        program.write_text(script.format(python=sys.executable))
+        program.chmod(0o755)
     monkeypatch.setenv("PATH", str(program.parent), prepend=os.pathsep)
+    packages = tmp_path / "packages"
+    for variable, value in {**INSTALLED, "PIP_TARGET": str(packages)}.items():
+        monkeypatch.setenv(variable, value)
+    monkeypatch.setenv("PYTHONPATH", str(packages), prepend=os.pathsep)
     monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setattr(sys, "path", [str(place), *sys.path])
+    monkeypatch.setattr(sys, "path", [str(place), str(packages), *sys.path])
     monkeypatch.setattr(dualcontrast, "train", shorter_training, raising=False)
     monkeypatch.setattr(swap, "CLASSIFIER_STEPS", 20)
     monkeypatch.chdir(place)
@@ -139,8 +149,9 @@ def test_every_command_of_a_page_runs(name: str, folder: Path) -> None:
     names: dict[str, Any] = {}
     for block in blocks_of(ROOT / name):
         where = f"{name}, line {block.line}"
-        file = re.match(r"# ([\w.-]+\.(?:yaml|py))\n", block.text)
+        file = re.match(r"# ([\w./-]+\.(?:yaml|toml|py))\n", block.text)
         if file:
+            (folder / file[1]).parent.mkdir(exist_ok=True)
             (folder / file[1]).write_text(block.text)
         elif block.language == "sh":
             for script in scripts_of(block.text):
@@ -181,6 +192,8 @@ def run_script(script: str, where: str) -> None:
     )
     ended = subprocess.run(["bash", "-e", "-c", words], capture_output=True, text=True, check=False)
     assert ended.returncode == 0, f"{where}: {script}\n{ended.stdout}{ended.stderr}"
+    importlib.invalidate_caches()  # it may have installed a package
+    installed_methods.cache_clear()
 
 
 def done(*words: str, where: str = "") -> None:
@@ -194,7 +207,7 @@ def test_no_command_hides_from_the_test() -> None:
     for page in PAGES:
         text = page.read_text(encoding="utf-8")
         assert not re.search(r"^ {4,}(dualcontrast|make|pip|relion_)", text, re.MULTILINE), page
-        known = {"sh", "python", "yaml", "text"}
+        known = {"mermaid", "sh", "python", "toml", "yaml", "text"}
         assert {block.language for block in blocks_of(page)} <= known, page
 
 

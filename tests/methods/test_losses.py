@@ -18,6 +18,7 @@ from dualcontrast.methods.losses import (
     line_distance_loss,
     mutual_information,
     squared_error,
+    standardised,
 )
 
 
@@ -138,6 +139,20 @@ def test_cross_correlation_bears_a_code_that_has_collapsed() -> None:
     assert loss.item() == pytest.approx(0, abs=1e-6)
     assert codes.grad is not None
     assert torch.isfinite(codes.grad).all()
+
+
+@pytest.mark.parametrize("scale", [1e-4, 1.0])
+def test_codes_are_standardised_but_for_a_millionth(scale: float) -> None:
+    codes = scale * torch.randn(50, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64) + 4
+    done = standardised(codes)
+    np.testing.assert_allclose(done.mean(dim=0), 0, atol=1e-9)
+    deviation = codes.numpy().std(axis=0)
+    np.testing.assert_allclose(done.numpy().std(axis=0), deviation / (deviation + 1e-6), rtol=1e-9)
+
+
+def test_info_nce_stays_on_the_device_of_the_codes(codes: tuple[Tensor, Tensor]) -> None:
+    with torch.device("meta"):  # where whatever does not say otherwise is made
+        assert info_nce(*codes, 0.2).isfinite()
 
 
 # ---- mutual information of clusters

@@ -120,7 +120,7 @@ def test_no_decoder_is_built_and_what_needs_one_is_refused() -> None:
     method = method_of("simclr")
     assert not method.has_decoder
     assert all(name.startswith("encoder.") for name in method.state_dict())
-    refusal = "SimCLR has no decoder and makes no images; choose a method"
+    refusal = "SimCLR has no decoder, so it cannot generate images; choose a method"
     with pytest.raises(MethodError, match=refusal):
         method.decode(Codes(torch.zeros(1, 4), torch.zeros(1, 3)))
     with pytest.raises(MethodError, match=refusal):

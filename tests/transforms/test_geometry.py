@@ -15,8 +15,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from dualcontrast.transforms import nearest_rotations, random_rotations, resample, rotations_2d, rotations_by
-from dualcontrast.transforms.geometry import Interpolation
+from dualcontrast.transforms import (
+    nearest_rotations,
+    random_rotations,
+    resample,
+    rotation_grid,
+    rotations_2d,
+    rotations_by,
+)
+from dualcontrast.transforms.geometry import Interpolation, _haar_angles
 
 INTERPOLATIONS: list[Interpolation] = ["bilinear", "nearest"]
 CPU = torch.device("cpu")
@@ -223,10 +230,34 @@ def test_gradients_flow_after_a_first_use_in_inference_mode() -> None:
 def test_mixed_precision_does_not_blur_positions() -> None:
     torch.manual_seed(0)
     images, matrices = torch.rand(4, 1, 64, 64), random_rotations(4, 2, 90, CPU)
-    plain = resample(images, matrices)
+    exact = resample(images.double(), matrices.double()).float()
+    torch.testing.assert_close(resample(images, matrices), exact, atol=1e-4, rtol=0)
     with torch.autocast("cpu", torch.bfloat16):
         mixed = resample(images, matrices)
-    torch.testing.assert_close(mixed, plain, atol=1e-4, rtol=0)
+    torch.testing.assert_close(mixed, exact, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(
+    "spatial", [(6, 11), (4, 5, 7)]
+)  # sizes no other test uses, since positions are kept by size
+def test_images_keep_their_device_and_their_type(spatial: tuple[int, ...], dtype: torch.dtype) -> None:
+    images = torch.ones(2, 1, *spatial, dtype=dtype)
+    matrices = torch.eye(len(spatial), dtype=dtype).expand(2, -1, -1)
+    with torch.device("meta"):  # where whatever does not say otherwise is made
+        moved = resample(images, matrices)
+    assert (moved.device, moved.dtype) == (CPU, dtype)
+    torch.testing.assert_close(moved, images)
+
+
+def test_displacements_of_volumes_are_in_the_order_of_their_voxels() -> None:
+    volumes = torch.rand(2, 1, 3, 4, 5, generator=torch.Generator().manual_seed(0))
+    displacements = torch.zeros(2, 3, 4, 5, 3)
+    displacements[1, 2, 1, 3] = torch.tensor([-1.0, 2.0, -2.0])  # x, y, z: looked up at [0, 3, 2]
+    moved = resample(volumes, torch.eye(3).expand(2, 3, 3), displacements=displacements)
+    expected = volumes.clone()
+    expected[1, 0, 2, 1, 3] = volumes[1, 0, 0, 3, 2]
+    torch.testing.assert_close(moved, expected)
 
 
 # ---- rotations
@@ -243,6 +274,15 @@ def test_rotations_by_vectors_are_exponentials_of_their_cross_products() -> None
 def test_rotations_by_a_single_number_are_turns_in_the_plane() -> None:
     angles = torch.tensor([0.4, -1.2])
     torch.testing.assert_close(rotations_by(angles[:, None]), rotations_2d(angles))
+
+
+def test_stacked_rotation_vectors_keep_their_shape() -> None:
+    vectors = torch.randn(2, 3, 3, generator=torch.Generator().manual_seed(0))
+    rotations = rotations_by(vectors)
+    assert rotations.shape == (2, 3, 3, 3)
+    torch.testing.assert_close(rotations[1, 2], rotations_by(vectors[1, 2:])[0])
+    assert rotations_by(vectors[:1, 0]).shape == (1, 3, 3)
+    assert rotations_by(vectors[0, 0]).shape == (3, 3)
 
 
 def test_no_rotation_is_nearer_to_a_matrix_than_the_nearest() -> None:
@@ -289,6 +329,42 @@ def test_all_are_proper_rotations_and_repeat_with_the_seed(dimensions: int, degr
     assert len(matrices.flatten(1).unique(dim=0)) == 100
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(("dimensions", "degrees"), [(2, 90), (3, 30), (3, 180)])
+def test_random_rotations_are_drawn_where_and_as_they_are_asked_for(
+    dimensions: int, degrees: float, dtype: torch.dtype
+) -> None:
+    for device, elsewhere in (("cpu", "meta"), ("meta", "cpu")):
+        with torch.device(elsewhere):
+            matrices = random_rotations(5, dimensions, degrees, torch.device(device), dtype)
+        assert (matrices.shape, matrices.dtype) == ((5, dimensions, dimensions), dtype)
+        assert matrices.device.type == device
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("degrees", [0.5, 15, 60, 179])
+def test_angles_of_the_uniform_measure_invert_its_distribution(degrees: float, dtype: torch.dtype) -> None:
+    largest = math.radians(degrees)
+    uniform = torch.cat([torch.linspace(0, 1, 1001, dtype=dtype), torch.tensor([1e-9, 1 - 1e-7], dtype=dtype)])
+    angles = _haar_angles(uniform, largest)
+    assert angles.dtype == dtype
+    assert _haar_angles(uniform.to("meta"), largest).device.type == "meta"
+    exact = angles.double()
+    assert (exact[0].item(), exact[1000].item()) == (0, pytest.approx(largest, rel=1e-6))
+    assert (exact[:1001].diff() > 0).all()
+    assert ((exact >= 0) & (exact <= largest * (1 + 1e-6))).all()
+    distribution = (exact - exact.sin()) / (largest - math.sin(largest))
+    np.testing.assert_allclose(distribution, uniform, atol=1e-6)
+
+
+def test_turns_by_180_degrees_and_more_are_all_of_so3() -> None:
+    for degrees in (180, 200):
+        torch.manual_seed(5)
+        matrices = random_rotations(10, 3, degrees, CPU)
+        torch.manual_seed(5)
+        assert torch.equal(matrices, roma.random_rotmat(10))
+
+
 @pytest.mark.parametrize("degrees", [20, 90, 180])
 def test_angles_in_the_plane_are_uniform_within_the_bounds(degrees: float) -> None:
     torch.manual_seed(2)
@@ -319,3 +395,35 @@ def test_restricted_rotations_in_space_follow_the_same_density_up_to_the_bound(d
     axes = torch.nn.functional.normalize(roma.rotmat_to_rotvec(matrices), dim=1)
     for coordinate in axes.unbind(dim=1):
         assert_distributed(coordinate, (np.sort(coordinate.numpy()) + 1) / 2)
+
+
+# ---- grids of rotations
+
+
+@pytest.mark.parametrize("count", [50, 1000])
+def test_a_grid_of_rotations_is_spread_evenly(count: int) -> None:
+    grid = rotation_grid(count)
+    assert (grid.shape, grid.dtype) == ((count, 3, 3), torch.float32)
+    torch.testing.assert_close(grid @ grid.mT, torch.eye(3).expand(count, 3, 3), atol=1e-5, rtol=0)
+    torch.testing.assert_close(torch.linalg.det(grid), torch.ones(count), atol=1e-5, rtol=0)
+    assert torch.equal(grid, rotation_grid(count))
+    cos = ((grid[:, None] * grid[None]).sum(dim=(2, 3)) - 1) / 2
+    to_the_next = (cos - 3 * torch.eye(count)).amax(dim=1).clamp(-1, 1).acos()
+    spacing = (8 * math.pi**2 / count) ** (1 / 3)  # of a cubic lattice in the volume of SO(3)
+    assert to_the_next.min() > 0.5 * spacing
+    assert to_the_next.max() < 1.2 * spacing
+
+
+def test_a_grid_of_rotations_is_a_super_fibonacci_spiral() -> None:
+    """The published sequence of quaternions, one at a time: (x, y, z, w)."""
+    psi, count = 1.533751168755204, 20  # psi^4 = psi + 4
+    assert psi**4 == pytest.approx(psi + 4, rel=1e-12)
+    for i, rotation in enumerate(rotation_grid(count)):
+        s = i + 0.5
+        alpha, beta = 2 * math.pi * s / math.sqrt(2), 2 * math.pi * s / psi
+        inner, outer = math.sqrt(s / count), math.sqrt(1 - s / count)
+        quaternion = [
+            *(inner * math.sin(alpha), inner * math.cos(alpha)),
+            *(outer * math.sin(beta), outer * math.cos(beta)),
+        ]
+        torch.testing.assert_close(rotation, roma.unitquat_to_rotmat(torch.tensor(quaternion)), atol=1e-5, rtol=0)

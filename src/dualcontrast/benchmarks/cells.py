@@ -54,12 +54,12 @@ class Cell:
     @property
     def name(self) -> str:
         """The name of its stored result, without the table."""
-        return f"{self.data}-{self.row}-seed{self.seed}-{self.digest}"
+        return f"{self.data}-{_in_file_name(self.row)}-seed{self.seed}-{self.digest}"
 
     @property
     def run_name(self) -> str:
         """The name of its run folder, which tables share where they train the same."""
-        return f"{self.data}-{self.recipe['method']['name']}-seed{self.seed}-{self.digest}"
+        return f"{self.data}-{_in_file_name(self.recipe['method']['name'])}-seed{self.seed}-{self.digest}"
 
     def to_json(self) -> str:
         """Return the cell on one line."""
@@ -69,6 +69,11 @@ class Cell:
     def from_json(cls, text: str) -> Cell:
         """Return the cell that `to_json` wrote."""
         return cls(**json.loads(text))
+
+
+def _in_file_name(name: str) -> str:
+    """Write package.module:Class without the colon, which some file systems refuse."""
+    return name.replace(":", ".")
 
 
 def result_path(results: Path, cell: Cell) -> Path:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dualcontrast.benchmarks.cells import Cell
-from dualcontrast.benchmarks.rows import DATA, TABLES, Table, chosen
+from dualcontrast.benchmarks.rows import DATA, TABLES, Table, chosen, table_with
 from dualcontrast.errors import DualContrastWarning, MethodError, RecipeError, RunError, SourceError
 from dualcontrast.evaluation.probes import content_tasks
 from dualcontrast.images import ImageSet, open_images
@@ -103,7 +103,7 @@ def plan_of(wanted: Wanted) -> Plan:
         A method that was asked for by name cannot do a data set. Rows that were not are left out with a warning.
     """
     chosen((wanted.table,), TABLES, "table")
-    table = TABLES[wanted.table]
+    table = table_with(wanted.table, wanted.rows)
     rows = chosen(wanted.rows, table.rows, f"row of {wanted.table}")
     data = chosen(wanted.data, table.data, f"data set of {wanted.table}")
     missing = [name for name in data if name not in wanted.sources]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from dualcontrast.errors import RecipeError, nearest
+from dualcontrast.methods import installed_methods, method_named
 from dualcontrast.recipe import Recipe, read_recipe
 from dualcontrast.settings import merged
 
@@ -155,6 +156,29 @@ TABLES: dict[str, Table] = {
     "table2": Table("Table 2: views of the contrastive pair", TABLE2, ("linemod",)),
     "ablation": Table("Ablation", ABLATION, ("mnist", "linemod", "subtomograms")),
 }
+
+
+def table_with(name: str, rows: tuple[str, ...]) -> Table:
+    """Return a table; methods of other packages that are asked for are rows of Table 1 as well.
+
+    Parameters
+    ----------
+    name
+        A name in `TABLES`.
+    rows
+        Names of rows, or of methods as `method_named` takes them.
+
+    Raises
+    ------
+    RecipeError
+        A method cannot be imported.
+    """
+    table = TABLES[name]
+    if name != "table1":
+        return table
+    others = [row for row in rows if row not in table.rows and (":" in row or row in installed_methods())]
+    added = {row: _of(method_named(row).__name__, row) for row in others}
+    return replace(table, rows={**table.rows, **added})
 
 
 def chosen(wanted: tuple[str, ...], known: Mapping[str, Any] | tuple[str, ...], what: str) -> tuple[str, ...]:

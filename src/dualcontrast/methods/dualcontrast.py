@@ -1,4 +1,4 @@
-"""DualContrast: both codes of a two-latent VAE pulled apart by contrastive pairs (Uddin & Xu)."""
+"""DualContrast: a two-latent VAE whose codes are disentangled by contrastive pairs (Uddin & Xu)."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ DISTANCES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 
 
 class DualContrastSettings(TwoLatentVAESettings):
-    """Settings of the objective; the defaults are the paper's text and its equation 3.
+    """Settings of the objective; the defaults follow the paper's text and its equation 3.
 
-    A weight of zero takes a kind of pair away, and what only it needs is not computed: the paper's ablations.
+    A weight of zero removes a kind of pair, as in the paper's ablations, and skips its computation.
     """
 
-    name: str = Field("dualcontrast", description="the method's name in the registry")
+    name: str = Field("dualcontrast", description="the method's name")
     content_positive: float = Field(1.0, ge=0, description="weight of L_dist(c, c_pos), section 3.4")
     content_negative: float = Field(1.0, ge=0, description="weight of L_sim(c, c_neg), section 3.4")
     transformation_positive: float = Field(1.0, ge=0, description="weight of L_dist(z_pos1, z_pos2), 3.5")
@@ -42,16 +42,16 @@ class DualContrastSettings(TwoLatentVAESettings):
         0.0,
         ge=0,
         description="weight of InfoNCE on (c, c_pos), with all other images of the batch as negatives: a stronger "
-        "L_con(c), which is not the paper's",
+        "L_con(c); not in the paper",
     )
     temperature: float = Field(0.2, gt=0, description="of InfoNCE")
     cross_correlation: float = Field(
-        0.0, ge=0, description="weight of the mean squared correlation between c and z; not the paper's"
+        0.0, ge=0, description="weight of the mean squared correlation between c and z; not in the paper"
     )
     contrast_per: Literal["pair", "element"] = Field(
         "pair",
         description="pair: contrastive terms are means over pairs (the text); element: means over all elements "
-        "of the codes, so divided by the code's size once more (the authors' script)",
+        "of the codes, so also divided by the length of the code (the authors' script)",
     )
     distance: Literal["cosine", "line"] = Field(
         "cosine", description="cosine: |1 - cos| (the text); line: 1 - |cos| (the authors' script)"
@@ -63,16 +63,16 @@ class DualContrastSettings(TwoLatentVAESettings):
     )
     separate_positive_step: bool = Field(
         False,
-        description="false: one objective, equation 3. true: L_dist(z_pos1, z_pos2) has a step and an "
-        "optimizer of its own, after the first step has moved the weights, and moves the encoder alone "
-        "through the encoding of decoded images (the authors' script)",
+        description="false: one objective, equation 3. true: L_dist(z_pos1, z_pos2) has its own step and "
+        "optimizer, after the main step, and updates the encoder alone through the encoding of decoded images "
+        "(the authors' script)",
     )
 
 
 class DualContrast(TwoLatentVAE):
-    """Content and transformation codes, pulled apart by pairs made from views and from the latent space.
+    """Content and transformation codes, disentangled by pairs from views and from the latent space.
 
-    Equation 3 of M. R. Uddin and M. Xu, DualContrast, which is "the paper" in all of this package:
+    Equation 3 of M. R. Uddin and M. Xu, DualContrast, called "the paper" throughout this package:
 
         L = L_vae + L_con(c) + L_con(z)
         L_con(c) = L_dist(c, c_pos) + L_sim(c, c_neg)
@@ -81,12 +81,12 @@ class DualContrast(TwoLatentVAE):
     c, c_pos and c_neg are the content codes of x, of its view T(x), and of another image of the batch; z_neg is
     the transformation code of T(x). z_pos1 and z_pos2 are the transformation codes of dec(c1, z1) and
     dec(c2, z2), with c1 and c2 from two random images and z1, z2 from N(0, I). Codes in the contrastive terms
-    are posterior means, of which the paper does not say whether they are means or draws. L_vae is that of the
+    are posterior means; the paper does not say whether they are means or samples. L_vae is that of the
     two-latent VAE, on x and T(x). Where the authors' published script departs from the paper's text, settings
-    choose between the two; the preset `authors-code` is the script.
+    choose between the two; the preset `authors-code` follows the script.
 
-    The preset `infonce`, for noisy volumes, has InfoNCE as L_con(c) and normalises over the batch in the encoder.
-    It keeps c and z uncorrelated in place of the positive pairs for z, whose loss is near zero from the start.
+    The preset `infonce`, for noisy volumes, uses InfoNCE as L_con(c) and batch normalisation in the encoder.
+    It decorrelates c and z instead of using positive pairs for z, whose loss is near zero from the start.
     """
 
     Settings: ClassVar[type[MethodSettings]] = DualContrastSettings
@@ -134,11 +134,11 @@ class DualContrast(TwoLatentVAE):
             self.phases = ("main", "positive")
 
     def parameters_of(self, phase: str) -> list[nn.Parameter]:
-        """Return all parameters, or the encoder's for the separate step of the authors' script."""
+        """Return all parameters, or those of the encoder for the separate step of the authors' script."""
         return list(self.encoder.parameters()) if phase == "positive" else list(self.parameters())
 
     def forward(self, batch: Batch, phase: str = "main") -> Losses:
-        """Return equation 3; with a separate step, all of it but the positive pairs for z, or these alone."""
+        """Compute equation 3; with a separate step, all but the positive pairs for z, or these alone."""
         if phase == "positive":
             return self._positive_step(batch)
         settings = self.settings
@@ -167,7 +167,7 @@ class DualContrast(TwoLatentVAE):
         return losses
 
     def _positive_step(self, batch: Batch) -> Losses:
-        """Return L_dist(z_pos1, z_pos2) of the second step: only the encoding of decoded images learns."""
+        """Compute L_dist(z_pos1, z_pos2) of the second step; gradients pass through the second encoding alone."""
         with torch.no_grad():
             c = self.encoder(batch.images)[0].mean
             decoded = self._decoded_pairs(c)
@@ -201,7 +201,7 @@ class DualContrast(TwoLatentVAE):
         return codes.shape[1] if self.settings.contrast_per == "element" else 1
 
     def pairs(self, batch: Batch) -> list[Pair]:
-        """Return the pairs of sections 3.4 and 3.5 as the objective makes them; one kind serves both codes."""
+        """Return the pairs of sections 3.4 and 3.5, as in the objective; one kind serves both codes."""
         x = batch.images
         view = self.view(x)
         c = self.encode(batch).content

@@ -1,4 +1,4 @@
-"""The terms of the objectives, each one equation."""
+"""Terms of the objectives, one function per equation."""
 
 from __future__ import annotations
 
@@ -55,20 +55,20 @@ def line_distance_loss(first: Tensor, second: Tensor) -> Tensor:
 def info_nce(first: Tensor, second: Tensor, temperature: float) -> Tensor:
     """InfoNCE over a batch of pairs (NT-Xent of SimCLR: T. Chen et al., ICML 2020, equation 1).
 
-    Of all 2B codes, each is to find its partner among the other 2B - 1 by cosine similarity:
+    Each of the 2B codes is classified by cosine similarity: which of the other 2B - 1 is its partner?
     mean_i -log( exp(cos(a_i, b_i) / t) / sum_k exp(cos(a_i, k) / t) ).
 
     Parameters
     ----------
     first, second
-        Codes (B, d); row i of one and row i of the other are a positive pair, all else are negative pairs.
+        Codes (B, d); row i of one and row i of the other are a positive pair; all other pairs are negative.
     temperature
         t.
 
     Returns
     -------
     Tensor
-        A scalar, log(2B - 1) where codes say nothing.
+        A scalar; log(2B - 1) for codes without information.
     """
     codes = F.normalize(torch.cat([first, second]), dim=1)
     similarities = codes @ codes.T / temperature
@@ -78,7 +78,7 @@ def info_nce(first: Tensor, second: Tensor, temperature: float) -> Tensor:
 
 
 def cross_correlation_loss(first: Tensor, second: Tensor) -> Tensor:
-    """Return the mean squared correlation between any number of one code and any of the other.
+    """Return the mean squared correlation between the components of two codes.
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ def cross_correlation_loss(first: Tensor, second: Tensor) -> Tensor:
     Returns
     -------
     Tensor
-        A scalar in [0, 1]; of independent codes about 1 / B.
+        A scalar in [0, 1]; about 1 / B for independent codes.
     """
     correlations = standardised(first).T @ standardised(second) / len(first)
     return correlations.square().mean()
@@ -97,7 +97,7 @@ def cross_correlation_loss(first: Tensor, second: Tensor) -> Tensor:
 def mutual_information(first: Tensor, second: Tensor) -> Tensor:
     """Return the mutual information of cluster assignments of two views (X. Ji et al., IIC, ICCV 2019, eq. 3).
 
-    With P the mean over a batch of p_i q_i', made symmetric: sum_ab P_ab log( P_ab / (P_a P_b) ).
+    With P the symmetrised mean of p_i q_i' over the batch: sum_ab P_ab log( P_ab / (P_a P_b) ).
 
     Parameters
     ----------
@@ -116,7 +116,7 @@ def mutual_information(first: Tensor, second: Tensor) -> Tensor:
 
 
 def standardised(codes: Tensor) -> Tensor:
-    """Return codes (B, d) with mean 0 and variance 1 over the batch."""
+    """Standardise codes (B, d) to mean 0 and variance 1 over the batch."""
     deviation, mean = torch.std_mean(codes, dim=0, correction=0)
     return (codes - mean) / (deviation + 1e-6)
 
@@ -130,7 +130,7 @@ def squared_error(reconstructions: Tensor, images: Tensor, per: str) -> Tensor:
         (B, C, spatial...).
     per
         "image": half the sum over an image's pixels, which is the negative log-likelihood of a Gaussian of
-        unit variance but for a constant. "pixel": the mean over all pixels.
+        unit variance up to a constant. "pixel": the mean over all pixels.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""The interface of every method: what training, scores and figures ask of a row of the paper's Table 1."""
+"""The interface that training, scores and figures use for every method."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ if TYPE_CHECKING:
 
 @dataclass  # not frozen: Fabric rebuilds what passes through forward
 class Batch:
-    """Images of one step, and what is known of them.
+    """The images of one step, with metadata where it is known.
 
     Attributes
     ----------
     images : Tensor
         (B, C, spatial...), in the range of the data.
     index : Tensor
-        (B,), each image's place in its ImageSet.
+        (B,), the position of each image in its ImageSet.
     ctf : Tensor or None
-        (B, spatial...), each image's transfer function, where it is known.
+        (B, spatial...), the contrast transfer function of each image; None if unknown.
     pose : Tensor or None
-        (B, 3, 3), each image's rotation, where it is known.
+        (B, 3, 3), the rotation of each image; None if unknown.
     epoch, step : int
-        Where training stands; 0 outside it.
+        Progress of training; 0 outside it.
     """
 
     images: Tensor
@@ -44,14 +44,14 @@ class Batch:
 
     @classmethod
     def of(cls, images: Tensor) -> Batch:
-        """Make a batch of images of which nothing else is known."""
+        """Build a batch of images without metadata."""
         return cls(images, torch.arange(len(images)))
 
     def __len__(self) -> int:
         return len(self.images)
 
     def to(self, device: torch.device) -> Batch:
-        """Return the same batch on `device`."""
+        """Move the batch to `device`."""
         moved: dict[str, Any] = {
             f.name: value.to(device) for f in fields(self) if isinstance(value := getattr(self, f.name), Tensor)
         }
@@ -67,12 +67,12 @@ class Codes(NamedTuple):
 
 @dataclass
 class Losses:
-    """An objective in its named parts.
+    """An objective as a weighted sum of named parts.
 
     Attributes
     ----------
     parts : dict of str to Tensor
-        Scalars, each before its weight.
+        Scalars, before weighting.
     weights : dict of str to float
         The weight of each part in the total.
     """
@@ -92,7 +92,7 @@ class Losses:
 
 
 class Pair(NamedTuple):
-    """One kind of contrastive pair that a method makes of a batch, for the figures of pairs."""
+    """One kind of contrastive pair in a batch, for figures of pairs."""
 
     name: str
     first: Tensor  # (B, C, spatial...)
@@ -100,38 +100,38 @@ class Pair(NamedTuple):
 
 
 class MethodSettings(BaseModel):
-    """Base of the settings of a method: an unknown key is an error, and nothing changes after reading."""
+    """Base class of the settings of a method: immutable, and an unknown key is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: str = Field("dualcontrast", description="the method's name in the registry")
+    name: str = Field("dualcontrast", description="the method's name, or package.module:Class")
     content_size: int = Field(10, ge=1, description="length of the content code")
     transformation_size: int = Field(10, ge=1, description="length of the transformation code")
 
 
 class Method(nn.Module):
-    """A way to learn a content and a transformation code; a row of the paper's Table 1.
+    """Base class of the methods, which learn a content and a transformation code.
 
-    A subclass holds its networks, and states its whole objective in `forward`, one call a phase: training then
-    works the same on one device and on many, where only `forward` is seen by gradient averaging.
+    A subclass builds its networks in `__init__`, and computes its whole objective in `forward`, one call per
+    phase. Training on several devices relies on this: gradients are averaged over `forward` alone.
 
     Attributes
     ----------
     Settings : type
-        The settings that a recipe can give, with their defaults.
+        The settings that a recipe can set, with their defaults.
     presets : dict
-        By name, parts of a recipe that replace the defaults below what the recipe itself states.
+        Partial recipes by name. A preset overrides the defaults, and the recipe overrides its preset.
     phases : tuple of str
-        Steps an update consists of, in order, each with an optimizer of its own.
+        The steps of one update, in order, each with its own optimizer.
     views : tuple of View
-        T: what turns an image into another of the same content.
+        T: random transformations that keep the content of an image.
     has_decoder : bool
-        Whether `decode` makes images; transfer and swap scores need it.
+        Whether `decode` is implemented; transfer and swap scores need it.
     uses_ctf : bool
-        Whether it looks at `Batch.ctf`; else nobody reads CTFs for it.
+        Whether it uses `Batch.ctf`; otherwise CTFs are not read.
     stages : tuple of float
-        Shares of the training at which a stage ends; in each the objective is another, and the lowest validation
-        loss is sought anew. Of the schedules of the learning rate, a cosine falls anew in each, while steps count
+        The fraction of training at which each stage ends. Each stage has its own objective and its own lowest
+        validation loss. A cosine schedule of the learning rate restarts in each stage; a step schedule counts
         epochs from the start of training.
     """
 
@@ -146,53 +146,53 @@ class Method(nn.Module):
 
     @property
     def transformation_parts(self) -> dict[str, int]:
-        """The parts of the transformation code by name, in order, and their lengths; empty where it is one."""
+        """Names and lengths of the parts of the transformation code, in order; empty if it has no parts."""
         return {}
 
     def batches(self, images: ImageSet, size: int, device: str | torch.device) -> Iterator[Batch]:
-        """Read images from first to last, `size` at a time, and what this method wants to know of them."""
+        """Read all images in order, `size` at a time, with the metadata that this method uses."""
         for index, pixels in images.batches(size):
             ctf = images.ctf(index) if self.uses_ctf else None
             yield Batch(pixels, torch.from_numpy(index), ctf).to(torch.device(device))
 
     def begin_stage(self, batches: Callable[[], Iterator[Batch]], epoch: int) -> dict[str, Any]:
-        """Do what must be done before the second stage, and before every later one.
+        """Prepare a stage; called before the second stage and every later one.
 
         Parameters
         ----------
         batches
-            Gives the training images, in their order, once for each call.
+            Iterates over the training images in order; may be called repeatedly.
         epoch
             The first epoch of the stage.
 
         Returns
         -------
         dict
-            What the log should tell.
+            Values for the training log.
         """
         return {}
 
     def finish(self, batches: Callable[[], Iterator[Batch]]) -> None:
-        """Do what the codes need once the weights are final, such as measure their moments.
+        """Finish the method once its weights are final, for example by measuring moments of the codes.
 
         Parameters
         ----------
         batches
-            Gives the training images, in their order, once for each call.
+            Iterates over the training images in order; may be called repeatedly.
         """
 
     def parameters_of(self, phase: str) -> list[nn.Parameter]:
-        """Return the parameters that the optimizer of `phase` moves."""
+        """Return the parameters that the optimizer of `phase` updates."""
         return list(self.parameters())
 
     def forward(self, batch: Batch, phase: str = "main") -> Losses:
-        """Return the whole objective of `phase` for a batch."""
+        """Compute the whole objective of `phase` on a batch."""
         raise NotImplementedError
 
     def encode_and_sample(self, batch: Batch) -> tuple[Codes, Codes]:
-        """Return the codes of a batch, the posterior means, and one draw of its latents.
+        """Return the codes of a batch, which are posterior means, and one sample of its latents.
 
-        Where nothing is random, the draw is the codes.
+        A deterministic method returns the codes twice.
         """
         raise NotImplementedError
 
@@ -201,7 +201,7 @@ class Method(nn.Module):
         return self.encode_and_sample(batch)[0]
 
     def decode(self, codes: Codes) -> Tensor:
-        """Return images (B, C, spatial...) in the range of the data.
+        """Decode codes to images (B, C, spatial...) in the range of the data.
 
         Raises
         ------
@@ -209,16 +209,16 @@ class Method(nn.Module):
             The method has no decoder.
         """
         raise MethodError(
-            f"{type(self).__name__} has no decoder and makes no images; choose a method that has one, "
+            f"{type(self).__name__} has no decoder, so it cannot generate images; choose a method that has one, "
             "such as dualcontrast"
         )
 
     def view(self, images: Tensor) -> Tensor:
-        """Return T(x), the method's views one after the other."""
+        """Return T(x): apply the views in order."""
         for view in self.views:
             images = view(images)
         return images
 
     def pairs(self, batch: Batch) -> list[Pair]:
-        """Return the contrastive pairs made of a batch, as pictures; none where a method makes none."""
+        """Return the contrastive pairs of a batch as images; empty if the method has none."""
         return []

@@ -1,4 +1,4 @@
-"""SimCLR as a way to tell content from transformation, without a decoder and with one (von Kuegelgen et al.)."""
+"""SimCLR for separating content from transformation, with and without a decoder (von Kuegelgen et al.)."""
 
 from __future__ import annotations
 
@@ -19,36 +19,36 @@ from dualcontrast.transforms import View
 class SimCLRSettings(MethodSettings):
     """Settings of the contrastive terms."""
 
-    name: str = Field("simclr", description="the method's name in the registry")
+    name: str = Field("simclr", description="the method's name")
     temperature: float = Field(0.5, gt=0, description="of InfoNCE; SimCLR has 0.5 on small pictures (CIFAR-10)")
     transformation_negative: float = Field(
-        1.0, ge=0, description="weight of L_sim(z, z_neg); with 0 no term of its own trains z"
+        1.0, ge=0, description="weight of L_sim(z, z_neg); at 0, no term trains z directly"
     )
 
 
 class SimCLRGenerativeSettings(SimCLRSettings, TwoLatentVAESettings):
     """Settings of the contrastive terms and of L_vae."""
 
-    name: str = Field("simclr_generative", description="the method's name in the registry")
+    name: str = Field("simclr_generative", description="the method's name")
 
 
 class SimCLR(Method):
-    """Content is what two views of an image share; there is no decoder.
+    """Content is what two views of an image share; without a decoder.
 
     The objective of the row "SimCLR (Discriminative)" of the paper's Table 1 is
 
         L = InfoNCE(c, c_pos) + L_sim(z, z_neg)
 
     with c, c_pos and z, z_neg the codes of x and of its view T(x), and all other images of the batch as negatives
-    of c (T. Chen et al., ICML 2020). That InfoNCE on views isolates what views leave alone is a theorem of
-    J. von Kuegelgen et al., NeurIPS 2021.
+    of c (T. Chen et al., ICML 2020). J. von Kuegelgen et al., NeurIPS 2021, prove that InfoNCE on views isolates
+    what views leave unchanged.
 
-    How z is trained the paper does not state; it says of that scheme that it "only creates positive pairs w.r.t.
-    content and negative pair w.r.t. style with data augmentation". So x and T(x) are a negative pair for z, by the
-    term that DualContrast has for it (section 3.5), and z has no positive pair.
+    The paper does not state how z is trained; it says that this scheme "only creates positive pairs w.r.t.
+    content and negative pair w.r.t. style with data augmentation". So x and T(x) are a negative pair for z, with
+    the term that DualContrast uses for it (section 3.5), and z has no positive pair.
 
-    It departs from SimCLR in that x itself is one of both views, and in that there is no projection head, since
-    codes are what is judged: the encoder is that of all other methods. The decoder's settings are not used.
+    Differences from SimCLR: x itself is one of the two views, and there is no projection head, since the codes
+    themselves are evaluated. The encoder is that of all other methods. The decoder's settings are not used.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ class SimCLR(Method):
     settings
         Temperature and weight.
     encoder, decoder
-        The networks, of which the second is not built.
+        The networks; the decoder is not built.
     views
         T, applied one after the other.
     """
@@ -80,13 +80,13 @@ class SimCLR(Method):
         self.encoder = Encoder(shape, settings.content_size, settings.transformation_size, encoder)
 
     def encode_and_sample(self, batch: Batch) -> tuple[Codes, Codes]:
-        """See Method; nothing is random, and the heads of the variances stay unused."""
+        """See Method; codes are deterministic, and the variance heads stay unused."""
         content, transformation = self.encoder(batch.images)
         codes = Codes(content.mean, transformation.mean)
         return codes, codes
 
     def forward(self, batch: Batch, phase: str = "main") -> Losses:
-        """Return InfoNCE(c, c_pos) + L_sim(z, z_neg)."""
+        """Compute InfoNCE(c, c_pos) + L_sim(z, z_neg)."""
         content, transformation = self.encoder(torch.cat([batch.images, self.view(batch.images)]))
         losses = Losses()
         _add_contrast(losses, content.mean, transformation.mean, self.settings)
@@ -98,16 +98,16 @@ class SimCLR(Method):
 
 
 class SimCLRGenerative(TwoLatentVAE):
-    """SimCLR within a two-latent VAE: the same contrast, and both codes together have to make the image.
+    """SimCLR within a two-latent VAE: the same contrastive terms, and both codes together reconstruct the image.
 
     The objective of the row "SimCLR (Generative)" of the paper's Table 1 is
 
         L = L_vae(x) + L_vae(T(x)) + InfoNCE(c, c_pos) + L_sim(z, z_neg)
 
     with L_vae of the two-latent VAE and the contrastive terms of `SimCLR`, on posterior means (T. Chen et al.,
-    ICML 2020, and J. von Kuegelgen et al., NeurIPS 2021, as there); so it differs from DualContrast in that
-    InfoNCE stands for L_con(c), and that z has no positive pairs. How decoder and contrast were joined the paper
-    does not state: here they are summed, with equal weight.
+    ICML 2020, and J. von Kuegelgen et al., NeurIPS 2021). It differs from DualContrast in two ways: InfoNCE
+    replaces L_con(c), and z has no positive pairs. The paper does not state how decoder and contrast were
+    combined: here they are summed, with equal weight.
 
     Parameters
     ----------
@@ -126,7 +126,7 @@ class SimCLRGenerative(TwoLatentVAE):
     settings: SimCLRGenerativeSettings
 
     def forward(self, batch: Batch, phase: str = "main") -> Losses:
-        """Return L_vae + InfoNCE(c, c_pos) + L_sim(z, z_neg)."""
+        """Compute L_vae + InfoNCE(c, c_pos) + L_sim(z, z_neg)."""
         both = torch.cat([batch.images, self.view(batch.images)])
         content, transformation = self.encoder(both)
         reconstructed = len(both) if self.settings.vae_on_views else len(batch)
@@ -140,7 +140,7 @@ class SimCLRGenerative(TwoLatentVAE):
 
 
 def _add_contrast(losses: Losses, content: Tensor, transformation: Tensor, settings: SimCLRSettings) -> None:
-    """Add the terms on codes (2B, d), those of x before those of T(x)."""
+    """Add the contrastive terms of codes (2B, d), those of x before those of T(x)."""
     c, c_pos = content.chunk(2)
     z, z_neg = transformation.chunk(2)
     losses.add("content_infonce", info_nce(c, c_pos, settings.temperature), 1.0)

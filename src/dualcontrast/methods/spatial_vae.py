@@ -1,4 +1,4 @@
-"""SpatialVAE: images as functions of coordinates that are turned and shifted (Bepler et al.)."""
+"""SpatialVAE: images as functions of rotated and shifted coordinates (Bepler et al.)."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from dualcontrast.networks import DecoderSettings, EncoderSettings, Gaussian, pe
 from dualcontrast.transforms import View, rotations_by
 from dualcontrast.transforms.geometry import centre_of
 
-SHIFT = 0.1  # half sides that a shift of 1 is
-DEVIATIONS = {"normal": math.pi / 4, "flat": math.pi}  # of the prior of each number that turns
-POINTS_AT_ONCE = 2**17  # decoded outside training, whose activations take 4 bytes times the widest layer each
+SHIFT = 0.1  # half sides per unit of shift
+DEVIATIONS = {"normal": math.pi / 4, "flat": math.pi}  # of the prior of each rotation parameter
+POINTS_AT_ONCE = 2**17  # decoded at once outside training; each takes 4 bytes times the widest layer
 
 
 class SpatialVAESettings(MethodSettings):
-    """Settings of the objective and of the networks, which are the method's own."""
+    """Settings of the objective and of the networks, which replace those of the recipe."""
 
-    name: str = Field("spatial_vae", description="the method's name in the registry")
+    name: str = Field("spatial_vae", description="the method's name")
     transformation_size: int = Field(
         3,
         ge=1,
-        description="not a choice: z has 3 numbers for pictures and 6 for volumes, whatever is stated here",
+        description="ignored: z has 3 numbers for pictures and 6 for volumes",
     )
     hidden: tuple[PositiveInt, ...] = Field(
         (500, 500), min_length=1, description="widths of the hidden layers, the same in encoder and decoder"
@@ -41,56 +41,56 @@ class SpatialVAESettings(MethodSettings):
     )
     angle_prior: Literal["normal", "flat"] = Field(
         "normal",
-        description="of a picture's angle: N(0, (pi / 4)^2), or flat where any angle is as likely; that of a "
-        "volume's turn is always flat",
+        description="of a picture's angle: N(0, (pi / 4)^2), or flat, where all angles are equally likely; the "
+        "prior of a volume's rotation is always flat",
     )
     points_per_step: PositiveInt | None = Field(
         1024,
-        description="at most so many pixels or voxels of each image are decoded in a step, drawn at random, since "
+        description="largest number of pixels or voxels of each image to decode in a step, drawn at random, since "
         "each costs a pass of the decoder; null: all",
     )
 
 
 class SpatialVAE(Method):
-    """A VAE that decodes content at coordinates, which the transformation turns and shifts.
+    """A VAE that decodes content at coordinates, which the transformation rotates and shifts.
 
     With r the coordinates of a pixel, the image is x(r) = g(R(z) r + 0.1 s(z), c), and the objective is
 
         L(x) = - sum_r log p(x(r) | g(R(z) r + 0.1 s(z), c)) + KL(q(c|x) || N(0, I)) + KL(q(z|x) || p(z))
 
-    with c and z drawn from their posteriors (T. Bepler et al., NeurIPS 2019). The longer side of an image is 2
-    long; coordinates are x first, and about the same centre as in all of the package. q is a perceptron's
-    means and log standard deviations; g a perceptron whose first layer adds a linear map of the coordinates to
-    one of c. Its output passes a sigmoid for pictures, whose values lie in [0, 1], and none for volumes.
+    with c and z sampled from their posteriors (T. Bepler et al., NeurIPS 2019). The longer side of an image has
+    length 2; coordinates are x first, about the centre that the whole package uses. The means and log standard
+    deviations of q come from a perceptron. g is a perceptron whose first layer adds linear maps of the coordinates
+    and of c. Its output passes a sigmoid for pictures, whose values lie in [0, 1], but not for volumes.
 
-    Pictures: z = (theta, dx, dy), R(theta) turns from x towards y, and p(z) has N(0, (pi / 4)^2) for theta and
+    Pictures: z = (theta, dx, dy), R(theta) rotates from x towards y, and p(z) is N(0, (pi / 4)^2) for theta and
     N(0, 1) for the shifts.
 
-    Volumes, which the published method does not have: z = (v, dx, dy, dz). R is the turn by |v| about v, the
-    exponential of a Gaussian v in the tangent space: all of SO(3) is reached, and R is smooth in v.
+    Volumes (an extension of the published method): z = (v, dx, dy, dz). R is the rotation by |v| about v, the
+    exponential of a Gaussian v in the tangent space: it covers SO(3) and is smooth in v.
 
-    A flat prior leaves out the mean's part of the divergence from N(0, pi^2), as the published method does for
-    particles; a volume's v is always under it, so that no orientation costs more than another. Where images are
-    turned by much more than 60 degrees, some can settle half a turn off, as content that looks like another's.
+    A flat prior omits the term of the mean in the divergence from N(0, pi^2), as the published method does for
+    particles; it always applies to a volume's v, so that all orientations cost the same. Where images are
+    rotated by much more than 60 degrees, some can settle half a turn off, with content that resembles another's.
 
-    Where an image has more points than `points_per_step`, a random subset of each stands for the sum over r,
-    scaled to its size, whose expectation is the sum; pictures of 28 x 28 are decoded whole.
+    Where an image has more points than `points_per_step`, the sum over a random subset, scaled to the full size,
+    is an unbiased estimate of the sum over r; pictures of 28 x 28 are decoded whole.
 
     Parameters
     ----------
     shape
         (C, spatial...) of an image.
     settings
-        The objective and the networks.
+        Settings of the objective and of the networks.
     encoder, decoder
-        Not used: the networks are those of `settings`.
+        Not used: `settings` define the networks.
     views
-        T, applied one after the other; the objective makes no use of it.
+        T, applied one after the other; not part of the objective.
 
     Raises
     ------
     RecipeError
-        Volumes are to have a likelihood that is for values in [0, 1].
+        The likelihood is Bernoulli and the images are volumes.
     """
 
     Settings: ClassVar[type[MethodSettings]] = SpatialVAESettings
@@ -113,7 +113,7 @@ class SpatialVAE(Method):
         self.likelihood = settings.likelihood or ("bernoulli" if self.pictures else "gaussian")
         if self.likelihood == "bernoulli" and not self.pictures:
             raise RecipeError(
-                "method.likelihood = bernoulli is for pictures, whose values lie in [0, 1], and volumes have any; "
+                "method.likelihood = bernoulli is for pictures, whose values lie in [0, 1], and not for volumes; "
                 "choose gaussian"
             )
         turns = 1 if self.pictures else 3
@@ -138,18 +138,18 @@ class SpatialVAE(Method):
             self.register_buffer(name, constant, persistent=False)
 
     def encode_and_sample(self, batch: Batch) -> tuple[Codes, Codes]:
-        """See Method; z is (theta, dx, dy), or (v, dx, dy, dz) of volumes."""
+        """See Method; z is (theta, dx, dy), or (v, dx, dy, dz) for volumes."""
         content, transformation = self._posteriors(batch.images)
         return Codes(content.mean, transformation.mean), Codes(content.sample(), transformation.sample())
 
     def decode(self, codes: Codes) -> Tensor:
-        """Return the whole images, decoded some points at a time."""
+        """Decode whole images, a chunk of points at a time."""
         at_once = max(1, POINTS_AT_ONCE // max(1, len(codes.content)))
         outputs = torch.cat([self._outputs(points, codes) for points in self.grid.split(at_once)], dim=1)
         return self._values(outputs).mT.reshape(-1, *self.shape)
 
     def forward(self, batch: Batch, phase: str = "main") -> Losses:
-        """Return the objective."""
+        """Compute the objective."""
         content, transformation = self._posteriors(batch.images)
         values = batch.images.flatten(2).mT  # (B, P, C)
         points, shown = self._points_of(values)
@@ -167,12 +167,12 @@ class SpatialVAE(Method):
         return Gaussian(content_mean, 2 * content_log_std), Gaussian(mean, 2 * log_std)
 
     def _relative_to_prior(self, transformation: Gaussian) -> Gaussian:
-        """Return q(z|x) in units of the prior, without the means that a flat prior does not see."""
+        """Return q(z|x) in units of the prior, with means of 0 where the prior is flat."""
         mean = self.mean_weights * transformation.mean / self.deviations
         return Gaussian(mean, transformation.log_variance - 2 * self.deviations.log())
 
     def _points_of(self, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Return coordinates (B, n, D), or (P, D) for all points, and the values (B, n, C) there."""
+        """Draw coordinates (B, n, D), or take all (P, D), with the values (B, n, C) at them."""
         count, wanted = values.shape[1], self.settings.points_per_step
         if wanted is None or count <= wanted:
             return self.grid, values
@@ -180,7 +180,7 @@ class SpatialVAE(Method):
         return self.grid[places], values.take_along_dim(places[:, :, None], dim=1)
 
     def _outputs(self, points: Tensor, codes: Codes) -> Tensor:
-        """Return what the decoder gives, (B, n, C), at points (n, D) or (B, n, D) turned and shifted by z."""
+        """Decode at points (n, D) or (B, n, D) that are rotated and shifted by z, (B, n, C)."""
         dimensions = self.grid.shape[1]
         turns, shifts = codes.transformation.split([codes.transformation.shape[1] - dimensions, dimensions], dim=1)
         matrices = rotations_by(turns)
@@ -188,27 +188,27 @@ class SpatialVAE(Method):
         return outputs
 
     def _values(self, outputs: Tensor) -> Tensor:
-        """Return pixels in the range of the data."""
+        """Map the output of the decoder to the range of the data."""
         return outputs.sigmoid() if self.pictures else outputs
 
     def _negative_log_likelihood(self, outputs: Tensor, values: Tensor) -> Tensor:
-        """Return -log p(values) summed over all, for the Gaussian but for a constant."""
+        """Return the sum of -log p(values); for the Gaussian, up to a constant."""
         if self.likelihood == "bernoulli":
             return F.binary_cross_entropy_with_logits(outputs, values, reduction="sum")
         return 0.5 * F.mse_loss(self._values(outputs), values, reduction="sum")
 
 
 class CoordinateDecoder(nn.Module):
-    """A perceptron that gives an image's values at coordinates.
+    """A perceptron from coordinates and a content code to the values of the image.
 
     Parameters
     ----------
     dimensions
-        D, of a coordinate.
+        D, numbers per coordinate.
     content_size
         Length of the content code.
     channels
-        C, values at a coordinate.
+        C, values per coordinate.
     hidden
         Widths of the hidden layers.
     """
@@ -220,13 +220,13 @@ class CoordinateDecoder(nn.Module):
         self.layers = nn.Sequential(nn.Tanh(), *perceptron(hidden, channels))
 
     def forward(self, points: Tensor, content: Tensor) -> Tensor:
-        """Return the values (B, n, C) at points (B, n, D) of images with contents (B, d)."""
+        """Return the values (B, n, C) at points (B, n, D) for content codes (B, d)."""
         values: Tensor = self.layers(self.coordinates(points) + self.content(content)[:, None])
         return values
 
 
 def _grid(spatial: Sequence[int]) -> Tensor:
-    """Return the coordinates of all points about the centre, (P, D), x first, in halves of the longest side."""
+    """Return the coordinates of all points about the centre, (P, D), x first, in half longest sides."""
     half = (max(spatial) - 1) / 2
     axes = [(torch.arange(n) - c) / half for n, c in zip(spatial, centre_of(spatial), strict=True)]
     return torch.stack(torch.meshgrid(*axes, indexing="ij")[::-1], dim=-1).reshape(-1, len(spatial))

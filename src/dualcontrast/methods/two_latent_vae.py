@@ -1,4 +1,4 @@
-"""Two-latent VAE: a variational autoencoder with a content and a transformation latent, and nothing more."""
+"""Two-latent VAE: a variational autoencoder with a content and a transformation latent."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from dualcontrast.transforms import View
 class TwoLatentVAESettings(MethodSettings):
     """Settings of L_vae; the defaults follow the paper's text."""
 
-    name: str = Field("two_latent_vae", description="the method's name in the registry")
+    name: str = Field("two_latent_vae", description="the method's name")
     gamma_c: float = Field(0.01, ge=0, description="weight of KL(q(c|x) || N(0, I)), equation 2")
     gamma_z: float = Field(0.01, ge=0, description="weight of KL(q(z|x) || N(0, I)), equation 2")
     reconstruction_per: Literal["image", "pixel"] = Field(
@@ -31,12 +31,12 @@ class TwoLatentVAESettings(MethodSettings):
     kl_as_log_std: bool = Field(
         False,
         description="compute the KL as if the encoder's log-variance were a log standard deviation, while "
-        "sampling takes it as a log-variance: the authors' script does",
+        "sampling uses it as a log-variance, as in the authors' script",
     )
-    vae_on_views: bool = Field(True, description="L_vae for x and T(x) both (section 3.5), or for x alone")
+    vae_on_views: bool = Field(True, description="L_vae for both x and T(x) (section 3.5), or for x alone")
 
 
-# What the authors' published script does in place of the text, as far as the VAE is concerned.
+# Where the authors' published script departs from the text, as far as the VAE is concerned.
 AUTHORS_CODE: dict[str, Any] = {
     "method": {"reconstruction_per": "pixel", "kl_as_log_std": True},
     "views": [{"name": "rotation", "degrees": 90, "per": "batch", "interpolation": "nearest"}],
@@ -45,22 +45,22 @@ AUTHORS_CODE: dict[str, Any] = {
 
 
 class TwoLatentVAE(Method):
-    """A VAE whose latent is two: c for content and z for transformation.
+    """A VAE with two latents: c for content and z for transformation.
 
     The objective (M. R. Uddin and M. Xu, DualContrast: equation 2, and the row "VAE with 2 latent space" of its
     Table 1) is
 
         L_vae(x) = L_rec(x, dec(c, z)) + gamma_c KL(q(c|x) || N(0, I)) + gamma_z KL(q(z|x) || N(0, I))
 
-    with c and z drawn from their posteriors, summed over x and its view T(x), as the paper does for DualContrast
-    (section 3.5). Where the authors' script departs from the text, settings say so.
+    with c and z sampled from their posteriors, summed over x and its view T(x), as the paper does for DualContrast
+    (section 3.5). Where the authors' script departs from the text, a setting chooses.
 
     Parameters
     ----------
     shape
         (C, spatial...) of an image.
     settings
-        Weights and the choices in which the paper and the authors' script differ.
+        Weights, and the choices in which the paper and the authors' script differ.
     encoder, decoder
         The networks.
     views
@@ -97,17 +97,17 @@ class TwoLatentVAE(Method):
         return images
 
     def forward(self, batch: Batch, phase: str = "main") -> Losses:
-        """Return L_vae(x) + L_vae(T(x))."""
+        """Compute L_vae(x) + L_vae(T(x))."""
         images = batch.images
         if self.settings.vae_on_views:
             images = torch.cat([images, self.view(images)])
         return self.vae_losses(images, *self.encoder(images))
 
     def vae_losses(self, images: Tensor, content: Gaussian, transformation: Gaussian) -> Losses:
-        """Return L_vae of images whose posteriors are known.
+        """Compute L_vae of images from their posteriors.
 
-        Where `images` holds x and T(x) one after the other, the two are summed: the parts are means over all
-        images, and `copies` of each belong to one x.
+        Where `images` holds x and then T(x), the objective is their sum: the parts are means over all images, and
+        weights are multiplied by the number of copies of each x.
         """
         settings = self.settings
         reconstructions = self.decode(Codes(content.sample(), transformation.sample()))

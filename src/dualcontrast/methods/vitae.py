@@ -1,4 +1,4 @@
-"""VITAE: an image as an appearance, deformed by a diffeomorphism (Skafte and Hauberg)."""
+"""VITAE: an image as an appearance deformed by a diffeomorphism (Skafte and Hauberg)."""
 
 from __future__ import annotations
 
@@ -23,63 +23,63 @@ from dualcontrast.networks import DecoderSettings, EncoderSettings, Gaussian, pe
 from dualcontrast.transforms import View, resample
 
 CELLS = {2: (2, 4), 3: (2, 2, 2)}  # of the tessellation, along x, y (and z)
-DOUBLINGS = 6  # of a flow over 1/64 of the time; the paper's solver makes 50 steps
+DOUBLINGS = 6  # of a flow over 1/64 of the time; the paper's solver takes 50 steps
 LARGEST_VOLUME = 16
 SMALLEST_VARIANCE = 1e-6
 
 
 class VITAESettings(MethodSettings):
-    """Settings of the objective and of the networks, which are the method's own."""
+    """Settings of the objective and of the networks, which replace those of the recipe."""
 
-    name: str = Field("vitae", description="the method's name in the registry")
+    name: str = Field("vitae", description="the method's name")
     hidden: tuple[PositiveInt, ...] = Field(
         (512, 256),
         min_length=1,
-        description="widths of the encoders' hidden layers; decoders have them in reverse",
+        description="widths of the encoders' hidden layers; the decoders use them in reverse",
     )
     gamma_c: float = Field(0.01, ge=0, description="weight of KL(q(c|x, z) || N(0, I))")
     gamma_z: float = Field(0.01, ge=0, description="weight of KL(q(z|x) || N(0, I))")
     warm_up: int = Field(
-        10, ge=0, description="epochs of training over which the weight of both divergences grows from 0, linearly"
+        10, ge=0, description="epochs over which the weight of both divergences grows linearly from 0"
     )
 
 
 class VITAE(Method):
-    """A VAE with an appearance from one code, which a diffeomorphism from the other deforms: C-VITAE.
+    """A VAE that decodes one code to an appearance and deforms it by a diffeomorphism of the other: C-VITAE.
 
-    z gives the parameters theta = f(z) of a diffeomorphism T_theta, whose inverse is T_-theta. The content is read
-    from the image without its deformation, q(c|T_-theta(x)), and decoded to an appearance g(c). The objective is
+    z gives the parameters theta = f(z) of a diffeomorphism T_theta, whose inverse is T_-theta. The content is
+    encoded after undoing the deformation, q(c|T_-theta(x)), and decoded to an appearance g(c). The objective is
 
         L(x) = 1/2 |T_theta(g(c)) - x|^2 + b [ gamma_c KL(q(c|T_-theta(x)) || N(0, I))
                                              + gamma_z KL(q(z|x) || N(0, I)) ],      theta = f(z)
 
-    with z, then c, drawn from their posteriors, the error summed over pixels, and b growing from 0 to 1 over the
-    first epochs (N. Skafte Detlefsen and S. Hauberg, NeurIPS 2019). Codes are the means, c of T_-theta(x) with
-    theta of the mean of z. q(c) and q(z) have separate networks for their means and their variances.
+    with z, then c, sampled from their posteriors, the error summed over pixels, and b growing from 0 to 1 over the
+    first epochs (N. Skafte Detlefsen and S. Hauberg, NeurIPS 2019). Codes are posterior means; for c, T_-theta(x)
+    uses the mean of z. q(c) and q(z) have separate networks for their means and their variances.
 
-    T_theta is CPAB (O. Freifeld et al., PAMI 2017), by the package libcpab: the flow, over one unit of time, of a
-    velocity that is affine within each cell of a tessellation, continuous, and along the border at the border.
-    The rectangles are 2 x 4 for pictures, of 4 triangles each: theta has 30 numbers.
+    T_theta is CPAB (O. Freifeld et al., PAMI 2017), from the package libcpab: the flow, over unit time, of a
+    continuous velocity field that is affine within each cell of a tessellation and tangential at the border.
+    Pictures have 2 x 4 rectangles of 4 triangles each: theta has 30 numbers.
 
-    Volumes, which the published method does not have: 2 x 2 x 2 boxes of 5 tetrahedra each, 27 numbers.
+    Volumes (an extension of the published method): 2 x 2 x 2 boxes of 5 tetrahedra each, 27 numbers.
 
-    It departs from the paper in this. The likelihood is a Gaussian of fixed variance, and the divergences have
-    the weights of all VAEs here. The flow is not integrated point by point, which libcpab does in 50 steps (its
-    compiled parts are not on PyPI, and without them it takes twenty times as long), but by scaling and squaring
-    (V. Arsigny et al., MICCAI 2006): the displacement over 1/64 of the time, doubled six times on the grid of
-    pixels, with bilinear interpolation. It errs by some hundredths of a pixel where pixels move by two, and so
-    does the inverse.
+    Differences from the paper: the likelihood is a Gaussian of fixed variance, and the divergences have the
+    weights of all VAEs here. libcpab integrates the flow point by point in 50 steps (its compiled parts are not on
+    PyPI, and without them it takes twenty times as long). Here it is integrated by scaling and squaring
+    (V. Arsigny et al., MICCAI 2006): the displacement over 1/64 of the time is doubled six times on the grid of
+    pixels, with bilinear interpolation. The error is a few hundredths of a pixel for displacements of two pixels,
+    and the same for the inverse.
 
     Parameters
     ----------
     shape
         (C, spatial...) of an image.
     settings
-        The objective and the networks.
+        Settings of the objective and of the networks.
     encoder, decoder
-        Not used, but for `decoder.output`: the networks are those of `settings`.
+        Not used, except `decoder.output`: `settings` define the networks.
     views
-        T, applied one after the other; the objective makes no use of it.
+        T, applied one after the other; not part of the objective.
 
     Raises
     ------
@@ -122,14 +122,14 @@ class VITAE(Method):
         )
 
     def encode(self, batch: Batch) -> Codes:
-        """Return the posterior means, c of the image without the deformation that the mean of z gives."""
+        """Return the posterior means; c is that of the image with the deformation of the mean of z undone."""
         z = self.transformation(batch.images).mean
-        return Codes(self._content_without(z, batch.images).mean, z)
+        return Codes(self._undeformed_content(z, batch.images).mean, z)
 
     def encode_and_sample(self, batch: Batch) -> tuple[Codes, Codes]:
-        """See Method; c is drawn without the deformation that the draw of z gives."""
+        """See Method; c is sampled after undoing the deformation of the sampled z."""
         z = self.transformation(batch.images).sample()
-        return self.encode(batch), Codes(self._content_without(z, batch.images).sample(), z)
+        return self.encode(batch), Codes(self._undeformed_content(z, batch.images).sample(), z)
 
     def decode(self, codes: Codes) -> Tensor:
         """Return T_theta(g(c))."""
@@ -137,7 +137,7 @@ class VITAE(Method):
         return images
 
     def forward(self, batch: Batch, phase: str = "main") -> Losses:
-        """Return the objective."""
+        """Compute the objective."""
         settings, images = self.settings, batch.images
         transformation = self.transformation(images)
         z = transformation.sample()
@@ -151,16 +151,16 @@ class VITAE(Method):
         losses.add("kl_transformation", transformation.kl().mean(), warmth * settings.gamma_z)
         return losses
 
-    def _content_without(self, z: Tensor, images: Tensor) -> Gaussian:
+    def _undeformed_content(self, z: Tensor, images: Tensor) -> Gaussian:
         """Return q(c|T_-theta(x)), theta = f(z)."""
         posterior: Gaussian = self.content(self.flow(images, -self.parameters_of_flow(z)))
         return posterior
 
 
 class Diffeomorphism(nn.Module):
-    """T_theta, a CPAB transformation: T_theta(x)(p) = x(phi_theta(p)), and T_-theta undoes it.
+    """A CPAB transformation T_theta: T_theta(x)(p) = x(phi_theta(p)), with inverse T_-theta.
 
-    The corners of the tessellation are the centres of the pixels at the corners.
+    The corners of the tessellation are the centres of the corner pixels.
 
     Parameters
     ----------
@@ -172,8 +172,8 @@ class Diffeomorphism(nn.Module):
     size : int
         Length of theta.
     velocities : Tensor
-        (size, D, spatial...), the velocity that each number of theta adds, in pixels, x first. It is kept among
-        the weights, since another machine may choose another basis of the same velocities.
+        (size, D, spatial...), the velocity field of each component of theta, in pixels, x first. It is stored with
+        the weights, since another machine may choose another basis of the same fields.
     """
 
     def __init__(self, spatial: Sequence[int]) -> None:
@@ -183,7 +183,7 @@ class Diffeomorphism(nn.Module):
         self.size = len(self.velocities)
 
     def forward(self, images: Tensor, theta: Tensor) -> Tensor:
-        """Return T_theta of images (B, C, spatial...), theta (B, size)."""
+        """Apply T_theta to images (B, C, spatial...), theta (B, size)."""
         return _deformed(images, self.displacements(theta))
 
     def displacements(self, theta: Tensor) -> Tensor:
@@ -197,19 +197,19 @@ class Diffeomorphism(nn.Module):
 
 
 def _deformed(images: Tensor, displacements: Tensor) -> Tensor:
-    """Return the images (B, C, spatial...) at each pixel's place plus its displacement (B, D, spatial...)."""
+    """Sample images (B, C, spatial...) at each pixel plus its displacement (B, D, spatial...)."""
     identity = torch.eye(displacements.shape[1], device=images.device, dtype=displacements.dtype)
     return resample(images, identity.expand(len(images), -1, -1), displacements=displacements.movedim(1, -1))
 
 
 @lru_cache(maxsize=8)
 def _velocities(spatial: tuple[int, ...]) -> Tensor:
-    """Return the velocity in pixels that each number of theta adds, (size, D, spatial...)."""
+    """Return the velocity field of each component of theta, in pixels, (size, D, spatial...)."""
     dimensions = len(spatial)
     cells = CELLS[dimensions]
     tesselation, findcellidx = _libcpab()
     kind = getattr(tesselation, f"Tesselation{dimensions}D")
-    with tempfile.TemporaryDirectory() as folder:  # where it leaves a copy of what it computes
+    with tempfile.TemporaryDirectory() as folder:  # for the copy that it writes of its result
         basis = kind(list(cells), [0] * dimensions, [1] * dimensions, zero_boundary=True, direc=f"{folder}/").B
     maps = torch.from_numpy(basis.T).reshape(basis.shape[1], -1, dimensions, dimensions + 1)
     axes = [torch.linspace(0, 1, side) for side in spatial]
@@ -222,15 +222,15 @@ def _velocities(spatial: tuple[int, ...]) -> Tensor:
 
 
 def _libcpab() -> tuple[Any, Any]:
-    """Return the modules of libcpab that know tessellations.
+    """Import the modules of libcpab for tessellations.
 
     Raises
     ------
     MethodError
-        It is not installed.
+        libcpab is not installed.
     """
     try:
-        with _nothing_compiled():
+        with _without_compilation():
             return importlib.import_module("libcpab.tesselation"), importlib.import_module("libcpab.findcellidx")
     except ImportError:
         raise MethodError(
@@ -239,9 +239,9 @@ def _libcpab() -> tuple[Any, Any]:
 
 
 @contextmanager
-def _nothing_compiled() -> Iterator[None]:
-    """Keep libcpab from compiling, on import, what its package lacks: that leaves folders and locks behind."""
-    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # it tells of a missing GPU
+def _without_compilation() -> Iterator[None]:
+    """Keep libcpab from compiling its missing parts on import, which leaves folders and locks behind."""
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # it warns that there is no GPU
     cpp_extension: Any = importlib.import_module("torch.utils.cpp_extension")
     load = cpp_extension.load
     cpp_extension.load = _refuse
@@ -270,5 +270,5 @@ class _Posterior(nn.Module):
 
 
 def _normalised(width: int) -> list[nn.Module]:
-    """Return what follows a hidden layer."""
+    """Return the modules after a hidden layer."""
     return [nn.BatchNorm1d(width), nn.LeakyReLU()]

@@ -1,4 +1,4 @@
-"""Decoders: images from a content and a transformation code, by fully connected or convolutional layers."""
+"""Decoders from a content and a transformation code to images, fully connected or convolutional."""
 
 from __future__ import annotations
 
@@ -21,42 +21,40 @@ class DecoderSettings(BaseModel):
 
     code_width: PositiveInt | None = Field(
         256,
-        description="width of the layer that each code passes alone before the two are joined; null joins the "
-        "codes themselves",
+        description="width of a separate first layer for each code; null concatenates the codes themselves",
     )
-    hidden: tuple[PositiveInt, ...] = Field((512, 512, 512), description="widths of the layers after the join")
+    hidden: tuple[PositiveInt, ...] = Field((512, 512, 512), description="widths of the layers after that")
     channels: tuple[PositiveInt, ...] | None = Field(
         None,
         min_length=1,
-        description="null: the last layer is fully connected. Else the fully connected layers make a small map of "
-        "channels[0], and each number of channels stands for a block that doubles the map's sides, up to the "
-        "image's",
+        description="null: the last layer is fully connected. Otherwise the fully connected layers end in a "
+        "small map of channels[0], and each entry adds a block that doubles the sides of the map, up to the image",
     )
     activation: Literal["relu", "leaky_relu"] = Field("relu", description="after each layer but the last")
     output: Literal["sigmoid", "linear"] = Field("sigmoid", description="sigmoid for images in [0, 1]")
     share_code_layer: bool = Field(
         False,
-        description="one layer for both codes, as the authors' script for MNIST has by mistake; nothing where "
-        "code_width is null",
+        description="use one first layer for both codes, as the authors' script for MNIST does by mistake; no "
+        "effect if code_width is null",
     )
 
 
 class Decoder(nn.Module):
-    """Layers over both codes, each first alone, then joined.
+    """A decoder with a first layer for each code, and joint layers after concatenation.
 
     Parameters
     ----------
     shape
         (C, spatial...) of an image.
     content_size, transformation_size
-        Length of either code.
+        Lengths of the codes.
     settings
         The layers.
 
     Raises
     ------
     RecipeError
-        Codes of two sizes are to share a layer, or the sides cannot be made by doubling.
+        Codes of different sizes share a layer, or the image's sides cannot be reached by doubling.
     """
 
     def __init__(
@@ -70,7 +68,7 @@ class Decoder(nn.Module):
         if settings.code_width is not None:
             if settings.share_code_layer and content_size != transformation_size:
                 raise RecipeError(
-                    f"a code layer shared by both codes needs codes of one size, not {content_size} and "
+                    f"a code layer shared by both codes needs codes of the same size, not {content_size} and "
                     f"{transformation_size}; change method.content_size, or network.decoder.share_code_layer"
                 )
             self.content_layer = _layer(content_size, settings.code_width, settings)
@@ -81,9 +79,9 @@ class Decoder(nn.Module):
             )
             width = 2 * settings.code_width
         layers: list[nn.Module] = []
-        for wanted in settings.hidden:
-            layers.append(_layer(width, wanted, settings))
-            width = wanted
+        for hidden in settings.hidden:
+            layers.append(_layer(width, hidden, settings))
+            width = hidden
         if settings.channels is None:
             layers += [nn.Linear(width, math.prod(shape)), nn.Unflatten(1, self.shape)]
         else:
@@ -93,20 +91,20 @@ class Decoder(nn.Module):
         self.layers = nn.Sequential(*layers)
 
     def forward(self, content: Tensor, transformation: Tensor) -> Tensor:
-        """Return images (B, C, spatial...)."""
+        """Decode both codes to images (B, C, spatial...)."""
         joined = torch.cat([self.content_layer(content), self.transformation_layer(transformation)], dim=1)
         images: Tensor = self.layers(joined)
         return images
 
 
 class SubpixelUpsampling(nn.Module):
-    """Double the sides of a map: every 2^D channels become the 2^D pixels that one pixel is split into.
+    """Double the sides of a map by turning 2^D channels into the 2^D pixels that replace each pixel.
 
     Convolutions then run on the smaller map (W. Shi et al., CVPR 2016), in any number of dimensions.
     """
 
     def forward(self, maps: Tensor) -> Tensor:
-        """Turn (B, 2^D C, spatial...) into (B, C, 2 spatial...)."""
+        """Rearrange (B, 2^D C, spatial...) to (B, C, 2 spatial...)."""
         sides = maps.shape[2:]
         split = maps.unflatten(1, (-1, *[2] * len(sides)))  # B, C, a half of each axis, spatial...
         count = len(sides)
@@ -118,7 +116,7 @@ class SubpixelUpsampling(nn.Module):
 
 
 def _doubling_blocks(width: int, shape: tuple[int, ...], settings: DecoderSettings) -> list[nn.Module]:
-    """Return layers from a vector to an image: a small map, then blocks that double its sides."""
+    """Build the layers from a vector to an image: a small map, then blocks that double its sides."""
     assert settings.channels is not None
     spatial, factor = shape[1:], 2 ** len(settings.channels)
     if any(side % factor for side in spatial):

@@ -1,4 +1,4 @@
-"""Convolutional encoder: one trunk, and a mean and a log-variance head for either code."""
+"""Convolutional encoder: one trunk, with a mean and a log-variance head for each code."""
 
 from __future__ import annotations
 
@@ -24,29 +24,29 @@ class EncoderSettings(BaseModel):
     channels: tuple[PositiveInt, ...] | None = Field(
         None,
         min_length=1,
-        description="output channels of each block; null: 16, doubled with each block up to 256, as many blocks "
-        "as leave at least 2 pixels a side (which gives the paper's trunks for 28 x 28 and 64 x 64)",
+        description="output channels of each block; null: 16, doubled with each block up to 256, with as many "
+        "blocks as leave sides of at least 2 pixels (the paper's trunks for 28 x 28 and 64 x 64)",
     )
     kernel: int = Field(5, description="side of the kernels", ge=1)
-    stride: int = Field(2, ge=1, description="of each convolution: how much smaller a block makes the image")
-    padding: int = Field(1, ge=0, description="zeros around the image before each convolution, a side")
+    stride: int = Field(2, ge=1, description="of each convolution: the factor by which a block reduces the image")
+    padding: int = Field(1, ge=0, description="zeros added on each side before each convolution")
     norm: Literal["instance", "batch", "layer", "none"] = Field(
         "instance",
-        description="after each convolution: instance normalisation (not affine), batch or layer "
-        "normalisation, or none; batch and layer after fully connected layers as well",
+        description="normalisation after each convolution: instance (not affine), batch, layer or none; batch and "
+        "layer also apply after fully connected layers",
     )
     hidden: tuple[PositiveInt, ...] = Field(
         (),
-        description="widths of fully connected layers after the blocks; over a map of 4 x 4 x 4 voxels it is the "
-        "same as a convolution with kernel 4, over one voxel the same as one with kernel 1",
+        description="widths of fully connected layers after the blocks; on a map of 4 x 4 x 4 voxels, the first "
+        "equals a convolution with kernel 4",
     )
     activation: Literal["relu", "leaky_relu"] = Field("relu", description="after each layer but the last")
 
 
 def _sides(spatial: Sequence[int], settings: EncoderSettings) -> list[list[int]]:
-    """Return the sides after each block, for as long as every side has at least 2 pixels.
+    """Return the sides after each block, while every side has at least 2 pixels.
 
-    Where the number of blocks is not stated, it is that of the blocks that make an image smaller.
+    If the number of blocks is not given, blocks are added as long as they reduce the image.
     """
     sides: list[list[int]] = []
     last = list(spatial)
@@ -59,12 +59,12 @@ def _sides(spatial: Sequence[int], settings: EncoderSettings) -> list[list[int]]
 
 
 def activation(name: str) -> nn.Module:
-    """Return the activation of that name."""
+    """Return the activation layer with that name."""
     return nn.ReLU(inplace=True) if name == "relu" else nn.LeakyReLU(inplace=True)
 
 
 def trunk_of(shape: Sequence[int], settings: EncoderSettings) -> tuple[nn.Sequential, int]:
-    """Return the trunk for images (C, spatial...), and how many features it makes of one.
+    """Build the trunk for images (C, spatial...); return it with its number of features.
 
     Raises
     ------
@@ -84,7 +84,7 @@ def trunk_of(shape: Sequence[int], settings: EncoderSettings) -> tuple[nn.Sequen
     for inputs, outputs in zip((shape[0], *widths), widths, strict=False):
         blocks.append(convolution(inputs, outputs, settings.kernel, settings.stride, settings.padding))
         if settings.norm == "instance":
-            # A group a channel is instance normalisation, and the faster kernel on CPUs.
+            # One group per channel is instance normalisation, with a faster kernel on CPUs.
             blocks.append(nn.GroupNorm(outputs, outputs, affine=False))
         elif settings.norm == "batch":
             blocks.append(BATCH_NORMS[dimensions](outputs))
@@ -105,14 +105,14 @@ def trunk_of(shape: Sequence[int], settings: EncoderSettings) -> tuple[nn.Sequen
 
 
 class Encoder(nn.Module):
-    """Blocks of convolution, norm and activation, fully connected layers if wanted, then linear heads.
+    """A trunk of convolutional blocks and optional fully connected layers, with linear heads.
 
     Parameters
     ----------
     shape
         (C, spatial...) of an image.
     content_size, transformation_size
-        Length of either code.
+        Lengths of the codes.
     settings
         The trunk.
 
@@ -131,7 +131,7 @@ class Encoder(nn.Module):
         self.heads = nn.Linear(features, sum(self.sizes))  # the four linear heads, side by side
 
     def forward(self, images: Tensor) -> tuple[Gaussian, Gaussian]:
-        """Return the posteriors of content and of transformation."""
+        """Return the posteriors of content and transformation."""
         content_mean, content_log_variance, mean, log_variance = self.heads(self.trunk(images)).split(
             self.sizes, dim=1
         )

@@ -1,4 +1,4 @@
-"""Perceptrons: fully connected layers with something between two of them."""
+"""Multilayer perceptrons."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from torch import nn
 
 
 def tanh(width: int) -> list[nn.Module]:
-    """Return what follows a hidden layer of a perceptron in tanh."""
+    """Return the modules after a hidden layer: a tanh."""
     return [nn.Tanh()]
 
 
 def perceptron(
     widths: Sequence[int], outputs: int, after: Callable[[int], list[nn.Module]] = tanh
 ) -> nn.Sequential:
-    """Return linear layers, each but the last followed by others.
+    """Build linear layers, with other modules after each but the last.
 
     Parameters
     ----------
     widths
-        Of the input, then of each hidden layer.
+        Width of the input, then of each hidden layer.
     outputs
         Width of the output.
     after
-        The modules after a hidden layer of a width.
+        Builds the modules after a hidden layer from its width.
     """
     layers: list[nn.Module] = []
-    for inputs, wanted in pairwise(widths):
-        layers += [nn.Linear(inputs, wanted), *after(wanted)]
+    for inputs, hidden in pairwise(widths):
+        layers += [nn.Linear(inputs, hidden), *after(hidden)]
     return nn.Sequential(*layers, nn.Linear(widths[-1], outputs))

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from dualcontrast.methods.plus.prototypes import FOUND_AGAIN
+from dualcontrast.methods.plus.prototypes import REPRODUCIBLE
 from dualcontrast.report.material import Material
 from dualcontrast.report.plots import Figure, Trace, figure, line, threshold
 from dualcontrast.report.section import Section, Unavailable
@@ -85,7 +85,7 @@ def section(material: Material) -> Section:
     compared = next((stage.start for stage in logged if stage.start.get("prediction_strength")), None)
     if compared:
         figures["numbers"] = _numbers(compared["prediction_strength"], compared["silhouette"])
-    content = Content(stages, best, compared is not None, FOUND_AGAIN)
+    content = Content(stages, best, compared is not None, REPRODUCIBLE)
     return Section(anchor, title, "training.html", content, figures)
 
 
@@ -169,5 +169,5 @@ def _numbers(strengths: Mapping[str, float], silhouettes: Mapping[str, float]) -
         yaxis={"range": [0, 1.05]},
         xaxis={"tickformat": "d"},
         showlegend=True,
-        shapes=[threshold(FOUND_AGAIN)],
+        shapes=[threshold(REPRODUCIBLE)],
     )

@@ -1,4 +1,4 @@
-"""Views of images: the registry of T, and the geometry under it."""
+"""Views of images: their registry, and the geometry they use."""
 
 from dualcontrast.transforms.geometry import (
     nearest_rotations,

@@ -1,4 +1,4 @@
-"""Volumes in Fourier space: binning by a crop, other grids, filters, and halves made whole."""
+"""Volumes in Fourier space: cropping, resampling, filters, and full spectra."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ SPATIAL = (-3, -2, -1)
 
 
 def fourier_crop(volumes: Tensor, size: int) -> Tensor:
-    """Bin volumes by an integer factor: frequencies beyond the new Nyquist frequency are left out.
+    """Bin volumes by an integer factor, removing frequencies beyond the new Nyquist frequency.
 
-    A volume that holds none keeps its values at every (N / size)-th voxel; so the voxel N // 2 becomes the
-    voxel size // 2.
+    A volume without such frequencies keeps its values at every (N / size)-th voxel; so the voxel N // 2 becomes
+    the voxel size // 2.
 
     Parameters
     ----------
     volumes
         (..., N, N, N), real.
     size
-        Voxels a side afterwards, even, a divisor of N.
+        New number of voxels along each axis, even, a divisor of N.
 
     Returns
     -------
@@ -30,24 +30,25 @@ def fourier_crop(volumes: Tensor, size: int) -> Tensor:
     box, half = volumes.shape[-1], size // 2
     both_signs = torch.cat([torch.arange(half), torch.arange(box - half, box)]).to(volumes.device)
     spectrum = torch.fft.rfftn(volumes, dim=SPATIAL)[..., : half + 1]
-    kept = spectrum[..., both_signs, :][..., both_signs, :, :]
-    binned: Tensor = torch.fft.irfftn(kept, s=(size,) * 3, dim=SPATIAL) * (size / box) ** 3
+    cropped = spectrum[..., both_signs, :][..., both_signs, :, :]
+    binned: Tensor = torch.fft.irfftn(cropped, s=(size,) * 3, dim=SPATIAL) * (size / box) ** 3
     return binned
 
 
 def resized(volumes: Tensor, size: int) -> Tensor:
-    """Bring band-limited volumes onto a grid of other voxels, the voxel N // 2 becoming the voxel size // 2.
+    """Resample band-limited volumes onto another grid; the voxel N // 2 becomes the voxel size // 2.
 
     Parameters
     ----------
     volumes
         (..., N, N, N), real.
     size
-        Voxels a side afterwards. Where it is less, frequencies beyond its Nyquist frequency are left out.
+        New number of voxels along each axis. On a coarser grid, frequencies beyond its Nyquist frequency are
+        removed.
 
     Notes
     -----
-    Three products with a small matrix, one for each axis: the transforms of the finer grid would take longer.
+    Multiplies each axis by a small matrix, which is faster than Fourier transforms of the finer grid.
     """
     interpolation = _interpolation(volumes.shape[-1], size).to(volumes)
     for _ in SPATIAL:  # each contraction takes the first of the three axes, and puts it back as the last
@@ -56,11 +57,11 @@ def resized(volumes: Tensor, size: int) -> Tensor:
 
 
 def _interpolation(box: int, size: int) -> Tensor:
-    """Return what takes a row of N values to one of other spacing through its Fourier series, (size, N)."""
+    """Return the matrix (size, N) that resamples N values through their Fourier series."""
     spectrum = torch.fft.fftshift(torch.fft.fft(torch.eye(box, dtype=torch.float64), dim=0), dim=0)
     before = size // 2 - box // 2
     padded = F.pad(spectrum, (0, 0, before, size - box - before))  # negative: a crop
-    offset = (box // 2) / box - (size // 2) / size  # of the new voxel 0 from the old one, as a share of the box
+    offset = (box // 2) / box - (size // 2) / size  # from the old voxel 0 to the new one, as a fraction of the box
     moved = padded * torch.exp(2j * torch.pi * offset * (torch.arange(size) - size // 2))[:, None]
     rows: Tensor = torch.fft.ifft(torch.fft.ifftshift(moved, dim=0), dim=0).real * (size / box)
     return rows
@@ -74,7 +75,7 @@ def filtered(volumes: Tensor, transfer: Tensor) -> Tensor:
     volumes
         (..., N, N, N), real.
     transfer
-        (N, N, N) or of as many dimensions as `volumes`, real and even, zero frequency at N // 2.
+        (N, N, N), or with the dimensions of `volumes`; real and even, zero frequency at N // 2.
     """
     half = torch.fft.ifftshift(transfer, dim=SPATIAL)[..., : volumes.shape[-1] // 2 + 1]
     spectrum = torch.fft.rfftn(volumes, dim=SPATIAL) * half
@@ -83,7 +84,7 @@ def filtered(volumes: Tensor, transfer: Tensor) -> Tensor:
 
 
 def whole_spectrum(half: Tensor) -> Tensor:
-    """Return the whole of a real, even spectrum whose half is stored as FFTW does it.
+    """Expand the half of a real, even spectrum, as FFTW stores it, to the full spectrum.
 
     Parameters
     ----------

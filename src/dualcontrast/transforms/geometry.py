@@ -1,7 +1,7 @@
-"""Turning, shifting and scaling of pictures and volumes, on the device they are on.
+"""Rotation, translation and scaling of pictures and volumes, on their device.
 
 Coordinates are in pixels relative to an image's centre, in the order (x, y) or (x, y, z): the reverse of an
-array's axes. A matrix A acts on positions: what stood at p stands at A p afterwards, so that
+array's axes. A matrix A acts on positions: it moves the value at p to A p, so that
 output(p) = image(A^-1 (p - shift)). The centre of a picture is its middle, (N - 1) / 2; that of a volume is the
 voxel N // 2, as in RELION.
 """
@@ -29,7 +29,7 @@ def resample(
     interpolation: Interpolation = "bilinear",
     displacements: Tensor | None = None,
 ) -> Tensor:
-    """Move each image by its own linear map, then its own shift; zeros come in from outside.
+    """Transform each image by its linear map, then its shift; the outside is zero.
 
     Parameters
     ----------
@@ -38,12 +38,12 @@ def resample(
     matrices
         (B, D, D), acting on (x, y) or (x, y, z).
     shifts
-        (B, D), in pixels, (x, y) or (x, y, z); none where left out.
+        (B, D), in pixels, (x, y) or (x, y, z); none by default.
     interpolation
         "bilinear" (trilinear for volumes) or "nearest".
     displacements
-        (B, spatial..., D), in pixels, x first: output(p) = image(A^-1 (p - shift) + displacement(p)); none where
-        left out.
+        (B, spatial..., D), in pixels, x first: output(p) = image(A^-1 (p - shift) + displacement(p)); none by
+        default.
 
     Returns
     -------
@@ -55,7 +55,7 @@ def resample(
     inverse = torch.linalg.inv(matrices)
     if shifts is not None:
         positions = positions - shifts[:, None, :]  # (B, P, D)
-    with torch.autocast(images.device.type, enabled=False):  # eight bits are too few for a position
+    with torch.autocast(images.device.type, enabled=False):  # half precision is too coarse for positions
         exact = torch.promote_types(images.dtype, torch.float32)
         sources = positions.to(exact) @ inverse.to(exact).mT
         if displacements is not None:
@@ -77,7 +77,7 @@ def centre_of(spatial: Sequence[int]) -> tuple[float, ...]:
 @lru_cache(maxsize=8)
 def _positions(spatial: tuple[int, ...], device: torch.device, dtype: torch.dtype) -> Tensor:
     """Return the positions of all pixels relative to the centre, (P, D), x first."""
-    with torch.inference_mode(False):  # kept for later calls, which may want gradients
+    with torch.inference_mode(False):  # cached for later calls, which may need gradients
         axes = [
             torch.arange(n, device=device, dtype=dtype) - c
             for n, c in zip(spatial, centre_of(spatial), strict=True)
@@ -86,7 +86,7 @@ def _positions(spatial: tuple[int, ...], device: torch.device, dtype: torch.dtyp
 
 
 def rotations_2d(angles: Tensor) -> Tensor:
-    """Return the matrices (B, 2, 2) that turn from x towards y by `angles` (B,), in radians."""
+    """Return the rotation matrices (B, 2, 2) from x towards y by `angles` (B,), in radians."""
     cos, sin = angles.cos(), angles.sin()
     return torch.stack([torch.stack([cos, -sin], dim=-1), torch.stack([sin, cos], dim=-1)], dim=-2)
 
@@ -94,21 +94,21 @@ def rotations_2d(angles: Tensor) -> Tensor:
 def random_rotations(
     count: int, dimensions: int, degrees: float, device: torch.device, dtype: torch.dtype = torch.float32
 ) -> Tensor:
-    """Draw rotations about the centre.
+    """Draw random rotations.
 
-    In the plane the angle is uniform within -degrees and degrees. In space the rotation is uniform on SO(3),
-    restricted to turns of at most `degrees` about any axis (180: all of SO(3)).
+    In the plane the angle is uniform between -degrees and degrees. In space the rotation is uniform on SO(3),
+    restricted to angles of at most `degrees` about any axis (180: all of SO(3)).
 
     Parameters
     ----------
     count
-        How many, B.
+        Number of rotations, B.
     dimensions
-        2 or 3.
+        D, 2 or 3.
     degrees
-        The largest turn.
+        The largest angle.
     device, dtype
-        Where and as what.
+        Of the result.
 
     Returns
     -------
@@ -135,13 +135,13 @@ def rotations_by(turns: Tensor) -> Tensor:
 
 
 def nearest_rotations(matrices: Tensor) -> Tensor:
-    """Return the rotations (B, 3, 3) that matrices of that shape are nearest to."""
+    """Return the nearest rotations to matrices (B, 3, 3)."""
     rotations: Tensor = _roma().special_procrustes(matrices)
     return rotations
 
 
 def rotation_grid(count: int) -> Tensor:
-    """Return rotations spread evenly over SO(3), (count, 3, 3), float32.
+    """Return an even grid of rotations over SO(3), (count, 3, 3), float32.
 
     A super-Fibonacci spiral of unit quaternions (M. Alexa, CVPR 2022).
     """
@@ -154,22 +154,22 @@ def rotation_grid(count: int) -> Tensor:
 
 
 def _roma() -> Any:
-    """Return the library of rotations, which loads torch's compiler: that takes as long as torch itself."""
+    """Import roma, which loads torch's compiler: that takes as long as torch itself."""
     import roma
 
     return roma
 
 
 def _haar_angles(uniform: Tensor, largest: float) -> Tensor:
-    """Turn uniform numbers into rotation angles of the uniform measure on SO(3), up to `largest`.
+    """Map uniform numbers to rotation angles of the uniform measure on SO(3), up to `largest`.
 
-    The angle's density is proportional to 1 - cos(angle), its distribution function to angle - sin(angle),
-    which is inverted by linear interpolation on a fine grid.
+    The density of the angle is proportional to 1 - cos(angle), and its distribution function to
+    angle - sin(angle), which is inverted by linear interpolation on a fine grid.
     """
     grid = torch.linspace(0, largest, 4096, device=uniform.device, dtype=torch.float64)
     distribution = (grid - grid.sin()) / (largest - math.sin(largest))
-    wanted = uniform.to(torch.float64)
-    right = torch.searchsorted(distribution, wanted).clamp(1, len(grid) - 1)
+    quantiles = uniform.to(torch.float64)
+    right = torch.searchsorted(distribution, quantiles).clamp(1, len(grid) - 1)
     low, high = distribution[right - 1], distribution[right]
-    share = ((wanted - low) / (high - low)).clamp(0, 1)
+    share = ((quantiles - low) / (high - low)).clamp(0, 1)
     return (grid[right - 1] + share * (grid[right] - grid[right - 1])).to(uniform.dtype)

@@ -1,7 +1,7 @@
-"""The registry of T: what turns an image into another view of the same content.
+"""Views: random transformations T that keep the content of an image.
 
-A view is a pydantic model: its fields are its settings, as a recipe states them, and calling it draws one
-transformation for each image. Table 2 of the paper compares the first seven of them.
+A view is a pydantic model. Its fields are its settings in a recipe, and calling it draws one transformation for
+each image. Table 2 of the paper compares the first seven of them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from dualcontrast.errors import RecipeError, nearest
 from dualcontrast.transforms.fourier import SPATIAL
 from dualcontrast.transforms.geometry import Interpolation, random_rotations, resample
 
-USUAL_TILTS = 60.0  # degrees either way, of most tilt series
+USUAL_TILTS = 60.0  # degrees in both directions, in most tilt series
 
 
 def _ordered(bounds: tuple[float, float]) -> tuple[float, float]:
@@ -39,7 +39,7 @@ class View(BaseModel):
     Attributes
     ----------
     per : {"sample", "batch"}
-        Whether each image has a draw of its own, or a whole batch shares one, as in the authors' script.
+        Whether each image has its own draw, or the whole batch shares one, as in the authors' script.
     dimensions : tuple of int
         Numbers of spatial dimensions that the view can transform.
     """
@@ -50,16 +50,16 @@ class View(BaseModel):
 
     name: str
     per: Literal["sample", "batch"] = Field(
-        "sample", description="a draw of its own for each image, or one for a whole batch"
+        "sample", description="sample: one draw per image; batch: one draw per batch"
     )
 
     def check(self, shape: tuple[int, ...]) -> None:
-        """Refuse images (C, spatial...) that the view cannot transform, before any training starts.
+        """Check that the view can transform images (C, spatial...), before training starts.
 
         Raises
         ------
         RecipeError
-            The number of spatial dimensions does not fit, or colours are needed and missing.
+            The number of spatial dimensions does not fit, or the images have no colours and the view needs them.
         """
         if len(shape) - 1 not in self.dimensions:
             kind = {2: "pictures", 3: "volumes"}
@@ -74,7 +74,7 @@ class View(BaseModel):
 
     @abstractmethod
     def transform(self, images: Tensor, draws: int) -> Tensor:
-        """Transform (B, C, spatial...) by B draws, or by one for all."""
+        """Transform images (B, C, spatial...) by B draws, or by one for all."""
 
     def _uniform(self, bounds: tuple[float, float], images: Tensor, draws: int, *size: int) -> Tensor:
         """Draw numbers within bounds, (B, size...), from `draws` independent draws."""
@@ -84,10 +84,10 @@ class View(BaseModel):
 
 
 class Rotation(View):
-    """Turn by up to `degrees` either way; in 3D uniform on SO(3) within that angle (180: all of it)."""
+    """Rotate by up to `degrees` in either direction; in 3D uniform on SO(3) within that angle (180: all)."""
 
     name: Literal["rotation"] = "rotation"
-    degrees: float = Field(90, gt=0, le=180, description="largest turn, either way")
+    degrees: float = Field(90, gt=0, le=180, description="largest rotation, in either direction")
     interpolation: Interpolation = Field("bilinear", description="between pixels or voxels")
 
     def transform(self, images: Tensor, draws: int) -> Tensor:
@@ -97,10 +97,10 @@ class Rotation(View):
 
 
 class Translation(View):
-    """Shift along every axis by up to `fraction` of the image's side there."""
+    """Shift along each axis by up to `fraction` of the image's side."""
 
     name: Literal["translation"] = "translation"
-    fraction: float = Field(0.1, gt=0, le=1, description="largest shift, as a share of the image's side")
+    fraction: float = Field(0.1, gt=0, le=1, description="largest shift, as a fraction of the image's side")
     interpolation: Interpolation = Field("bilinear", description="between pixels or voxels")
 
     def transform(self, images: Tensor, draws: int) -> Tensor:
@@ -112,7 +112,7 @@ class Translation(View):
 
 
 class Scale(View):
-    """Magnify about the centre by a factor within `factor`."""
+    """Scale about the centre by a factor within `factor`."""
 
     name: Literal["scale"] = "scale"
     factor: Range = Field((0.7, 1.3), description="smallest and largest")
@@ -125,36 +125,38 @@ class Scale(View):
 
 
 class Deformation(View):
-    """Turn, magnify, shear, shift and bend, all in one interpolation.
+    """Rotate, scale, shear, shift and deform elastically, all in one interpolation.
 
-    Turns are as those of `rotation`; a shear is x' = x + s y, for each pair of axes. Bending is smooth: random
-    displacements at a few control points along each axis, interpolated between them.
+    Rotations are those of `rotation`; a shear is x' = x + s y, for each pair of axes. The elastic deformation is
+    smooth: random displacements at a few control points along each axis, with interpolation between them.
     """
 
     name: Literal["deformation"] = "deformation"
-    degrees: float = Field(30, gt=0, le=180, description="largest turn, either way")
+    degrees: float = Field(30, gt=0, le=180, description="largest rotation, in either direction")
     factor: Range = Field((0.8, 1.2), description="smallest and largest magnification")
-    shear: float = Field(0.0, ge=0, le=1, description="largest s, either way")
-    shift: float = Field(0.1, ge=0, le=1, description="largest, along each axis, as a share of the image's side")
-    elastic: float = Field(
-        0.05, ge=0, le=0.5, description="standard deviation of a control point, as a share of the image's side"
+    shear: float = Field(0.0, ge=0, le=1, description="largest s, in either direction")
+    shift: float = Field(
+        0.1, ge=0, le=1, description="largest shift along each axis, as a fraction of the image's side"
     )
-    control_points: int = Field(4, ge=2, description="along each axis")
+    elastic: float = Field(
+        0.05, ge=0, le=0.5, description="standard deviation of a control point, as a fraction of the image's side"
+    )
+    control_points: int = Field(4, ge=2, description="number of control points along each axis")
 
     def transform(self, images: Tensor, draws: int) -> Tensor:
         """See View.transform."""
         dimensions = images.ndim - 2
-        turns = random_rotations(draws, dimensions, self.degrees, images.device, images.dtype)
+        rotations = random_rotations(draws, dimensions, self.degrees, images.device, images.dtype)
         shears = _identities(images) + torch.triu(
             self._uniform((-self.shear, self.shear), images, draws, dimensions, dimensions), diagonal=1
         )
         factors = self._uniform(self.factor, images, draws)[:, None, None]
-        matrices = factors * (turns.expand(len(images), -1, -1) @ shears)
+        matrices = factors * (rotations.expand(len(images), -1, -1) @ shears)
         sides = torch.tensor(images.shape[2:][::-1], device=images.device, dtype=images.dtype)
         shifts = sides * self._uniform((-self.shift, self.shift), images, draws, dimensions)
-        return resample(images, matrices, shifts, displacements=self._bending(images, draws, sides))
+        return resample(images, matrices, shifts, displacements=self._elastic_displacements(images, draws, sides))
 
-    def _bending(self, images: Tensor, draws: int, sides: Tensor) -> Tensor | None:
+    def _elastic_displacements(self, images: Tensor, draws: int, sides: Tensor) -> Tensor | None:
         """Return smooth random displacements in pixels, (B, spatial..., D)."""
         if not self.elastic:
             return None
@@ -183,7 +185,7 @@ class Thickness(View):
 
 
 class Contrast(View):
-    """Stretch the values about each image's mean by a factor within `factor`; values stay in [0, 1]."""
+    """Scale the values about each image's mean by a factor within `factor`; values stay in [0, 1]."""
 
     dimensions: ClassVar[tuple[int, ...]] = (2,)
 
@@ -200,7 +202,7 @@ class Contrast(View):
 
 
 class _ColourView(View):
-    """A view that acts on colours, and so needs them."""
+    """Base class of views that need images with colours."""
 
     dimensions: ClassVar[tuple[int, ...]] = (2,)
 
@@ -214,7 +216,7 @@ class _ColourView(View):
 
 
 class Saturation(_ColourView):
-    """Scale the colours' saturation by a factor within `factor`."""
+    """Scale the saturation of the colours by a factor within `factor`."""
 
     name: Literal["saturation"] = "saturation"
     factor: Range = Field((0.5, 1.5), description="smallest and largest")
@@ -228,10 +230,10 @@ class Saturation(_ColourView):
 
 
 class Hue(_ColourView):
-    """Turn the colours' hue by up to `degrees` either way."""
+    """Rotate the hue of the colours by up to `degrees` in either direction."""
 
     name: Literal["hue"] = "hue"
-    degrees: float = Field(90, gt=0, le=180, description="largest turn of the hue, either way")
+    degrees: float = Field(90, gt=0, le=180, description="largest rotation of the hue, in either direction")
 
     def transform(self, images: Tensor, draws: int) -> Tensor:
         """See View.transform."""
@@ -243,7 +245,7 @@ class Hue(_ColourView):
 
 
 class Blur(View):
-    """Blur by a Gaussian whose standard deviation, in pixels, lies within `sigma`."""
+    """Blur by a Gaussian with a standard deviation within `sigma`, in pixels."""
 
     dimensions: ClassVar[tuple[int, ...]] = (2,)
 
@@ -254,7 +256,7 @@ class Blur(View):
         """See View.transform."""
         from kornia.filters import gaussian_blur2d
 
-        reach = 2 * round(3 * self.sigma[1]) + 1  # three standard deviations either way
+        reach = 2 * round(3 * self.sigma[1]) + 1  # three standard deviations on either side
         height, width = (min(reach, side - 1 + side % 2) for side in images.shape[2:])
         sigmas = self._uniform(self.sigma, images, draws)[:, None].expand(-1, 2)
         blurred: Tensor = gaussian_blur2d(images, (height, width), sigmas)
@@ -262,11 +264,11 @@ class Blur(View):
 
 
 class Wedge(View):
-    """Take a wedge of frequencies away, as if tilts from minus to plus `degrees` were seen from anywhere.
+    """Remove a missing wedge in a random orientation, for a tilt series from minus to plus `degrees`.
 
-    Turned with its volume, a missing wedge still says from where the particle was seen; two views of it then agree
-    in more than the particle. What each loses at random hides that. Where no `degrees` are given, a training takes
-    those of its images' CTFs (see `Recipe.for_tilts`), and 60 where these are not known.
+    A missing wedge that rotates with its volume still shows the orientation of the particle, so two views of a
+    volume share more than the particle. Removing a random wedge from each hides that. By default, training takes
+    `degrees` from the CTFs of the images (see `Recipe.for_tilts`), or 60 if they are unknown.
     """
 
     dimensions: ClassVar[tuple[int, ...]] = (3,)
@@ -276,8 +278,8 @@ class Wedge(View):
         None,
         gt=0,
         lt=90,
-        description="tilts either way; null: as wide as the CTFs say that one is missing; 60 where they are not "
-        "known",
+        description="largest tilt, in either direction; null: that of the CTFs of the images, or 60 if they are "
+        "unknown",
     )
 
     def transform(self, images: Tensor, draws: int) -> Tensor:
@@ -287,12 +289,12 @@ class Wedge(View):
         axes = [torch.fft.fftfreq(n, device=images.device, dtype=images.dtype) for n in spatial[:-1]]
         axes.append(torch.fft.rfftfreq(spatial[-1], device=images.device, dtype=images.dtype))
         frequencies = torch.stack(torch.meshgrid(axes, indexing="ij")[::-1], dim=-1)  # x first
-        turns = random_rotations(draws, 3, 180, images.device, images.dtype)
-        across, beam = (torch.tensordot(turns[:, axis], frequencies, ([1], [-1])) for axis in (0, 2))
-        seen = beam.abs() <= across.abs() * math.tan(math.radians(degrees)) + 1e-9
-        spectra = torch.fft.rfftn(images, dim=SPATIAL) * seen[:, None]
-        left: Tensor = torch.fft.irfftn(spectra, s=spatial, dim=SPATIAL)
-        return left
+        rotations = random_rotations(draws, 3, 180, images.device, images.dtype)
+        across, beam = (torch.tensordot(rotations[:, axis], frequencies, ([1], [-1])) for axis in (0, 2))
+        measured = beam.abs() <= across.abs() * math.tan(math.radians(degrees)) + 1e-9
+        spectra = torch.fft.rfftn(images, dim=SPATIAL) * measured[:, None]
+        filtered: Tensor = torch.fft.irfftn(spectra, s=spatial, dim=SPATIAL)
+        return filtered
 
 
 VIEWS: dict[str, type[View]] = {
@@ -305,12 +307,12 @@ VIEWS: dict[str, type[View]] = {
 
 
 def view_of(settings: Any) -> View:
-    """Make a view of what a recipe says: a mapping with a name and settings, or a name alone.
+    """Build a view from a recipe's entry: a mapping with a name and settings, or a name alone.
 
     Raises
     ------
     RecipeError
-        No view has that name. Wrong settings raise pydantic's ValidationError.
+        No view has that name. Invalid settings raise pydantic's ValidationError.
     """
     if isinstance(settings, View):
         return settings

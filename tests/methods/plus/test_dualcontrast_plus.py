@@ -82,14 +82,14 @@ def test_without_contrast_and_clustering_nothing_would_learn_the_content() -> No
 
 @pytest.mark.parametrize(("name", "value"), [("centred", False), ("gamma_z", 0.1), ("hybrid_content", 0.0)])
 def test_what_has_no_part_beside_a_search_for_poses_cannot_be_asked_for(name: str, value: Any) -> None:
-    with pytest.raises(RecipeError, match=f"{name} has no part in what is learnt with pose: search"):
+    with pytest.raises(RecipeError, match=f"{name} has no effect with pose: search"):
         untrained((1, 8, 8, 8), pose="search", **{name: value})
 
 
 @pytest.mark.parametrize("clusters", [0, 6])
 def test_only_clusters_that_there_is_room_for_can_be_asked_for(clusters: int) -> None:
     assert untrained(clusters=1).settings.clusters == 1
-    with pytest.raises(RecipeError, match=rf"method.clusters = {clusters} is not accepted: there can be 1 to 5"):
+    with pytest.raises(RecipeError, match=rf"method.clusters = {clusters} is not accepted: give 1 to 5"):
         untrained(clusters=clusters)
 
 

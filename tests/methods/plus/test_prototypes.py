@@ -13,7 +13,7 @@ from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score
 from torch import Tensor
 
-from dualcontrast.methods.plus.prototypes import Prototypes, prediction_strength, silhouette, supported_number
+from dualcontrast.methods.plus.prototypes import Prototypes, choose_cluster_count, prediction_strength, silhouette
 
 
 def clouds(clusters: int, count: int = 900, size: int = 6, spread: float = 0.15) -> tuple[Tensor, Tensor]:
@@ -88,27 +88,27 @@ GROUPS = [[side, *(0.6 * axis)] for side in (1, -1) for axis in np.eye(3)]
 
 
 def test_what_is_no_cluster_is_not_found_again_and_all_numbers_are_used() -> None:
-    number, tried = supported_number(units([[0.0] * 6], 600, 1.0), 6)
+    number, tried = choose_cluster_count(units([[0.0] * 6], 600, 1.0), 6)
     assert max(one.prediction_strength for one in tried) < 0.8
     assert {one.silhouette for one in tried} == {None}
     assert number == 6
 
 
 def test_of_groups_and_what_they_are_made_of_what_lies_farther_apart_is_taken() -> None:
-    number, tried = supported_number(units(GROUPS, 150, 0.1), 8)
+    number, tried = choose_cluster_count(units(GROUPS, 150, 0.1), 8)
     strength = {one.clusters: one.prediction_strength for one in tried}
     assert strength[2] == 1.0
     assert strength[6] > 0.8
     assert max(strength[7], strength[8]) < 0.8
     assert number == 6
     near = [[side, *(0.1 * axis)] for side in (1, -1) for axis in np.eye(3)]
-    assert supported_number(units(near, 150, 0.1), 8)[0] == 2
+    assert choose_cluster_count(units(near, 150, 0.1), 8)[0] == 2
 
 
 def test_one_cluster_that_is_not_found_again_is_enough_to_turn_a_number_down() -> None:
     """With seven, one of six clusters is halved anywhere; most pairs are together nevertheless."""
     points = units(GROUPS, 150, 0.1)
-    strength = {one.clusters: one.prediction_strength for one in supported_number(points, 8)[1]}
+    strength = {one.clusters: one.prediction_strength for one in choose_cluster_count(points, 8)[1]}
     fits = [KMeans(7, n_init=10, random_state=0).fit(half) for half in np.array_split(points, 2)]
     assert adjusted_rand_score(*(fit.predict(points) for fit in fits)) > 0.85
     assert strength[7] < 0.8
@@ -148,4 +148,4 @@ def test_points_that_are_all_one_are_no_reason_to_warn() -> None:
 
 
 def test_too_few_points_to_compare_are_one_cluster() -> None:
-    assert supported_number(np.eye(4), 6) == (1, [])
+    assert choose_cluster_count(np.eye(4), 6) == (1, [])

@@ -1,4 +1,4 @@
-"""DualContrast plus: its objective, and the parts that only it has."""
+"""DualContrast plus: its objective, and the parts that only it uses."""
 
 from dualcontrast.methods.plus.dualcontrast_plus import DualContrastPlus
 

@@ -1,4 +1,4 @@
-"""DualContrast plus: content by contrast and clustering of views, transformation as what varies in a cluster."""
+"""DualContrast plus: content by contrast and clustering of views, transformation as variation in a cluster."""
 
 from __future__ import annotations
 
@@ -22,40 +22,40 @@ from dualcontrast.methods.plus.whitening import WithinClusters
 from dualcontrast.networks import DecoderSettings, EncoderSettings, trunk_of
 from dualcontrast.transforms import View
 
-ASSIGNMENT_TEMPERATURE = 0.1  # of the cosines that the mutual information is taken of
+ASSIGNMENT_TEMPERATURE = 0.1  # of the cosines in the mutual information
 
 
 class DualContrastPlus(Method):
-    """Content as clusters of contrasted views; transformation as what varies within a cluster.
+    """Content as clusters of contrasted views; transformation as the variation within a cluster.
 
     Training has two stages. In the first, an encoder c = f(x) learns from two views v and v' of each image what
-    views leave as it is:
+    views leave unchanged:
 
         L = 0.3 InfoNCE(f(v), f(v')) - MI(a(v), a(v')),   a = softmax(cos(f, W) / 0.1)                  (content)
 
     InfoNCE is SimCLR's (T. Chen et al., ICML 2020), and MI the mutual information of cluster assignments of IIC
-    (X. Ji et al., ICCV 2019). At the end of the stage, clusters are found in c, as many as are each found
-    again in other images and lie farthest apart (`Prototypes`), and f stays as it is: the content code is p, the
-    probability of each cluster.
+    (X. Ji et al., ICCV 2019). At the end of the stage, f is frozen and c is clustered; the number of clusters is
+    the one that is reproducible and best separated (`Prototypes`). The content code is p, the probability of each
+    cluster.
 
-    In the second stage, what varies within a cluster is learnt. For pictures, by an encoder q(h|x) and a decoder
+    The second stage learns the variation within a cluster. For pictures, it trains an encoder q(h|x) and a decoder
     (`LearnedVariation`):
 
         z = h - p mu,   mu = (P'P / B + 1e-3 I)^-1 P'H / B                                             (centring)
         L = 80 [ |dec(p, z) - x|^2 + 0.02 KL(q(z|x) || N(0, I)) ] / pixels                       (reconstruction)
           + 0.3 CE(p_i, a(f(dec(p_i, z_j)))) + 1.0 |z(dec(p_i, z_j)) - z_j|^2 / d                       (hybrids)
 
-    where P and H hold a batch's p and means of h: no linear map of p is left in z. The decoder is given 4 p,
-    which weighs more beside z. In training p is that of one view of x. In hybrids the clusters' directions
-    stand in place of W, and f, and the z_j that is aimed at, are constants.
+    where P and H hold p and the means of h of a batch, so that z contains no linear function of p. The decoder
+    takes 4 p, which gives p more weight beside z. In training p is that of one view of x. In the terms of hybrids
+    the clusters' directions replace W, and f and the target z_j are constants.
 
-    With `pose: search`, for volumes under much noise, q and dec are linear in a common pose, where this objective
-    has a closed solution: principal components of the aligned volumes of a cluster (`AlignedVariation`). The
-    transformation code then has two parts: z, the conformation, which is free of pose, and the pose, R row by row
-    and the shift as a share of the box.
+    With `pose: search`, for very noisy volumes, q and dec are linear in a common pose, and this objective has a
+    closed-form solution: the principal components of the aligned volumes of a cluster (`AlignedVariation`). The
+    transformation code then has two parts: the conformation z, which does not depend on pose, and the pose, R row
+    by row and the shift as a fraction of the box.
 
-    When training ends, moments of h are measured in every cluster, and z, where codes are read, is h moved so that
-    its mean and covariance are the same in all of them (`WithinClusters`):
+    When training ends, the moments of h are measured in every cluster. Codes are then read as h mapped to the same
+    mean and covariance in all clusters (`WithinClusters`):
 
         z = A_k (h - m_k),   k = argmax p                                                              (whitening)
 
@@ -66,14 +66,14 @@ class DualContrastPlus(Method):
     settings
         Weights and sizes.
     encoder, decoder
-        The networks; both encoders have the same trunk, each its own. Aligned volumes need no decoder network.
+        The networks. Both encoders have the same architecture. Aligned volumes need no decoder network.
     views
         T, applied one after the other.
 
     Raises
     ------
     RecipeError
-        Poses are to be searched for in what is no cubic volume.
+        `pose: search` and the images are not cubic volumes.
     """
 
     Settings: ClassVar[type[MethodSettings]] = DualContrastPlusSettings
@@ -131,14 +131,14 @@ class DualContrastPlus(Method):
         return Codes(p, torch.cat([mean, pose], dim=1)), Codes(p, torch.cat([draw, pose], dim=1))
 
     def decode(self, codes: Codes) -> Tensor:
-        """Return dec(p, z), in its pose where that is part of the code."""
+        """Return dec(p, z), in its pose if that is part of the code."""
         p, k, size = codes.content, codes.content.argmax(dim=1), self.settings.transformation_size
         z, pose = codes.transformation[:, :size], codes.transformation[:, size:]
         h = self.within.inverse(k, z)
         return self.variation.decoded(p, h if self.settings.centred else h + self.within.means[k], pose)
 
     def _embedding(self, images: Tensor) -> Tensor:
-        """Return the sum of f, in unit length, over the same few views of every image, (B, e)."""
+        """Sum f, normalised to unit length, over the same few views of every image, (B, e)."""
         total: Tensor | float = 0.0
         with seeded(0, images.device):
             for _ in range(self.settings.encoding_views):
@@ -152,23 +152,25 @@ class DualContrastPlus(Method):
     # ---- training
 
     def begin_stage(self, batches: Callable[[], Iterator[Batch]], epoch: int) -> dict[str, Any]:
-        """Find clusters in the contents of the training images, and the first references of each.
+        """Cluster the embeddings of the training images, and initialise the model of each cluster.
 
         Returns
         -------
         dict
-            The number of `clusters`, the `prediction_strength` of each number that was tried, and the `silhouette`
-            of each that is found again.
+            The number of `clusters`, the `prediction_strength` of each number that was compared, and the
+            `silhouette` of each that is reproducible.
         """
         with evaluating(self), torch.no_grad():
             codes = self._embeddings(batches)
-            tried = self.prototypes.fit(codes, self.settings.clusters)
+            counts = self.prototypes.fit(codes, self.settings.clusters)
             self._training_clusters = self.prototypes(codes).argmax(dim=1)
             self.variation.begin(self._with_clusters(batches), epoch)
         return {
             "clusters": int(self.prototypes.used.sum()),
-            "prediction_strength": {str(one.clusters): one.prediction_strength for one in tried},
-            "silhouette": {str(one.clusters): one.silhouette for one in tried if one.silhouette is not None},
+            "prediction_strength": {str(count.clusters): count.prediction_strength for count in counts},
+            "silhouette": {
+                str(count.clusters): count.silhouette for count in counts if count.silhouette is not None
+            },
         }
 
     def finish(self, batches: Callable[[], Iterator[Batch]]) -> None:
@@ -177,8 +179,8 @@ class DualContrastPlus(Method):
             self.within.take(self.variation.moments(self._with_clusters(batches)))
 
     def _clusters_of(self, batches: Callable[[], Iterator[Batch]]) -> Tensor:
-        """Return the clusters of the training images, (N,), which the second stage leaves as they are."""
-        if self._training_clusters is None:  # training went on from a checkpoint
+        """Return the clusters of the training images, (N,), which are fixed in the second stage."""
+        if self._training_clusters is None:  # training resumed from a checkpoint
             self._training_clusters = self.prototypes(self._embeddings(batches)).argmax(dim=1)
         return self._training_clusters
 
@@ -187,16 +189,16 @@ class DualContrastPlus(Method):
         return torch.cat([self._embedding(batch.images) for batch in batches()])
 
     def _with_clusters(self, batches: Callable[[], Iterator[Batch]]) -> Iterator[tuple[Batch, Tensor]]:
-        """Yield the batches of training images, and the clusters of each."""
+        """Yield the batches of training images, with the clusters of their images."""
         clusters, start = self._clusters_of(batches), 0
         for batch in batches():
             yield batch, clusters[start : start + len(batch)]
             start += len(batch)
 
     def forward(self, batch: Batch, phase: str = "main") -> Losses:
-        """Return the objective of the stage that training is in.
+        """Compute the objective of the current stage.
 
-        That of aligned volumes has no gradient: their model learns from sums over an epoch.
+        For aligned volumes it has no gradient: their model is updated from sums over an epoch.
         """
         x = batch.images
         if not self.prototypes.found:
@@ -216,7 +218,7 @@ class DualContrastPlus(Method):
         return losses
 
     def _assigned(self, c: Tensor) -> Tensor:
-        """Return a, the assignments that the mutual information is taken of, (B, K)."""
+        """Return a, the soft assignments in the mutual information, (B, K)."""
         return self._cosines(c, F.normalize(self.assignment, dim=1)).softmax(dim=1)
 
     def _cosines(self, c: Tensor, directions: Tensor) -> Tensor:
@@ -224,14 +226,14 @@ class DualContrastPlus(Method):
         return F.normalize(c, dim=1) @ directions.T / ASSIGNMENT_TEMPERATURE
 
     def _content_error(self, images: Tensor, p: Tensor) -> Tensor:
-        """Return CE(p, a(f(images))), through which gradients reach the images alone."""
+        """Return CE(p, a(f(images))), with gradients to the images alone."""
         used = self.prototypes.used
         with evaluating(self.content):
             c = with_constant_weights(self.content, images)
         return F.cross_entropy(self._cosines(c, self.prototypes.directions[used]), p[:, used])
 
     def pairs(self, batch: Batch) -> list[Pair]:
-        """Return two views of an image and, once there are clusters, hybrids beside what gave them content."""
+        """Return pairs of views and, after the first stage, hybrids with the images of their content."""
         x = batch.images
         pairs = [Pair("positive for content: two views of an image", self.view(x), self.view(x))]
         if self.prototypes.found:

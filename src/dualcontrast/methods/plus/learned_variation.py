@@ -1,4 +1,4 @@
-"""What varies among the pictures of one cluster, learnt by an encoder and a decoder."""
+"""Variation within a cluster of pictures, learnt by an encoder and a decoder."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from dualcontrast.methods.plus.variation import ContentError, Variation, WithClu
 from dualcontrast.methods.plus.whitening import Moments, centres
 from dualcontrast.networks import Decoder, DecoderSettings, EncoderSettings, Gaussian, trunk_of
 
-SHARPNESS = 4.0  # factor on p before the decoder, whose other input z has unit variance
+SHARPNESS = 4.0  # factor on p in the decoder, whose other input z has unit variance
 
 
 class LearnedVariation(Variation):
-    """An encoder q(h|x) and a decoder of what varies within a cluster; the second objective of DualContrastPlus.
+    """An encoder q(h|x) and a decoder of the variation within a cluster: the second stage of DualContrastPlus.
 
     Parameters
     ----------
@@ -40,13 +40,13 @@ class LearnedVariation(Variation):
         super().__init__()
         self.settings = settings
         self.clusters, size = settings.content_size, settings.transformation_size
-        # without batch normalisation: what h is in training it must be afterwards
+        # without batch normalisation, so that h is the same in training and afterwards
         trunk, features = trunk_of(shape, encoder.model_copy(update={"norm": "instance"}))
         self.encoder = nn.Sequential(trunk, nn.Linear(features, 2 * size))
         self.decoder = Decoder(shape, self.clusters, size, decoder)
 
     def posterior(self, batch: Batch, k: Tensor) -> tuple[Gaussian, Tensor]:
-        """Return q(h|x), whatever the clusters, and no poses."""
+        """Return q(h|x), which does not depend on the clusters, and empty poses."""
         return self._posterior(batch.images), batch.images.new_zeros(len(batch), 0)
 
     def decoded(self, p: Tensor, h: Tensor, pose: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Clusters of codes on the unit sphere, and how many of them a set of codes bears out; no label is looked at."""
+"""Clusters on the unit sphere; their number is chosen without labels."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 LARGEST_NUMBER = 20
-FOUND_AGAIN = 0.8  # a prediction strength from which on every cluster counts as found again
-REPEATS = 5  # splits into halves
+REPRODUCIBLE = 0.8  # the lowest prediction strength at which clusters count as reproducible
+REPEATS = 5  # random splits into halves
 STARTS = 10  # of k-means
-AT_MOST = 20_000  # codes that clusters are found in
+LARGEST_SAMPLE = 20_000  # codes that clusters are fitted to
 
 
-class Tried(NamedTuple):
-    """How well so many clusters are found again and, where they are, how far apart they lie."""
+class ClusterCount(NamedTuple):
+    """A number of clusters, its prediction strength and, if that is high enough, its silhouette."""
 
     clusters: int
     prediction_strength: float
@@ -28,15 +28,15 @@ class Tried(NamedTuple):
 class Prototypes(nn.Module):
     """A mixture of von Mises-Fisher distributions of one concentration: p_k = softmax_k( kappa cos(c, m_k) ).
 
-    The directions m_k are those of spherical k-means; kappa is its maximum of likelihood where each code belongs
-    to the nearest (A. Banerjee et al., J. Mach. Learn. Res. 6, 2005, equation 4.4).
+    The directions m_k come from spherical k-means. kappa is the maximum-likelihood estimate for codes assigned to
+    their nearest direction (A. Banerjee et al., J. Mach. Learn. Res. 6, 2005, equation 4.4).
 
     Parameters
     ----------
     size
         d, length of a code.
     room
-        K, numbers that p has. Where fewer clusters are found, the rest of p is zero.
+        K, length of p. Where fewer clusters are found, the rest of p is zero.
     """
 
     directions: Tensor
@@ -54,89 +54,88 @@ class Prototypes(nn.Module):
         """Whether clusters have been found."""
         return bool(self.used.any())
 
-    def fit(self, codes: Tensor, number: int | Literal["auto"], seed: int = 0) -> list[Tried]:
+    def fit(self, codes: Tensor, number: int | Literal["auto"], seed: int = 0) -> list[ClusterCount]:
         """Find clusters of codes (N, d).
 
         Parameters
         ----------
         codes
-            At most 20,000 of them are looked at, drawn at random.
+            At most 20,000 of them are used, drawn at random.
         number
-            How many clusters, at most K and N; or `auto`: see `supported_number`.
+            Number of clusters, at most K and N; or `auto`: see `choose_cluster_count`.
         seed
-            Of the draw and of the starts of k-means.
+            Of the random sample and of the starts of k-means.
 
         Returns
         -------
-        list of Tried
-            Of every number that was tried.
+        list of ClusterCount
+            The numbers of clusters that were compared.
         """
         points = F.normalize(codes, dim=1).cpu().numpy().astype(np.float64)
-        chosen = np.random.default_rng(seed).permutation(len(points))[:AT_MOST]
-        points = points[chosen]
-        tried: list[Tried] = []
+        sample = np.random.default_rng(seed).permutation(len(points))[:LARGEST_SAMPLE]
+        points = points[sample]
+        counts: list[ClusterCount] = []
         if number == "auto":
-            number, tried = supported_number(points, min(len(self.used), LARGEST_NUMBER), seed)
+            number, counts = choose_cluster_count(points, min(len(self.used), LARGEST_NUMBER), seed)
         count = min(number, len(points), len(self.used))
-        found = _clustered(points, count, seed)
-        directions = _unit(found.cluster_centers_)
-        resultant = float((points * directions[found.labels_]).sum(axis=1).mean().clip(0, 1 - 1e-6))
+        fitted = _clustered(points, count, seed)
+        directions = _unit(fitted.cluster_centers_)
+        resultant = float((points * directions[fitted.labels_]).sum(axis=1).mean().clip(0, 1 - 1e-6))
         size = points.shape[1]
         self.directions.zero_()
         self.directions[:count] = torch.from_numpy(directions).to(self.directions)
         self.used.fill_(False)
         self.used[:count] = True
         self.concentration.fill_(resultant * (size - resultant**2) / (1 - resultant**2))
-        return tried
+        return counts
 
     def forward(self, codes: Tensor) -> Tensor:
-        """Return p of codes (B, d), (B, K); 0 beyond the clusters found."""
+        """Return p for codes (B, d), (B, K); 0 beyond the clusters found."""
         cosines = F.normalize(codes, dim=1) @ self.directions.T
         return (self.concentration * cosines).masked_fill(~self.used, float("-inf")).softmax(dim=1)
 
 
-def supported_number(points: np.ndarray, largest: int, seed: int = 0) -> tuple[int, list[Tried]]:
-    """Choose the number of clusters that are each found again, and lie farthest apart.
+def choose_cluster_count(points: np.ndarray, largest: int, seed: int = 0) -> tuple[int, list[ClusterCount]]:
+    """Choose the number of clusters that are reproducible and best separated.
 
-    k-means is fitted on either half of the points, and each half is sorted by the fit of the other as well. How
-    well a number of clusters is found again is the `prediction_strength` of the two sortings, the mean over both
-    halves and five draws. Numbers come into question that have at least 0.8, as those who introduced the measure
-    advise (R. Tibshirani & G. Walther, J. Comput. Graph. Stat. 14, 2005). Of these, the one is taken whose
-    clusters have the largest `silhouette`: groups of contents can be found again as well as the contents
-    themselves, and so can parts of them.
+    k-means is fitted to each half of the points, and each half is also assigned by the fit of the other. The
+    `prediction_strength` of the two assignments is averaged over both halves and five random splits. A number of
+    clusters is reproducible if it is at least 0.8, as the authors of the measure advise (R. Tibshirani &
+    G. Walther, J. Comput. Graph. Stat. 14, 2005). Among the reproducible numbers, the one with the largest
+    `silhouette` is chosen, since groups and parts of contents can be as reproducible as the contents themselves.
 
-    Where no number is found again, codes do not fall into clusters, and the largest number that was tried is
-    taken: p then says where among them all a code lies.
+    If no number is reproducible, codes do not form clusters, and the largest number is chosen: p then describes
+    the position of a code among all of them.
 
     Parameters
     ----------
     points
         Unit vectors, (N, d).
     largest
-        The largest number that is tried, as long as there are four points for each; 2 is the smallest.
+        The largest number to compare, at least four points for each; the smallest is 2.
     seed
-        Of the draws.
+        Of the random splits.
 
     Returns
     -------
     number : int
-        1 where there are too few points to compare.
-    tried : list of Tried
-        Of every number.
+        1 if there are too few points to compare.
+    counts : list of ClusterCount
+        The numbers of clusters that were compared.
     """
     rng = np.random.default_rng((seed, 1))
     draws = [np.array_split(rng.permutation(len(points)), 2) for _ in range(REPEATS)]
-    tried = []
+    counts = []
     for number in range(2, min(largest, len(points) // 4) + 1):
         strength = _strength(points, draws, number, seed)
-        apart = None
-        if strength >= FOUND_AGAIN:
-            apart = round(silhouette(points, _unit(_clustered(points, number, seed).cluster_centers_)), 4)
-        tried.append(Tried(number, strength, apart))
-    if not tried:
+        separation = None
+        if strength >= REPRODUCIBLE:
+            separation = round(silhouette(points, _unit(_clustered(points, number, seed).cluster_centers_)), 4)
+        counts.append(ClusterCount(number, strength, separation))
+    if not counts:
         return 1, []
-    found = [(one.silhouette, one.clusters) for one in tried if one.silhouette is not None]
-    return max(found)[1] if found else tried[-1].clusters, tried
+    reproducible = [(count.silhouette, count.clusters) for count in counts if count.silhouette is not None]
+    return max(reproducible)[1] if reproducible else counts[-1].clusters, counts
 
 
 def _strength(points: np.ndarray, draws: list[list[np.ndarray]], number: int, seed: int) -> float:
@@ -151,16 +150,16 @@ def _strength(points: np.ndarray, draws: list[list[np.ndarray]], number: int, se
 
 
 def prediction_strength(clusters: np.ndarray, predicted: np.ndarray, number: int) -> float:
-    """Return how well the cluster that is found again worst is found again, 0 to 1.
+    """Return the reproducibility of the least reproducible cluster, 0 to 1.
 
-        min_k  share of pairs (i, j) of cluster k,  i != j,  that are together in the other sorting too
+        min_k  fraction of pairs (i, j) of cluster k,  i != j,  that the other assignment puts together too
 
-    (R. Tibshirani & G. Walther, 2005). A cluster that has no pair is not found again, and counts 0.
+    (R. Tibshirani & G. Walther, 2005). A cluster without a pair counts 0.
 
     Parameters
     ----------
     clusters, predicted
-        Clusters of the same points by either sorting, integers from 0 to K - 1, (N,).
+        Clusters of the same points by either assignment, integers from 0 to K - 1, (N,).
     number
         K.
     """
@@ -172,13 +171,13 @@ def prediction_strength(clusters: np.ndarray, predicted: np.ndarray, number: int
 
 
 def silhouette(points: np.ndarray, directions: np.ndarray) -> float:
-    """Return how much nearer points are to the centre of their own cluster than to the next, 0 to 1.
+    """Return the mean simplified silhouette, 0 to 1; higher for better separated clusters.
 
         mean_i  (b_i - a_i) / max(a_i, b_i) = mean_i  1 - a_i / b_i
 
-    where a_i and b_i are 1 - cos of the angle to the nearest and to the second nearest centre: the silhouette
-    (P. Rousseeuw, J. Comput. Appl. Math. 20, 1987) in its simplified form, with distances to centres in place of
-    those to every point (E. Hruschka, L. de Castro & R. Campello, ICDM 2004).
+    where a_i and b_i are the cosine distances to the nearest and to the second nearest centre. The silhouette
+    (P. Rousseeuw, J. Comput. Appl. Math. 20, 1987) is simplified by using distances to centres in place of
+    distances to all points (E. Hruschka, L. de Castro & R. Campello, ICDM 2004).
 
     Parameters
     ----------
@@ -194,7 +193,7 @@ def _clustered(points: np.ndarray, number: int, seed: int):  # type: ignore[no-u
     from sklearn.exceptions import ConvergenceWarning
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # fewer points differ: the others' centres repeat them
+        warnings.simplefilter("ignore", ConvergenceWarning)  # fewer distinct points than clusters: centres repeat
         return KMeans(number, n_init=STARTS, random_state=seed).fit(points)
 
 

@@ -1,4 +1,4 @@
-"""What varies among the images of one cluster: what DualContrast plus asks of a model of it."""
+"""The interface of models of the variation within a cluster."""
 
 from __future__ import annotations
 
@@ -14,42 +14,42 @@ from dualcontrast.methods.plus.whitening import Moments
 from dualcontrast.networks import Gaussian
 
 ContentError = Callable[[Tensor, Tensor], Tensor]
-WithClusters = Iterable[tuple[Batch, Tensor]]  # batches of images, and the clusters (B,) of each
+WithClusters = Iterable[tuple[Batch, Tensor]]  # batches of images, and the clusters (B,) of their images
 
 
 class Variation(nn.Module):
-    """A model of images x of cluster k by a code h of what varies among them, and a pose where there is one."""
+    """A model of the images x of a cluster k by a code h of their variation and, for volumes, a pose."""
 
-    pose_size = 0  # numbers of a pose as a code
+    pose_size = 0  # length of a pose within the transformation code
 
     def begin(self, batches: WithClusters, epoch: int) -> None:
-        """Look at all training images before the epoch in which training of this model begins."""
+        """Initialise from all training images, before the first epoch of this model."""
 
     @abstractmethod
     def losses(self, batch: Batch, p: Tensor, content_error: ContentError) -> Losses:
-        """Return the objective for images whose clusters are p (B, K).
+        """Compute the objective for images with cluster probabilities p (B, K).
 
         Parameters
         ----------
         content_error
-            How far images are from having the contents p: a scalar, whose gradients reach the images alone.
+            Error of images as images of contents p: a scalar, whose gradients flow to the images alone.
         """
 
     @abstractmethod
     def posterior(self, batch: Batch, k: Tensor) -> tuple[Gaussian, Tensor]:
-        """Return q(h|x) of images of clusters k (B,), and their poses, (B, pose_size)."""
+        """Return q(h|x) for images of clusters k (B,), and their poses, (B, pose_size)."""
 
     @abstractmethod
     def decoded(self, p: Tensor, h: Tensor, pose: Tensor) -> Tensor:
-        """Return images of contents p (B, K) and codes h (B, d) in poses (B, pose_size)."""
+        """Decode contents p (B, K) and codes h (B, d) in poses (B, pose_size) to images."""
 
     @abstractmethod
     def moments(self, batches: WithClusters) -> Moments:
-        """Return the moments of the means of q(h|x) in every cluster, once training has ended."""
+        """Measure the moments of the means of q(h|x) in every cluster, after training."""
 
 
 def with_constant_weights(module: nn.Module, inputs: Tensor) -> Tensor:
-    """Return a module's output, of which gradients reach the inputs alone."""
+    """Apply a module so that gradients flow to the inputs alone."""
     constant = {name: value.detach() for name, value in module.state_dict(keep_vars=True).items()}
     output: Tensor = torch.func.functional_call(module, constant, (inputs,))
     return output
@@ -57,7 +57,7 @@ def with_constant_weights(module: nn.Module, inputs: Tensor) -> Tensor:
 
 @contextmanager
 def evaluating(module: nn.Module) -> Iterator[None]:
-    """Go by running statistics, and leave them as they are."""
+    """Use a module in evaluation mode, then restore its mode."""
     was = module.training
     module.eval()
     try:

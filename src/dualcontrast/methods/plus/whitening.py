@@ -1,4 +1,4 @@
-"""What a code says within a cluster, in a form whose mean and covariance are the same in all clusters."""
+"""Whitening of codes within clusters: the same mean and covariance in all of them."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-SHRINKAGE = 1e-3  # of the clusters' Gram matrix, so that empty clusters have a centre as well
-SMALLEST_VARIANCE = 1e-6  # of a direction, as a share of the widest one's
+SHRINKAGE = 1e-3  # of the clusters' Gram matrix, so that empty clusters have a centre too
+SMALLEST_VARIANCE = 1e-6  # along any direction, as a fraction of the largest
 
 
 def centres(p: Tensor, h: Tensor) -> Tensor:
-    """Return mu, the centre of every cluster in a batch (K, d), by ridge regression of h on p.
+    """Estimate mu, the centres of the clusters in a batch (K, d), by ridge regression of h on p.
 
         mu = (P'P / B + 1e-3 I)^-1 P'H / B
 
     Parameters
     ----------
     p, h
-        Probabilities of the clusters (B, K) and codes (B, d). No linear map of p is left in h - p mu.
+        Probabilities of the clusters (B, K) and codes (B, d). h - p mu contains no linear function of p.
     """
-    with torch.autocast(p.device.type, enabled=False):  # a linear system wants all its digits
+    with torch.autocast(p.device.type, enabled=False):  # a linear system needs full precision
         dtype = torch.promote_types(h.dtype, torch.float32)
         p, h = p.to(dtype), h.to(dtype)
         gram, moment = p.T @ p / len(p), p.T @ h / len(p)
@@ -39,34 +39,34 @@ class Moments(NamedTuple):
 
     @classmethod
     def of(cls, k: Tensor, h: Tensor, clusters: int) -> Moments:
-        """Return the moments of codes h (N, d) of clusters k (N,), of which there are so many."""
+        """Measure the moments of codes h (N, d) in clusters k (N,), numbered below `clusters`."""
         size = h.shape[1]
         counts = torch.bincount(k, minlength=clusters)
         means, covariances = h.new_zeros(clusters, size).double(), h.new_zeros(clusters, size, size).double()
         for cluster in counts.nonzero()[:, 0].tolist():
-            own = h[k == cluster].double()
-            means[cluster] = own.mean(dim=0)
-            covariances[cluster] = torch.cov(own.T, correction=0).reshape(size, size)
+            codes = h[k == cluster].double()
+            means[cluster] = codes.mean(dim=0)
+            covariances[cluster] = torch.cov(codes.T, correction=0).reshape(size, size)
         return cls(counts, means, covariances)
 
 
 class WithinClusters(nn.Module):
-    """Codes h of cluster k as z = A_k (h - m_k), with the same mean, 0, and covariance, S, in every cluster.
+    """Map codes h of cluster k to z = A_k (h - m_k), with mean 0 and the same covariance S in every cluster.
 
-    m_k and S_k are the moments of h in cluster k, and S is the mean of S_k over images. Of all linear maps that
-    take one to the other
+    m_k and S_k are the moments of h in cluster k, and S is the mean of S_k over images. Among the linear maps with
+    this property,
 
         A_k = S^1/2 (S^1/2 S_k S^1/2)^-1/2 S^1/2
 
-    moves codes least: the optimal transport of one Gaussian to another (I. Olkin & F. Pukelsheim, Linear Algebra
-    Appl. 48, 1982). A direction that hardly varies stays as small as it is.
+    moves codes least: the optimal transport between two Gaussians (I. Olkin & F. Pukelsheim, Linear Algebra
+    Appl. 48, 1982). A direction of negligible variance is not amplified.
 
     Parameters
     ----------
     clusters, size
         K and d.
     whitened
-        Whether covariances are made the same; else A_k is 1.
+        Whether to equalise covariances; otherwise A_k is the identity.
     """
 
     means: Tensor
@@ -81,7 +81,7 @@ class WithinClusters(nn.Module):
         self.register_buffer("inverses", torch.eye(size).repeat(clusters, 1, 1))
 
     def take(self, moments: Moments) -> None:
-        """Take the moments of h; a cluster of too few codes keeps its covariance."""
+        """Set the maps from the moments of h; a cluster of too few codes keeps its covariance."""
         counts, means, covariances = (part.to(self.means.device) for part in moments)
         covariances = covariances.double()
         self.means.copy_(means)
@@ -92,11 +92,11 @@ class WithinClusters(nn.Module):
             self.inverses[cluster] = torch.linalg.inv(root @ inner @ root)
 
     def forward(self, k: Tensor, h: Tensor) -> Tensor:
-        """Return z of codes h (B, d) of clusters k (B,)."""
+        """Map codes h (B, d) of clusters k (B,) to z."""
         return _applied(self.maps[k], h.to(self.means.dtype) - self.means[k])
 
     def inverse(self, k: Tensor, z: Tensor) -> Tensor:
-        """Return h - m_k of z (B, d) in clusters k (B,)."""
+        """Map z (B, d) of clusters k (B,) back to h - m_k."""
         return _applied(self.inverses[k], z)
 
 
@@ -106,8 +106,8 @@ def _applied(maps: Tensor, codes: Tensor) -> Tensor:
 
 
 def power(covariance: Tensor, exponent: float) -> Tensor:
-    """Return a power of a covariance (d, d), whose smallest eigenvalues are lifted."""
+    """Raise a covariance (d, d) to a power, with its eigenvalues bounded from below."""
     values, vectors = torch.linalg.eigh(covariance)
     smallest = SMALLEST_VARIANCE * values[-1]
-    lifted: Tensor = (vectors * values.clamp(min=smallest.clamp(min=1e-12)) ** exponent) @ vectors.T
-    return lifted
+    raised: Tensor = (vectors * values.clamp(min=smallest.clamp(min=1e-12)) ** exponent) @ vectors.T
+    return raised
