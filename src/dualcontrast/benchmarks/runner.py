@@ -105,7 +105,7 @@ def run_cells(
                 wait(waiting, timeout=PATIENCE)
         finally:
             children.end(at_once=True)
-    request.obey()
+    request.raise_signal()
     progress("cells", len(cells), len(cells))
     return children.failed
 

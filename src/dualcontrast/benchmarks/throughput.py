@@ -22,7 +22,7 @@ from torch.optim import Adam
 from dualcontrast.methods import Batch
 from dualcontrast.progress import Progress, silent
 from dualcontrast.recipe import read_recipe
-from dualcontrast.training.loop import fabric_of
+from dualcontrast.training.fabric import Precision, make_fabric
 
 YARDSTICK = "the authors' sequence of passes"
 SHAPE = (1, 28, 28)
@@ -99,9 +99,9 @@ def _timed(update: Callable[[Tensor], None], images: Tensor, steps: int) -> floa
     return steps * len(images) / (time.perf_counter() - start)
 
 
-def _updates_of(preset: str, precision: str) -> Callable[[Tensor], None]:
+def _updates_of(preset: str, precision: Precision) -> Callable[[Tensor], None]:
     """Return the update of a preset, as the training loop makes it."""
-    fabric = fabric_of("cpu", precision, partial=False)
+    fabric = make_fabric("cpu", precision, find_unused_parameters=False)
     method = read_recipe("mnist", {"preset": preset}).build(SHAPE)
     optimizers = [Adam(method.parameters_of(phase), 1e-4, fused=True) for phase in method.phases]
     module, *wrapped = fabric.setup(method, *optimizers)
