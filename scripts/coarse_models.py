@@ -1,9 +1,9 @@
-"""Make the packaged coarse models of proteins from coordinates of the Protein Data Bank, which are CC0.
+"""Make the packaged coarse protein models from coordinates of the Protein Data Bank, which are CC0.
 
     python scripts/coarse_models.py FOLDER_OF_PROTEINS
 
-Of each structure every second residue leaves its CA or P atom, to whole Angstrom. That is enough at some 25 A and
-worse, and `simulate` reads these PDB files as it does any others.
+The models keep the CA or P atom of every second residue, rounded to whole Angstrom. This is enough for
+resolutions of 25 A or worse, and `simulate` reads these PDB files like any others.
 """
 
 import gzip
@@ -27,7 +27,7 @@ ATOMS = ("CA", "P")
 
 
 def coarse(structure: gemmi.Structure) -> list[str]:
-    """Return the lines of a PDB file of every second residue's CA or P."""
+    """Write the lines of a PDB file with the CA or P atom of every second residue."""
     centre = structure[0].calculate_center_of_mass()
     lines = []
     atoms = [atom for chain in structure[0] for residue in chain for atom in residue if atom.name in ATOMS]
@@ -42,12 +42,12 @@ def coarse(structure: gemmi.Structure) -> list[str]:
 
 
 def main(folder: str) -> None:
-    """Write a gzipped PDB file of each structure."""
+    """Write a gzipped PDB file for each structure."""
     for name in STRUCTURES:
         lines = coarse(read_atoms(Path(folder) / f"{name}.pdb.gz"))
         target = TARGET / f"{Path(name).name}.pdb.gz"
         with written_whole(target) as temporary:
-            # Neither a name nor a time in the file, so that it is the same each time.
+            # The file contains no name and no time, so that its bytes are always the same.
             temporary.write_bytes(gzip.compress("\n".join(lines).encode() + b"\n", mtime=0))
         print(f"{target.name}: {len(lines) - 1} atoms, {target.stat().st_size:,} bytes")
 

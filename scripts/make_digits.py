@@ -2,7 +2,7 @@
 
     python scripts/make_digits.py FOLDER_WITH_IDX_FILES
 
-500 digits of each class from the training set and 100 from the test set, drawn by a fixed seed.
+The sample has 500 digits of each class from the training set and 100 from the test set, drawn with a fixed seed.
 """
 
 import sys
@@ -14,7 +14,7 @@ from dualcontrast.files import written_whole
 from dualcontrast.images import open_images
 
 TARGET = Path(__file__).parent.parent / "src" / "dualcontrast" / "data" / "digits.npz"
-A_CLASS = {"train": 500, "test": 100}
+PER_CLASS = {"train": 500, "test": 100}
 
 
 def main(folder: str) -> None:
@@ -23,7 +23,7 @@ def main(folder: str) -> None:
     random = np.random.default_rng(0)
     table = digits.table
     chosen: list[int] = []
-    for split, count in A_CLASS.items():
+    for split, count in PER_CLASS.items():
         for digit in range(10):
             rows = np.flatnonzero((table["split"] == split) & (table["content"] == digit))
             chosen += random.choice(rows, count, replace=False).tolist()

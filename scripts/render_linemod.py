@@ -4,12 +4,13 @@
     python scripts/render_linemod.py FOLDER_OF_MODELS lm [--views N] [--jobs N]
     dualcontrast train lm --out RUN --recipe linemod
 
-FOLDER_OF_MODELS holds obj_000001.ply and so on, in millimetres and with colours of vertices, as BOP's archive of
-models does. Each object is seen from 1,313 viewpoints on the upper half of a sphere of 400 mm: the vertices of an
-icosahedron divided four times, as in Hinterstoisser et al. (ACCV 2012). Rays are cast for every pixel of a picture
-twice as large, shaded by Lambert's law with a light at the camera, and averaged down to 640 x 480.
+FOLDER_OF_MODELS holds obj_000001.ply and so on, in millimetres and with vertex colours, as in BOP's archive of
+models. Each object is seen from 1,313 viewpoints on the upper half of a sphere of radius 400 mm: the vertices
+of an icosahedron subdivided four times, as in Hinterstoisser et al. (ACCV 2012). Rays are cast for every pixel
+of an image twice as large, shaded by Lambert's law with a light at the camera, and averaged down to 640 x 480
+pixels.
 
-An object that is done is not rendered again.
+Objects that have been rendered are skipped.
 """
 
 from __future__ import annotations
@@ -30,21 +31,21 @@ from dualcontrast.files import write_json, written_whole
 WIDTH, HEIGHT = 640, 480
 FOCAL_X, FOCAL_Y, CENTRE_X, CENTRE_Y = 572.4114, 573.57043, 325.2611, 242.04899  # BOP's camera of LineMod
 DISTANCE = 400.0  # mm
-OVERSAMPLING = 2  # rays a pixel, along each side
-AMBIENT = 0.4  # light from everywhere; the rest is from the camera
+OVERSAMPLING = 2  # rays per pixel, along each axis
+AMBIENT = 0.4  # share of ambient light; the rest comes from the camera
 
 
 def viewpoints() -> np.ndarray:
-    """Return the directions from the object to the camera, (1313, 3), from the top down."""
+    """Compute the directions from the object to the camera, (1313, 3), from the top down."""
     points = np.asarray(trimesh.creation.icosphere(subdivisions=4).vertices)
     upper = points[points[:, 2] > -1e-6]
     return upper[np.lexsort((np.arctan2(upper[:, 1], upper[:, 0]).round(6), -upper[:, 2].round(6)))]
 
 
 def pose_towards(viewpoint: np.ndarray) -> np.ndarray:
-    """Return the rotation from object to camera, (3, 3), of a camera at `viewpoint` that looks at the origin.
+    """Compute the rotation from object to camera, (3, 3), of a camera at `viewpoint` that looks at the origin.
 
-    The camera's axes are right, down and forward; the object's z axis points up in the picture.
+    The camera's axes are right, down and forward; the z axis of the object points up in the image.
     """
     forward = -viewpoint / np.linalg.norm(viewpoint)
     right = np.cross(forward, [0.0, 0.0, 1.0])
@@ -55,19 +56,19 @@ def pose_towards(viewpoint: np.ndarray) -> np.ndarray:
 
 
 def render(mesh: trimesh.Trimesh, rotation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Render an object at the distance of 400 mm.
+    """Render an object at a distance of 400 mm.
 
     Parameters
     ----------
     mesh
-        In millimetres, with colours of vertices.
+        The object in millimetres, with vertex colours.
     rotation
-        From object to camera, (3, 3).
+        Rotation from object to camera, (3, 3).
 
     Returns
     -------
     tuple of numpy.ndarray
-        The picture (480, 640, 3) and the mask (480, 640), uint8; the mask is 255 on the object.
+        The image (480, 640, 3) and the mask (480, 640), uint8; the mask is 255 on the object.
     """
     columns, rows = _seen_pixels(mesh, rotation)
     x, y = (
@@ -91,7 +92,7 @@ def render(mesh: trimesh.Trimesh, rotation: np.ndarray) -> tuple[np.ndarray, np.
 
 
 def _seen_pixels(mesh: trimesh.Trimesh, rotation: np.ndarray) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Return the first and the last but one column and row that the object can be in."""
+    """Return the half-open ranges of columns and rows that the object can cover."""
     x, y, z = (np.asarray(mesh.vertices) @ rotation.T + [0, 0, DISTANCE]).T
     bounds = []
     for at, size in ((FOCAL_X * x / z + CENTRE_X, WIDTH), (FOCAL_Y * y / z + CENTRE_Y, HEIGHT)):
@@ -100,7 +101,7 @@ def _seen_pixels(mesh: trimesh.Trimesh, rotation: np.ndarray) -> tuple[tuple[int
 
 
 def _shaded(mesh: trimesh.Trimesh, hit: np.ndarray, origin: np.ndarray, directions: np.ndarray) -> np.ndarray:
-    """Return the colours (R, 3), from 0 to 255, of the triangles (R,) that rays from `origin` hit."""
+    """Compute the colours (R, 3), from 0 to 255, at the triangles (R,) that rays from `origin` hit."""
     corners, faces = np.asarray(mesh.triangles)[hit], np.asarray(mesh.faces)[hit]
     normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     depths = ((corners[:, 0] - origin) * normals).sum(axis=1) / (directions * normals).sum(axis=1)
@@ -114,23 +115,23 @@ def _shaded(mesh: trimesh.Trimesh, hit: np.ndarray, origin: np.ndarray, directio
 
 
 def _shrunk(picture: np.ndarray) -> np.ndarray:
-    """Average (H, W, C) over squares of the oversampling."""
+    """Average an oversampled image (H, W, C) down to its final size."""
     height, width, channels = picture.shape
     squares = picture.reshape(height // OVERSAMPLING, OVERSAMPLING, width // OVERSAMPLING, OVERSAMPLING, channels)
     return np.asarray(squares.mean(axis=(1, 3)))
 
 
 def render_object(model: Path, out: Path, views: int | None = None) -> None:
-    """Render one object into OUT/train/NUMBER, its poses last: where these are, the rest is.
+    """Render one object into OUT/train/NUMBER; its poses are written last and so mark a complete object.
 
     Parameters
     ----------
     model
-        obj_NUMBER.ply.
+        The file obj_NUMBER.ply.
     out
-        The folder `lm` of BOP.
+        The folder `lm` in BOP's layout.
     views
-        So many viewpoints, spread evenly over all; all 1,313 where none are given.
+        The number of viewpoints, spread evenly over all; None for all 1,313.
     """
     folder = out / "train" / model.stem.removeprefix("obj_")
     if (folder / "scene_gt.json").is_file():
@@ -156,8 +157,8 @@ def render_object(model: Path, out: Path, views: int | None = None) -> None:
     write_json(folder / "scene_gt.json", poses)
 
 
-def _some(text: str) -> int:
-    """Return the number that is asked for, 1 or more."""
+def _positive(text: str) -> int:
+    """Parse an integer of 1 or more."""
     number = int(text)
     if number < 1:
         raise argparse.ArgumentTypeError(f"{number} is less than 1")
@@ -165,18 +166,18 @@ def _some(text: str) -> int:
 
 
 def main() -> None:
-    """Render all objects of a folder, several at a time."""
-    parser = argparse.ArgumentParser(description="Render LineMod's meshes as BOP renders its training pictures.")
+    """Render all objects of a folder, several at the same time."""
+    parser = argparse.ArgumentParser(description="Render LineMod's meshes as BOP renders its training images.")
     parser.add_argument("models", type=Path, help="folder of obj_000001.ply and so on")
-    parser.add_argument("out", type=Path, help="the folder lm to make")
-    parser.add_argument("--views", type=_some, help="so many viewpoints in place of 1,313")
-    parser.add_argument("--jobs", type=_some, default=processors(), help="objects at a time")
-    asked = parser.parse_args()
-    models = sorted(asked.models.glob("obj_*.ply"))
+    parser.add_argument("out", type=Path, help="the folder lm to create")
+    parser.add_argument("--views", type=_positive, help="number of viewpoints, instead of 1,313")
+    parser.add_argument("--jobs", type=_positive, default=processors(), help="objects to render at the same time")
+    options = parser.parse_args()
+    models = sorted(options.models.glob("obj_*.ply"))
     if not models:
-        sys.exit(f"{asked.models}: no obj_*.ply there; give the folder of BOP's models")
-    with multiprocessing.get_context("spawn").Pool(asked.jobs) as pool:
-        work = partial(render_object, out=asked.out, views=asked.views)
+        sys.exit(f"{options.models}: has no obj_*.ply; give the folder of BOP's models")
+    with multiprocessing.get_context("spawn").Pool(options.jobs) as pool:
+        work = partial(render_object, out=options.out, views=options.views)
         for done, _ in enumerate(pool.imap_unordered(work, models), 1):
             print(f"{done} of {len(models)} objects", file=sys.stderr)
 

@@ -1,9 +1,9 @@
-"""Time a report in a headless Chromium, as a reader would use it: python scripts/time_report.py RUN/report.html.
+"""Time a report in headless Chromium, as a reader would use it: python scripts/time_report.py RUN/report.html.
 
-Prints milliseconds: until the page is ready, until both embeddings are drawn, of drawing them again in other
-colours and in another range, and from a movement of the mouse to the frame that shows the picture of the point
-below it. Chromium draws by software, so that the times are those of a machine without a graphics card. What all
-its processes used of the processors is told as well, which is the same on a busy machine (Linux alone).
+It prints milliseconds until the page is ready, until both embeddings are drawn, to redraw them in other colours
+and in another range, and from a mouse movement to the frame that shows the image of the point below the mouse.
+Chromium renders in software, so the times are those of a machine without a graphics card. It also prints the
+processor time of all processes of Chromium, which does not depend on other load (Linux only).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ ENLARGE = (
     "Plotly.relayout(plane, {'xaxis.range': half(xaxis.range), 'yaxis.range': half(yaxis.range)});"
     f"{NEXT_FRAME}"
 )
-# Where points are that have a picture, and when the card appears after the mouse has moved.
+# Positions of points that have an image, and the delay from a mouse movement to the appearance of the card.
 PLACES = """
 const plane = document.querySelector('.plane'), {x, y} = plane.data.at(-1);
 const {xaxis, yaxis} = plane._fullLayout, box = plane.getBoundingClientRect();
@@ -53,18 +53,18 @@ new MutationObserver(() => requestAnimationFrame((now) => {
 
 
 def main(path: Path) -> None:
-    """Time the report at `path` and print what was found."""
+    """Time the report at `path` and print the times."""
     print(f"size: {path.stat().st_size / 1e6:.2f} MB")
     with chromium(1280, 900) as page:
-        _tell("ready", page, lambda: [_timed(lambda: page.open(path))])
-        _tell("both embeddings drawn", page, lambda: [_timed(lambda: _to_planes(page))])
-        _tell(
+        _print_times("ready", page, lambda: [_timed(lambda: page.open(path))])
+        _print_times("both embeddings drawn", page, lambda: [_timed(lambda: _to_planes(page))])
+        _print_times(
             "other colours", page, lambda: [page.driver.execute_async_script(RECOLOUR, k % 2) for k in range(10)]
         )
-        _tell("enlarged", page, lambda: [page.driver.execute_async_script(ENLARGE) for _ in range(3)])
+        _print_times("enlarged", page, lambda: [page.driver.execute_async_script(ENLARGE) for _ in range(3)])
         page.open(path)
         _to_planes(page)
-        _tell("picture of the point below the mouse", page, lambda: _hover(page))
+        _print_times("image of the point below the mouse", page, lambda: _hover(page))
 
 
 def _to_planes(page: Page) -> None:
@@ -87,29 +87,29 @@ def _timed(act: Callable[[], None]) -> float:
     return 1000 * (time.perf_counter() - start)
 
 
-def _tell(what: str, page: Page, act: Callable[[], list[float]]) -> None:
+def _print_times(what: str, page: Page, act: Callable[[], list[float]]) -> None:
     before = _processor_time(page.driver.service.process.pid)
     times = act()
     used = (_processor_time(page.driver.service.process.pid) - before) / len(times)
     low, middle, high = np.percentile(times, [0, 50, 95])
-    told = f"median {middle:.0f} ms, from {low:.0f} to {high:.0f} ms (95 %)"
-    print(f"{what}: {told}, {used:.0f} ms of processor time each, {len(times)} times")
+    times_text = f"median {middle:.0f} ms, from {low:.0f} to {high:.0f} ms (95 %)"
+    print(f"{what}: {times_text}, {used:.0f} ms of processor time each, {len(times)} times")
 
 
 def _processor_time(pid: int) -> float:
-    """Return the milliseconds that a process and all that it started have used."""
+    """Measure the processor time of a process and its descendants, in milliseconds."""
     ticks, parents = {}, {}
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
             fields = path.read_text().rsplit(")", 1)[1].split()
         except OSError:
-            continue  # it has just ended
-        own = int(path.parent.name)
-        parents[own], ticks[own] = int(fields[1]), int(fields[11]) + int(fields[12])
-    wanted = {pid}
-    while more := {own for own, parent in parents.items() if parent in wanted} - wanted:
-        wanted |= more
-    return 1000 * sum(ticks[own] for own in wanted) / os.sysconf("SC_CLK_TCK")
+            continue  # the process has just ended
+        number = int(path.parent.name)
+        parents[number], ticks[number] = int(fields[1]), int(fields[11]) + int(fields[12])
+    family = {pid}
+    while children := {number for number, parent in parents.items() if parent in family} - family:
+        family |= children
+    return 1000 * sum(ticks[number] for number in family) / os.sysconf("SC_CLK_TCK")
 
 
 if __name__ == "__main__":

@@ -5,11 +5,11 @@ import os
 import pytest
 import torch
 
-from dualcontrast.devices import device_named, processors
+from dualcontrast.devices import device_named, processors, seeded
 from dualcontrast.errors import DeviceError
 
 
-def test_cpu_is_always_there_and_auto_is_what_is_there() -> None:
+def test_cpu_always_exists_and_auto_prefers_a_gpu() -> None:
     assert device_named("cpu") == torch.device("cpu")
     assert device_named("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
 
@@ -23,7 +23,7 @@ def test_auto_is_never_mps(monkeypatch: pytest.MonkeyPatch) -> None:
             device_named(name)
 
 
-def test_processors_are_counted_where_the_system_keeps_no_set_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_processors_are_counted_on_systems_without_affinity(monkeypatch: pytest.MonkeyPatch) -> None:
     assert 1 <= processors() <= (os.cpu_count() or 1)
     monkeypatch.delattr(os, "sched_getaffinity", raising=False)
     assert processors() == os.cpu_count()
@@ -36,3 +36,23 @@ def test_processors_are_counted_where_the_system_keeps_no_set_of_them(monkeypatc
 def test_other_names_are_refused(name: str, sentence: str) -> None:
     with pytest.raises(DeviceError, match=sentence):
         device_named(name)
+
+
+def test_seeded_draws_are_repeated_and_leave_the_random_state_alone() -> None:
+    torch.manual_seed(7)
+    before = torch.get_rng_state()
+    draws = []
+    for seed in (1, 1, 2):
+        with seeded(seed, torch.device("cpu")):
+            draws.append(torch.rand(3))
+        assert torch.equal(torch.get_rng_state(), before)
+    assert torch.equal(draws[0], draws[1])
+    assert not torch.equal(draws[0], draws[2])
+
+
+def test_a_gpu_that_does_not_exist_is_refused_with_those_that_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert device_named("auto") == torch.device("cuda")
+    assert device_named("cuda:1") == torch.device("cuda", 1)
+    with pytest.raises(DeviceError, match="no device cuda:2 here; torch finds 1 x cpu, 2 x cuda"):
+        device_named("cuda:2")

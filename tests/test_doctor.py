@@ -1,4 +1,4 @@
-"""What `dualcontrast doctor` finds, and what it calls broken."""
+"""What `dualcontrast doctor` finds, and what it reports as broken."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def part(name: str) -> Part:
 
 @pytest.fixture
 def bare_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Give a folder that is all of the path."""
+    """Make a folder that is the whole PATH."""
     monkeypatch.setenv("PATH", str(tmp_path))
     return tmp_path
 
@@ -32,19 +32,19 @@ def write_program(folder: Path, name: str, script: str) -> None:
     (folder / name).chmod(0o755)
 
 
-def test_the_verb_tells_all_in_words_and_in_json() -> None:
+def test_the_command_prints_lines_and_json() -> None:
     ended = call("doctor")
     assert ended.status == 0
     assert ended.out.startswith(
         f"dualcontrast {__version__}, Python {sys.version.split()[0]}, torch {torch.__version__}"
     )
-    told = json.loads(call("doctor", "--json").out)
-    assert told["faults"] == told["lacking"] == []
-    assert told["threads"] == torch.get_num_threads()
-    assert told["processors"] <= (os.cpu_count() or 1)
-    names = [part["name"] for part in told["parts"]]
+    printed = json.loads(call("doctor", "--json").out)
+    assert printed["faults"] == printed["missing"] == []
+    assert printed["threads"] == torch.get_num_threads()
+    assert printed["processors"] <= (os.cpu_count() or 1)
+    names = [part["name"] for part in printed["parts"]]
     assert names == ["GPU", "RELION", "libcpab", "trimesh", "embreex", "mkdocs-material", "Chromium"]
-    for each in told["parts"]:
+    for each in printed["parts"]:
         assert each["adds"]
         assert each["get"]
         assert f"  {each['name']}: " in ended.out
@@ -53,7 +53,7 @@ def test_the_verb_tells_all_in_words_and_in_json() -> None:
 
 def test_programs_are_found_by_their_version(bare_path: Path) -> None:
     assert part("RELION").found is None
-    assert "not there; would add average --with relion" in part("RELION").describe()
+    assert "not found; would add average --with relion" in part("RELION").describe()
     write_program(
         bare_path, "relion_refine", "echo 'RELION version: 4.0.1-commit-abc'; echo 'Precision: BASE=double'"
     )
@@ -68,8 +68,8 @@ def test_programs_are_found_by_their_version(bare_path: Path) -> None:
     ("script", "fault"),
     [
         ("echo 'error while loading shared libraries: libmpi.so' >&2; exit 127", "libmpi.so"),
-        ("echo 'RELION version: 3.1'; exit 1", "relion_refine tells no version"),
-        ("true", "relion_refine tells no version"),
+        ("echo 'RELION version: 3.1'; exit 1", "relion_refine prints no version"),
+        ("true", "relion_refine prints no version"),
     ],
 )
 def test_a_program_that_does_not_run_is_broken(bare_path: Path, script: str, fault: str) -> None:
@@ -94,19 +94,19 @@ def test_a_package_that_does_not_import_is_broken(tmp_path: Path, monkeypatch: p
     assert (found.found, found.fault) == ("9.9", "undefined symbol: x")
 
 
-def test_what_is_needed_is_missing_or_too_old(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_required_packages_are_missing_or_too_old(monkeypatch: pytest.MonkeyPatch) -> None:
     needed = ["torch>=99", "no-such-package>=1", "libcpab>=99; extra == 'vitae'", "numpy>=1.26"]
     monkeypatch.setattr(metadata, "requires", lambda name: needed)
     found = examine()
-    assert found.lacking == [
+    assert found.missing == [
         f"torch is {torch.__version__}; pip install 'torch>=99'",
         "no-such-package is missing; pip install 'no-such-package>=1'",
     ]
-    assert found.faults == found.lacking
+    assert found.faults == found.missing
     assert call("doctor").status == 2
 
 
-def test_a_gpu_is_told_by_its_name_and_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gpu_is_named_and_tried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda place: "Some GPU")
@@ -117,13 +117,13 @@ def test_a_gpu_is_told_by_its_name_and_tried(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_lines_of_an_examination() -> None:
     parts = [Part("a", "x", "get it"), Part("b", "y", "get it", "1.2"), Part("c", "z", "get it", None, "no")]
-    told = Examination({"dualcontrast": "1"}, 4, 2, ["p is missing; pip install p"], parts).describe()
-    assert told == [
+    lines = Examination({"dualcontrast": "1"}, 4, 2, ["p is missing; pip install p"], parts).describe()
+    assert lines == [
         "dualcontrast 1",
         "Processors: 4; torch uses 2 thread(s)",
-        "Needed, but p is missing; pip install p",
+        "Required: p is missing; pip install p",
         "Optional parts:",
-        "  a: not there; would add x (get it)",
+        "  a: not found; would add x (get it)",
         "  b: 1.2; adds y",
         "  c: broken (no); would add z (get it)",
     ]

@@ -1,4 +1,4 @@
-"""Files are there whole or not at all."""
+"""Files are replaced as a whole or not at all."""
 
 from __future__ import annotations
 
@@ -10,12 +10,21 @@ from pathlib import Path
 
 import pytest
 
-from dualcontrast.files import beside, put_in_place, write_json, write_text, written_whole
+from dualcontrast.errors import RunError
+from dualcontrast.files import (
+    beside,
+    cache_folder,
+    put_in_place,
+    read_json,
+    write_json,
+    write_text,
+    written_whole,
+)
 
 
 @pytest.fixture
 def umask() -> Iterator[None]:
-    """Put the process's mask back, whatever a test sets."""
+    """Restore the mask of the process after a test."""
     before = os.umask(0o022)
     yield
     os.umask(before)
@@ -36,7 +45,7 @@ def test_a_file_is_moved_into_place_on_leaving(tmp_path: Path) -> None:
     assert names(path.parent) == ["codes.npy"]
 
 
-def test_readers_see_the_old_file_until_the_new_one_is_whole(tmp_path: Path) -> None:
+def test_readers_see_the_old_file_until_the_new_one_is_complete(tmp_path: Path) -> None:
     path = tmp_path / "scores.json"
     path.write_text("old")
     with written_whole(path) as temporary:
@@ -48,7 +57,7 @@ def test_readers_see_the_old_file_until_the_new_one_is_whole(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
 @pytest.mark.parametrize("before", ["old", None])
-def test_an_error_inside_leaves_what_was_there_and_nothing_else(
+def test_an_error_leaves_the_old_file_and_nothing_else(
     tmp_path: Path, error: type[BaseException], before: str | None
 ) -> None:
     path = tmp_path / "config.yaml"
@@ -62,7 +71,7 @@ def test_an_error_inside_leaves_what_was_there_and_nothing_else(
         assert path.read_text() == before
 
 
-def test_a_writer_that_makes_no_file_at_all_leaves_the_old_one(tmp_path: Path) -> None:
+def test_a_writer_that_makes_no_file_leaves_the_old_one(tmp_path: Path) -> None:
     path = tmp_path / "figure.png"
     path.write_text("old")
     with pytest.raises(FileNotFoundError), written_whole(path) as temporary:
@@ -85,7 +94,7 @@ def test_text_is_utf8(tmp_path: Path) -> None:
     assert (tmp_path / "a.txt").read_bytes() == "Å\nü\n".encode()
 
 
-def test_json_comes_back_and_ends_in_a_newline(tmp_path: Path) -> None:
+def test_json_is_read_back_and_ends_in_a_newline(tmp_path: Path) -> None:
     value = {"content": {"gap": 0.5, "chance": None}, "list": [1, 2.5, "Å", True], "empty": {}}
     write_json(tmp_path / "scores.json", value)
     text = (tmp_path / "scores.json").read_text(encoding="utf-8")
@@ -93,7 +102,7 @@ def test_json_comes_back_and_ends_in_a_newline(tmp_path: Path) -> None:
     assert text.endswith("}\n")
 
 
-def test_what_json_cannot_hold_leaves_the_old_file(tmp_path: Path) -> None:
+def test_a_value_that_json_cannot_hold_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "scores.json"
     write_json(path, {"a": 1})
     with pytest.raises(TypeError):
@@ -103,7 +112,7 @@ def test_what_json_cannot_hold_leaves_the_old_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("before", [["old", "gone"], None])
-def test_a_folder_takes_the_place_of_another(tmp_path: Path, before: list[str] | None) -> None:
+def test_a_folder_replaces_another(tmp_path: Path, before: list[str] | None) -> None:
     folder = tmp_path / "main"
     for name in before or []:
         write_text(folder / name, "before")
@@ -113,3 +122,20 @@ def test_a_folder_takes_the_place_of_another(tmp_path: Path, before: list[str] |
     assert names(tmp_path) == ["main"]
     assert names(folder) == ["old"]
     assert (folder / "old").read_text() == "after"
+
+
+def test_json_that_is_missing_or_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "scores.json"
+    assert read_json(path, "run it again") is None
+    path.write_text('{"a": 1}')
+    assert read_json(path, "run it again") == {"a": 1}
+    path.write_text('{"a": ')
+    with pytest.raises(RunError, match=r"scores\.json: damaged; run it again"):
+        read_json(path, "run it again")
+
+
+def test_the_cache_folder_can_be_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DUALCONTRAST_CACHE", str(tmp_path))
+    assert cache_folder("mnist") == tmp_path / "mnist"
+    monkeypatch.delenv("DUALCONTRAST_CACHE")
+    assert cache_folder("mnist").parent.name == "dualcontrast"

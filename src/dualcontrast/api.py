@@ -206,7 +206,8 @@ def train(
         With one sentence that says what to mend.
     """
     from dualcontrast.training.batches import training_and_validation
-    from dualcontrast.training.loop import Training, fabric_of
+    from dualcontrast.training.fabric import make_fabric
+    from dualcontrast.training.loop import Training
 
     refuse_both(resume, overwrite)
     run = Run(out)
@@ -221,7 +222,7 @@ def train(
         raise MethodError(
             f"{recipe.method.name} makes no pairs, so there are none to draw; leave out --show-pairs"
         )
-    fabric = fabric_of(device, recipe.training.precision, len(method.phases) > 1 or len(method.stages) > 1)
+    fabric = make_fabric(device, recipe.training.precision, len(method.phases) > 1 or len(method.stages) > 1)
     training, validation = training_and_validation(prepared, recipe.training, fabric.world_size)
     fabric.launch()
     with run.locked() if fabric.is_global_zero else nullcontext():

@@ -1,4 +1,4 @@
-"""What of this machine and its packages the verbs can use, and what each optional part adds."""
+"""What this machine and its packages offer, and what each optional part adds."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ from dualcontrast.maps import relion
 from dualcontrast.version import __version__
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
-SECONDS = 20.0  # a program may take to tell its version
+SECONDS = 20.0  # that a program may take to print its version
 
 
 @dataclass(frozen=True)
 class Part:
-    """Something that verbs can do without.
+    """An optional program, package or device.
 
     Attributes
     ----------
     name : str
-        What it is called.
+        Its name.
     adds : str
-        What it is good for.
+        What it adds.
     get : str
-        How to have it.
+        How to get it.
     found : str or None
-        What is there, such as a version; None where nothing is.
+        What was found, such as a version; None if nothing was.
     fault : str or None
-        Why what is there cannot be used.
+        Why it cannot be used although it was found; None if it can.
     """
 
     name: str
@@ -45,57 +45,57 @@ class Part:
     fault: str | None = None
 
     def describe(self) -> str:
-        """Return a line on it."""
+        """Describe the part in a line."""
         if self.fault is not None:
             return f"{self.name}: broken ({self.fault}); would add {self.adds} ({self.get})"
         if self.found is None:
-            return f"{self.name}: not there; would add {self.adds} ({self.get})"
+            return f"{self.name}: not found; would add {self.adds} ({self.get})"
         return f"{self.name}: {self.found}; adds {self.adds}"
 
 
 @dataclass(frozen=True)
 class Examination:
-    """What was found.
+    """The state of an installation.
 
     Attributes
     ----------
     versions : dict of str to str
-        Of dualcontrast, Python and torch.
+        The versions of dualcontrast, Python and torch.
     processors, threads : int
-        Those of the machine that this process may use, and those that torch does.
-    lacking : list of str
-        Packages that are needed, and are missing or too old.
+        Processors that this process may use, and threads that torch uses.
+    missing : list of str
+        Required packages that are missing or too old.
     parts : list of Part
-        What is optional.
+        Optional parts.
     """
 
     versions: dict[str, str]
     processors: int
     threads: int
-    lacking: list[str]
+    missing: list[str]
     parts: list[Part]
 
     @property
     def faults(self) -> list[str]:
-        """What must be mended: nothing that is needed may be missing, and nothing that is there may be broken."""
-        return [*self.lacking, *(f"{part.name}: {part.fault}" for part in self.parts if part.fault is not None)]
+        """What must be repaired: required packages that are missing, and optional parts that are broken."""
+        return [*self.missing, *(f"{part.name}: {part.fault}" for part in self.parts if part.fault is not None)]
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the whole as plain values."""
+        """Convert the examination to plain values."""
         return {**asdict(self), "faults": self.faults}
 
     def describe(self) -> list[str]:
-        """Return the whole in lines."""
-        told = [
+        """Describe the installation in lines."""
+        lines = [
             ", ".join(f"{name} {version}" for name, version in self.versions.items()),
             f"Processors: {self.processors}; torch uses {self.threads} thread(s)",
-            *(f"Needed, but {one}" for one in self.lacking),
+            *(f"Required: {each}" for each in self.missing),
         ]
-        return [*told, "Optional parts:", *(f"  {part.describe()}" for part in self.parts)]
+        return [*lines, "Optional parts:", *(f"  {part.describe()}" for part in self.parts)]
 
 
 def examine() -> Examination:
-    """Look for all that verbs need or can use."""
+    """Examine the installation."""
     import torch
 
     from dualcontrast.devices import processors
@@ -104,26 +104,26 @@ def examine() -> Examination:
         versions={"dualcontrast": __version__, "Python": sys.version.split()[0], "torch": str(torch.__version__)},
         processors=processors(),
         threads=torch.get_num_threads(),
-        lacking=list(_lacking()),
+        missing=list(_missing()),
         parts=[
             _gpu(),
             _relion(),
             _package("libcpab", "the method vitae", "vitae"),
             _package("trimesh", "scripts/render_linemod.py, with embreex", "render"),
             _package("embreex", "scripts/render_linemod.py, with trimesh", "render"),
-            _package("mkdocs-material", "make docs, which builds these docs", "docs", module="material"),
+            _package("mkdocs-material", "make docs, which builds the documentation", "docs", module="material"),
             _browser(),
         ],
     )
 
 
-def _lacking() -> Iterator[str]:
-    """Yield what of the needed packages is missing or too old; nothing where this package is not installed."""
+def _missing() -> Iterator[str]:
+    """Yield the required packages that are missing or too old; none if this package itself is not installed."""
     try:
-        stated = metadata.requires("dualcontrast") or []
+        required = metadata.requires("dualcontrast") or []
     except metadata.PackageNotFoundError:
         return
-    for requirement in map(Requirement, stated):
+    for requirement in map(Requirement, required):
         if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
             continue
         version = _version(requirement.name)
@@ -146,7 +146,7 @@ def _package(name: str, adds: str, extra: str, module: str | None = None) -> Par
         return Part(name, adds, get)
     try:
         import_module(module or name)
-    except Exception as error:  # whatever an import may raise: the package is of no use
+    except Exception as error:  # whatever the import raises, the package is of no use
         return Part(name, adds, get, found, _first_line(error))
     return Part(name, adds, get, found)
 
@@ -154,40 +154,46 @@ def _package(name: str, adds: str, extra: str, module: str | None = None) -> Par
 def _gpu() -> Part:
     import torch
 
-    name, adds, get = "GPU", "speed: --device auto takes it", "torch must be a build for it"
+    name, adds, get = "GPU", "speed; --device auto uses it", "install a build of torch for it"
     if not torch.cuda.is_available():
         return Part(name, adds, get)
     count, found = torch.cuda.device_count(), torch.cuda.get_device_name(0)
     try:
         torch.ones(2, device="cuda").sum().item()
-    except Exception as error:  # whatever a driver or a build of torch may raise: the GPU is of no use
+    except Exception as error:  # whatever the driver raises, the GPU is of no use
         return Part(name, adds, get, f"{count} x {found}", _first_line(error))
     return Part(name, adds, get, f"{count} x {found}")
 
 
 def _relion() -> Part:
     name, adds = "RELION", "average --with relion"
-    get = "install RELION, and have relion_reconstruct and relion_refine on the PATH"
+    get = "install RELION, with relion_reconstruct and relion_refine on the PATH"
     if not relion.installed():
         return Part(name, adds, get)
-    return Part(name, adds, get, *_told_by(relion.REFINE))
+    return Part(name, adds, get, *_program_version(relion.REFINE))
 
 
 def _browser() -> Part:
-    name, adds, get = "Chromium", "the tests in a browser; no verb needs it", "on Debian: apt-get install chromium"
+    name, adds, get = (
+        "Chromium",
+        "the tests in a browser; no command needs it",
+        "on Debian: apt-get install chromium",
+    )
     program = next((browser for browser in BROWSERS if shutil.which(browser)), None)
-    return Part(name, adds, get) if program is None else Part(name, adds, get, *_told_by(program))
+    return Part(name, adds, get) if program is None else Part(name, adds, get, *_program_version(program))
 
 
-def _told_by(program: str) -> tuple[str | None, str | None]:
-    """Return the version that a program tells, and why it tells none."""
+def _program_version(program: str) -> tuple[str | None, str | None]:
+    """Ask a program for its version; return it, or None and why there is none."""
     try:
-        done = subprocess.run([program, "--version"], capture_output=True, text=True, check=False, timeout=SECONDS)
+        ended = subprocess.run(
+            [program, "--version"], capture_output=True, text=True, check=False, timeout=SECONDS
+        )
     except (OSError, subprocess.TimeoutExpired) as error:
         return None, _first_line(error)
-    version = re.search(r"\d+(\.\d+)+", done.stdout)
-    if done.returncode or version is None:
-        return None, (done.stderr.strip().splitlines() or [f"{program} tells no version"])[0]
+    version = re.search(r"\d+(\.\d+)+", ended.stdout)
+    if ended.returncode or version is None:
+        return None, (ended.stderr.strip().splitlines() or [f"{program} prints no version"])[0]
     return version[0], None
 
 

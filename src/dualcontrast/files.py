@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Atomic writes: a file or folder is replaced as a whole or not at all."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from dualcontrast.errors import RunError
 
 @contextmanager
 def written_whole(path: str | Path) -> Iterator[Path]:
-    """Give a temporary path beside `path`; on leaving without an error, move it into place.
+    """Yield a temporary path beside `path`, and move it to `path` on leaving without an error.
 
-    The data are flushed to the disk before the rename, so that a reader, or a machine that lost its power,
-    finds the old file or the new one and never a part.
+    The data are flushed to disk before the rename, so that a reader finds the old file or the new one and never a
+    part, even after a power failure.
 
     Parameters
     ----------
     path
-        The file to write. Its folder is made where it is missing.
+        The file to write. Its folder is created if it is missing.
 
     Yields
     ------
     Path
-        Where to write. It has the suffix of `path`, since libraries choose a format by it.
+        The path to write to. It has the suffix of `path`, by which libraries choose a format.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -40,7 +40,7 @@ def written_whole(path: str | Path) -> Iterator[Path]:
         yield temporary
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
-        temporary.chmod(0o666 & ~_umask())  # mkstemp makes files that only their owner can read
+        temporary.chmod(0o666 & ~_umask())  # mkstemp creates files that only their owner can read
         temporary.replace(path)
         _sync_folder(path.parent)
     finally:
@@ -48,20 +48,20 @@ def written_whole(path: str | Path) -> Iterator[Path]:
 
 
 def beside(folder: Path) -> Path:
-    """Return where what is to replace a folder is written, until it is whole."""
+    """Return the folder in which to prepare the replacement of a folder."""
     return folder.with_name(f".{folder.name}.new")
 
 
 def put_in_place(folder: Path) -> None:
-    """Put what was written beside a folder in its place; what was there goes last.
+    """Replace a folder by the one that was prepared beside it, and then delete the old one.
 
     Parameters
     ----------
     folder
-        The folder to replace; it need not be there.
+        The folder to replace; it need not exist.
     """
     old = folder.with_name(f".{folder.name}.old")
-    shutil.rmtree(old, ignore_errors=True)  # of a call that was killed
+    shutil.rmtree(old, ignore_errors=True)  # left by a call that was killed
     if folder.exists():
         folder.rename(old)
     beside(folder).rename(folder)
@@ -70,30 +70,30 @@ def put_in_place(folder: Path) -> None:
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write `text` to `path`, whole or not at all."""
+    """Write `text` to `path` atomically."""
     with written_whole(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
-def write_json(path: str | Path, value: Any) -> None:
-    """Write `value` to `path` as indented JSON, whole or not at all."""
+def write_json(path: str | Path, value: object) -> None:
+    """Write `value` to `path` as indented JSON, atomically."""
     write_text(path, json.dumps(value, indent=2) + "\n")
 
 
 def read_json(path: Path, mend: str) -> dict[str, Any] | None:
-    """Return what a JSON file holds; None where there is no such file.
+    """Read a JSON file; None if there is no such file.
 
     Parameters
     ----------
     path
         The file.
     mend
-        What to do where it is damaged, said in the error.
+        What the user should do if it is damaged, for the message of the error.
 
     Raises
     ------
     RunError
-        It is damaged.
+        The file is damaged.
     """
     if not path.is_file():
         return None
@@ -104,7 +104,7 @@ def read_json(path: Path, mend: str) -> dict[str, Any] | None:
 
 
 def cache_folder(name: str) -> Path:
-    """Return a folder for downloads: in $DUALCONTRAST_CACHE, or else in the user's cache folder."""
+    """Return a folder for downloads, in $DUALCONTRAST_CACHE or otherwise in the cache folder of the user."""
     import pooch
 
     return Path(os.environ.get("DUALCONTRAST_CACHE") or pooch.os_cache("dualcontrast")) / name
@@ -117,7 +117,7 @@ def _umask() -> int:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make the rename itself last."""
+    """Flush a rename in a folder to disk."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -1,4 +1,4 @@
-"""How long work tells how far it is, without knowing who listens."""
+"""Progress of long work, reported to whoever called it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Protocol
 
 
 class Progress(Protocol):
-    """Called now and then by long work."""
+    """A function that long work calls now and then."""
 
     def __call__(self, what: str, done: int, total: int | None, /, **numbers: float) -> None:
         """Report progress.
@@ -16,11 +16,11 @@ class Progress(Protocol):
         what
             The work, such as "encoding".
         done, total
-            How much of it is done, and of how much; None where that is not known.
+            How much is done, and of how much; `total` is None if it is not known.
         **numbers
-            Figures to show beside it, such as parts of a loss.
+            Numbers to show beside it, such as the parts of a loss.
         """
 
 
 def silent(what: str, done: int, total: int | None, /, **numbers: float) -> None:
-    """Report to nobody."""
+    """Ignore progress."""

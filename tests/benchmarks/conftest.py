@@ -1,4 +1,4 @@
-"""A small simulation, and cells that are trained where they are asked for, for the figures of a simulation."""
+"""A small simulation, and cells that are trained in this process, for figures 5 and 6."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ import pytest
 
 from dualcontrast import api
 from dualcontrast.api import Run
-from dualcontrast.benchmarks import simulations as simulated
-from dualcontrast.benchmarks import worker
+from dualcontrast.benchmarks import figures, worker
 from dualcontrast.benchmarks.cells import Cell
+from dualcontrast.benchmarks.outcome import Failure
+from dualcontrast.benchmarks.runner import Setup
 from dualcontrast.files import write_json
 
 STRUCTURES = ("nucleosome=models/2pyo.pdb.gz", "spike=models/6vxx.pdb.gz", "spike=models/6vyb.pdb.gz")
@@ -29,13 +30,13 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Train cells in this process and score nothing; return the data set and the row of those trained."""
     done: list[str] = []
 
-    def train_here(cells: Sequence[Cell], results: Path, work: Path, *_: Any) -> dict[str, int]:
+    def train_here(cells: Sequence[Cell], setup: Setup, *_: Any) -> list[Failure]:
         for cell in cells:
-            run = Run(work / cell.run_name)
+            run = Run(setup.work / cell.run_name)
             worker._train(run, cell, "cpu", lambda *_, **__: None)
-            write_json(worker._mark(run), {})
+            write_json(worker._marker(run), {})
             done.append(f"{cell.data} {cell.row}")
-        return {}
+        return []
 
-    monkeypatch.setattr(simulated, "run_cells", train_here)
+    monkeypatch.setattr(figures, "run_cells", train_here)
     return done

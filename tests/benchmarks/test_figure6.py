@@ -1,4 +1,4 @@
-"""Figure 6 from end to end on a few subtomograms: runs of Table 1, clusters, maps named by the truth."""
+"""Figure 6 from end to end on a few subtomograms."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from typing import Any
 import pandas as pd
 import pytest
 from PIL import Image
+from tests.support.benchmarks import make_setup
 from tests.support.command import assert_refused, call
 
 from dualcontrast.analysis.clusters import Numbers, read_clusters
 from dualcontrast.api import Run
 from dualcontrast.benchmarks import figure6 as module
-from dualcontrast.benchmarks.figure6 import METHODS, Asked, Figure6, Strip, figure6
+from dualcontrast.benchmarks.figure6 import METHODS, Figure6Request, MapRow, Strip, make_figure6
+from dualcontrast.benchmarks.outcome import Outcome
 from dualcontrast.maps import relion
 
 LABELS = ["SpatialVAE", "Harmony", "DualContrast"]
@@ -26,12 +28,11 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAPS", 2)
 
 
-def make(star: Path, folder: Path, **changes: Any) -> Figure6:
-    places = {name: folder / name for name in ("results", "work", "out")}
-    return figure6(Asked(str(star), budget=0.01, **changes), device="cpu", **places)
+def make(star: Path, folder: Path) -> Outcome[MapRow]:
+    return make_figure6(Figure6Request(str(star), budget=0.01), make_setup(folder))
 
 
-def test_every_map_is_named_and_what_is_there_is_not_made_again(
+def test_every_map_is_named_and_existing_maps_are_used_again(
     star: Path, trained: list[str], tmp_path: Path
 ) -> None:
     done = make(star, tmp_path)
@@ -46,19 +47,19 @@ def test_every_map_is_named_and_what_is_there_is_not_made_again(
         ("Harmony", "content"),
         ("DualContrast", "transformation"),
     ]
-    for label, own in further.groupby("method"):
-        number = int(own["within"].iloc[0].removeprefix("cluster "))
+    for label, group in further.groupby("method"):
+        number = int(group["within"].iloc[0].removeprefix("cluster "))
         first = whole[(whole["method"] == label) & whole["map"].str.contains(f"content{number}_")]
-        # Clusters of one are no maps.
-        assert own["particles"].sum() <= int(first["particles"].iloc[0]) <= own["particles"].sum() + 2
+        # Clusters of one subtomogram have no map.
+        assert group["particles"].sum() <= int(first["particles"].iloc[0]) <= group["particles"].sum() + 2
     assert set(table["identity"]) <= {"nucleosome", "spike"}
     assert table["correlation"].between(-1, 1).all()
     for path in table["map"]:
         assert Path(path).is_file()
     with Image.open(tmp_path / "out" / "figure6.png") as picture:
         assert min(picture.size) > 400
-    words = done.describe(lambda path: path)
-    assert len(words) == len(table) + 2
+    assert len(done.summary) == len(done.rows) == len(table)
+    assert [row.map for row in done.rows] == list(table["map"])
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "work").rglob("averages/**/*.mrc")}
     trained.clear()
     shutil.rmtree(tmp_path / "out")
@@ -69,7 +70,7 @@ def test_every_map_is_named_and_what_is_there_is_not_made_again(
     assert read_clusters(run, "figure6").requested == Numbers(content=2, transformation=1)
 
 
-def test_the_cluster_that_is_sorted_further_is_the_most_like_an_identity(tmp_path: Path) -> None:
+def test_the_cluster_that_is_divided_further_is_the_most_like_an_identity(tmp_path: Path) -> None:
     def unit(number: int, nucleosome: float, spike: float) -> dict[str, Any]:
         truth = [
             {"identity": "nucleosome", "correlation": nucleosome},
@@ -82,8 +83,35 @@ def test_the_cluster_that_is_sorted_further_is_the_most_like_an_identity(tmp_pat
     assert module._most_like(strip, "spike") == 3
 
 
-def test_an_identity_that_is_not_there_is_refused_before_anything_is_trained(star: Path, tmp_path: Path) -> None:
+def test_an_unknown_identity_is_refused_before_any_training(star: Path, tmp_path: Path) -> None:
     places = ("--work", tmp_path / "work", "--results", tmp_path / "results", "--out", tmp_path / "out")
     ended = call("benchmark", "figure6", "--subtomograms", star, *places, "--identity", "nucleosom")
     assert_refused(ended, "has no nucleosom; did you mean nucleosome?")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_map_is_described_in_a_line() -> None:
+    row = MapRow(
+        method="Harmony",
+        code="content",
+        within="cluster 2",
+        map="a.mrc",
+        particles=1200,
+        identity="spike",
+        conformation="open",
+        correlation=0.9123,
+        resolution=30.0,
+        share=0.75,
+        most_common="spike open",
+        share_of_most_common=0.75,
+        halves_resolution=None,
+        how="builtin",
+    )
+    start = f"  {'Harmony, content within cluster 2':<45}  1,200"
+    assert row.describe() == f"{start}  most like spike open (0.912), which 75 % of them are"
+    assert list(row.as_dict())[:5] == ["method", "code", "within", "map", "particles"]
+
+
+def test_aligned_clusters_have_a_name_of_their_own() -> None:
+    assert Figure6Request("a.star").name == "figure6"
+    assert Figure6Request("a.star", align=True).name == "figure6-aligned"

@@ -58,7 +58,7 @@ def test_grids_of_all_methods_have_the_same_images(
     (figure,) = saved
     shown = panels(figure)
     assert list(shown) == ["two_latent_vae", "dualcontrast", "harmony", "spatial_vae"]
-    assert figure.get_supxlabel() == "Without images, since without a decoder: simclr"
+    assert figure.get_supxlabel() == "Without a decoder, and so without images: simclr"
     assert figure.get_suptitle().startswith("MNIST: content from the left-hand columns")
     left, _ = source_images(images, pictures.COUNT, seed=0)
     first = images.read(left[:1])[0, 0].numpy()
@@ -98,6 +98,6 @@ def test_codes_of_all_methods_are_those_of_their_embeddings(
         offsets = np.asarray(drawn.get_offsets())
         np.testing.assert_allclose(np.sort(offsets, axis=0), np.sort(sign * points, axis=0))
         assert len(np.unique(drawn.get_facecolors(), axis=0)) == 3  # a class called NA is a class
-    assert [text.get_text() for text in shown["harmony: transformation"].texts] == ["cannot be laid out"]
+    assert [text.get_text() for text in shown["harmony: transformation"].texts] == ["no embedding"]
     (legend,) = saved[0].legends
     assert [text.get_text() for text in legend.get_texts()] == ["NA", "a", "b"]

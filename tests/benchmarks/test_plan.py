@@ -1,7 +1,8 @@
-"""The whole of a benchmark is checked before anything is trained."""
+"""Everything is checked before any training."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,18 +11,18 @@ import pytest
 from tests.support.runs import DIGITS
 
 from dualcontrast.benchmarks import plan
-from dualcontrast.benchmarks.plan import Source, Wanted, plan_of
+from dualcontrast.benchmarks.plan import Source, TableRequest, make_plan
 from dualcontrast.errors import DualContrastError, DualContrastWarning, MethodError, RecipeError, SourceError
 from dualcontrast.images import open_images
 from dualcontrast.methods import vitae
 
 
-def wanted(table: str = "table1", path: Path | str = DIGITS, data: str = "mnist", **more: Any) -> Wanted:
-    return Wanted(table, {data: Source(str(path))}, limit=300, **more)
+def request(table: str = "table1", path: Path | str = DIGITS, data: str = "mnist", **more: Any) -> TableRequest:
+    return TableRequest(table, {data: Source(str(path))}, limit=300, **more)
 
 
 def test_a_cell_for_each_row_data_set_and_seed() -> None:
-    made = plan_of(wanted(rows=("harmony", "simclr"), seeds=(0, 3), budget=0.5))
+    made = make_plan(request(rows=("harmony", "simclr"), seeds=(0, 3), budget=0.5))
     assert (made.rows, made.data) == (("harmony", "simclr"), ("mnist", "linemod", "subtomograms"))
     cells = made.trainable()
     assert [(cell.row, cell.seed) for cell in cells] == [
@@ -36,21 +37,19 @@ def test_a_cell_for_each_row_data_set_and_seed() -> None:
         assert (training["minutes"], training["limit"], training["seed"]) == (0.5, 300, cell.seed)
         assert training["workers"] == 0
         assert cell.source == str(DIGITS)
-    assert made.hindered == {
-        (data, row): f"no images given (--{data})"
-        for data in ("linemod", "subtomograms")
-        for row in ("harmony", "simclr")
+    assert made.skipped == {
+        (data, row): "no images given" for data in ("linemod", "subtomograms") for row in ("harmony", "simclr")
     }
 
 
 def test_seeds_draw_other_images() -> None:
-    cells = plan_of(wanted(rows=("simclr",), seeds=(0, 1))).trainable()
+    cells = make_plan(request(rows=("simclr",), seeds=(0, 1))).trainable()
     assert cells[0].data_digest != cells[1].data_digest
 
 
 def test_a_source_that_is_a_name_stays_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plan, "open_images", lambda path: open_images(DIGITS) if path == "mnist" else None)
-    (cell,) = plan_of(wanted(path="mnist", rows=("simclr",), seeds=(0,))).trainable()
+    (cell,) = make_plan(request(path="mnist", rows=("simclr",), seeds=(0,))).trainable()
     assert cell.source == "mnist"
 
 
@@ -61,28 +60,22 @@ def volumes(path: Path, side: int = 16, **labels: np.ndarray) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("asked", "error", "sentence"),
+    ("changes", "error", "sentence"),
     [
         ({"rows": ("harmny",)}, RecipeError, "no row of table1 is called harmny; did you mean harmony"),
         ({"data": ("mnits",)}, RecipeError, "no data set of table1 is called mnits; did you mean mnist"),
-        ({"data": ("linemod",)}, SourceError, "no images of linemod are given; say where they are by --linemod"),
-        ({"path": "/nowhere"}, SourceError, "/nowhere: no such file or folder"),
+        ({"data": ("linemod",)}, SourceError, "no images of linemod are given; give `linemod`"),
+        ({"sources": {"mnist": Source("/nowhere")}}, SourceError, "/nowhere: no such file or folder"),
         ({"table": "table3"}, RecipeError, "no table is called table3; did you mean table"),
-        ({"table": "table2", "data": "linemod"}, RecipeError, "on LineMod"),
+        # grey images of 28 x 28, where colour images of 64 x 64 are needed
+        ({"table": "table2", "sources": {"linemod": Source(str(DIGITS))}}, RecipeError, "on LineMod"),
     ],
 )
-def test_what_cannot_be_done_is_refused(
-    asked: dict[str, Any], error: type[DualContrastError], sentence: str
+def test_an_impossible_request_is_refused(
+    changes: dict[str, Any], error: type[DualContrastError], sentence: str
 ) -> None:
-    if asked.get("data") == "linemod":  # grey pictures of 28 x 28 where colours of 64 x 64 are needed
-        asked = {**asked, "rows": ("hue",)}
-    elif "data" in asked:
-        given = wanted()
-        with pytest.raises(error, match=sentence):
-            plan_of(Wanted("table1", given.sources, data=asked["data"]))
-        return
     with pytest.raises(error, match=sentence):
-        plan_of(wanted(**asked))
+        make_plan(replace(request(), **changes))
 
 
 def test_views_that_do_not_fit_the_channels_are_refused(tmp_path: Path) -> None:
@@ -90,67 +83,65 @@ def test_views_that_do_not_fit_the_channels_are_refused(tmp_path: Path) -> None:
     grey = rng.integers(0, 256, (300, 64, 64), dtype=np.uint8)
     np.savez(tmp_path / "grey.npz", images=grey, content=np.arange(300) % 3)
     with pytest.raises(RecipeError, match="hue on LineMod: the view hue changes colours; the images have 1 chan"):
-        plan_of(wanted("table2", tmp_path / "grey.npz", "linemod", rows=("rotation", "hue")))
+        make_plan(request("table2", tmp_path / "grey.npz", "linemod", rows=("rotation", "hue")))
 
 
-def test_no_data_at_all_are_refused() -> None:
-    with pytest.raises(SourceError, match=r"no images of mnist are given; .*--mnist, --linemod, --subtomograms"):
-        plan_of(Wanted("table1", {}))
+def test_a_request_without_images_is_refused() -> None:
+    with pytest.raises(SourceError, match="give `mnist`, `linemod`, `subtomograms`, or `tables_only=True`"):
+        make_plan(TableRequest("table1", {}))
 
 
 def test_images_without_labels_are_refused(tmp_path: Path) -> None:
     path = volumes(tmp_path / "volumes.npz")
-    with pytest.raises(SourceError, match=r"volumes\.npz: there are no two content labels to score by"):
-        plan_of(wanted(path=path, data="subtomograms"))
+    with pytest.raises(SourceError, match=r"volumes\.npz: there are not two content labels to score"):
+        make_plan(request(path=path, data="subtomograms"))
 
 
 def test_too_few_images_are_refused() -> None:
-    given = wanted().sources
+    given = request().sources
     with pytest.raises(SourceError, match=r"^simclr on MNIST: .*fewer than a batch"):
-        plan_of(Wanted("table1", given, limit=50, rows=("simclr",)))
+        make_plan(TableRequest("table1", given, limit=50, rows=("simclr",)))
 
 
-def test_a_row_that_was_not_asked_for_is_left_out_where_there_are_too_few_images() -> None:
+def test_a_row_that_was_not_requested_by_name_is_left_out_if_there_are_too_few_images() -> None:
     """The batches of dualcontrast_plus are the largest."""
     with pytest.warns(DualContrastWarning, match=r"dualcontrast_plus is left out on MNIST: .*fewer than a batch"):
-        made = plan_of(Wanted("table1", wanted().sources, data=("mnist",), limit=300, seeds=(0,)))
+        made = make_plan(TableRequest("table1", request().sources, data=("mnist",), limit=300, seeds=(0,)))
     assert "dualcontrast_plus" not in {cell.row for cell in made.trainable()}
     assert {cell.row for cell in made.trainable()} >= {"harmony", "dualcontrast"}
 
 
-def test_a_method_that_cannot_do_the_images_is_left_out_or_refused_by_name(
+def test_a_method_that_cannot_handle_the_images_is_left_out_or_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(vitae, "LARGEST_VOLUME", 7)
     path = volumes(tmp_path / "volumes.npz", content=np.arange(300) % 3)
     with pytest.warns(DualContrastWarning, match="vitae is left out on Subtomograms: vitae takes volumes of at"):
-        made = plan_of(wanted(path=path, data="subtomograms", seeds=(0,)))
-    assert "vitae takes volumes of at most 7 voxels" in made.hindered["subtomograms", "vitae"]
+        made = make_plan(request(path=path, data="subtomograms", seeds=(0,)))
+    assert "vitae takes volumes of at most 7 voxels" in made.skipped["subtomograms", "vitae"]
     assert {cell.row for cell in made.trainable()} == set(made.rows) - {"vitae"}
     with pytest.raises(MethodError, match="vitae takes volumes of at most 7 voxels"):
-        plan_of(wanted(path=path, data="subtomograms", rows=("vitae",)))
+        make_plan(request(path=path, data="subtomograms", rows=("vitae",)))
 
 
-def test_a_part_that_a_method_has_not_is_not_taken_away(tmp_path: Path) -> None:
+def test_a_part_that_a_method_does_not_have_is_not_removed(tmp_path: Path) -> None:
     path = volumes(tmp_path / "volumes.npz", content=np.arange(300) % 3)
     rows = ("dualcontrast_plus", "plus_without_contrast", "plus_without_hybrids")
-    made = plan_of(wanted("ablation", path, "subtomograms", rows=rows, seeds=(0,)))
-    assert made.hindered["subtomograms", "plus_without_hybrids"] == (
+    made = make_plan(request("ablation", path, "subtomograms", rows=rows, seeds=(0,)))
+    assert made.skipped["subtomograms", "plus_without_hybrids"] == (
         "the linear model of aligned volumes has no such part"
     )
     assert {cell.row for cell in made.trainable()} == set(rows[:2])
     assert made.cells["subtomograms", "plus_without_hybrids"] == []
 
 
-def test_tables_of_what_is_stored_need_no_method_that_works(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_tables_of_stored_results_need_no_working_method(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(vitae, "LARGEST_VOLUME", 7)
     path = volumes(tmp_path / "volumes.npz", content=np.arange(300) % 3)
-    assert plan_of(wanted(path=path, data="subtomograms", rows=("vitae",), tables_only=True)).trainable()
+    assert make_plan(request(path=path, data="subtomograms", rows=("vitae",), tables_only=True)).trainable()
 
 
-def test_tables_of_what_is_stored_need_no_data() -> None:
-    made = plan_of(Wanted("table2", {}, tables_only=True))
-    assert made.hindered == {}
+def test_tables_of_stored_results_need_no_images() -> None:
+    made = make_plan(TableRequest("table2", {}, tables_only=True))
+    assert made.skipped == {}
     assert [len(cells) for cells in made.cells.values()] == [3] * 7

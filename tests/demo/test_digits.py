@@ -1,4 +1,4 @@
-"""The demo of pictures, made small: what it leaves, and where it says that it lies."""
+"""A small image demo: the files it makes, and what it prints."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def shorter(make: Any, *words: Any, settings: Any, **options: Any) -> Any:
     return make(*words, settings=merged(settings, SMALL), **options)
 
 
-def test_every_step_leaves_its_files_and_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_step_makes_its_files_and_is_described(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "train", partial(shorter, api.train))
     monkeypatch.setattr(swap, "CLASSIFIER_STEPS", 20)
     out = tmp_path / "digits"

@@ -141,5 +141,5 @@ def test_a_folder_without_models_is_told(tmp_path: Path) -> None:
         [sys.executable, SCRIPT, tmp_path, tmp_path / "lm"], capture_output=True, text=True, check=False
     )
     assert done.returncode != 0
-    assert "no obj_*.ply there" in done.stderr
+    assert "has no obj_*.ply" in done.stderr
     assert not (tmp_path / "lm").exists()

@@ -13,7 +13,7 @@ from dualcontrast.errors import SourceError
 from dualcontrast.images import open_images
 from dualcontrast.images.arrays import ArrayImages
 from dualcontrast.recipe import TrainingSettings
-from dualcontrast.training.batches import EpochOrder, loader_of, training_and_validation
+from dualcontrast.training.batches import EpochOrder, make_loader, training_and_validation
 
 
 def images_of(count: int, tests: int = 0) -> ArrayImages:
@@ -36,13 +36,13 @@ def test_the_order_depends_on_seed_and_epoch_alone() -> None:
     assert sorted(chain(*first)) == list(range(50))
 
 
-def test_what_does_not_fill_a_batch_is_left_for_another_epoch() -> None:
+def test_images_that_do_not_fill_a_batch_are_left_out() -> None:
     batches = epoch_of(EpochOrder(53, 10, seed=0), 0)
     assert [len(batch) for batch in batches] == [10] * 5
     assert len(set(chain(*batches))) == 50
 
 
-def test_an_epoch_goes_on_at_the_batch_it_had_reached() -> None:
+def test_an_epoch_resumes_at_its_next_batch() -> None:
     order = EpochOrder(50, 10, seed=0)
     assert epoch_of(order, 3, start=2) == epoch_of(order, 3)[2:]
 
@@ -62,7 +62,7 @@ def test_readers_ahead_read_what_one_process_reads() -> None:
         order = EpochOrder(40, 10, seed=0)
         order.begin(0, 1)
         state = torch.get_rng_state()
-        loaded.append(list(loader_of(images, order, workers)))
+        loaded.append(list(make_loader(images, order, workers)))
         assert torch.equal(torch.get_rng_state(), state)  # or a resumed run would draw other views
     assert len(loaded[0]) == 3
     for (index, pixels, no_ctf), (index_ahead, pixels_ahead, _) in zip(*loaded, strict=True):
@@ -77,8 +77,8 @@ def test_ctfs_are_read_for_those_who_use_them(tmp_path: Path) -> None:
     write_mrc(tmp_path / "ctf.mrc", np.ones((8, 8, 8)))
     images = open_images(write_particles_of(volumes, tmp_path, rlnCtfImage="ctf.mrc"))
     order = EpochOrder(6, 3, seed=0)
-    assert [ctf for _, _, ctf in loader_of(images, order, workers=0)] == [None, None]
-    assert [ctf.shape for _, _, ctf in loader_of(images, order, workers=0, ctfs=True)] == [(3, 8, 8, 8)] * 2
+    assert [ctf for _, _, ctf in make_loader(images, order, workers=0)] == [None, None]
+    assert [ctf.shape for _, _, ctf in make_loader(images, order, workers=0, ctfs=True)] == [(3, 8, 8, 8)] * 2
     some = images.select(np.array([4, 1]))
     assert some.ctf(np.array([1])).shape == (1, 8, 8, 8)
 

@@ -9,7 +9,8 @@ from torch.optim import Adam
 from dualcontrast.errors import RunError
 from dualcontrast.methods import Batch, Method
 from dualcontrast.recipe import recipe_of
-from dualcontrast.training.checkpoint import Standing, load_checkpoint, save_checkpoint
+from dualcontrast.training.checkpoint import load_checkpoint, save_checkpoint
+from dualcontrast.training.state import TrainingState
 
 SHAPE = (1, 16, 16)
 Parts = tuple[Method, dict[str, Adam]]
@@ -30,34 +31,34 @@ def update(parts: Parts) -> None:
         optimizer.step()
 
 
-def test_going_on_equals_never_having_stopped(tmp_path: Path) -> None:
+def test_resuming_gives_the_same_weights_as_never_stopping(tmp_path: Path) -> None:
     torch.manual_seed(0)
     parts = parts_of()
     update(parts)
-    standing = Standing(epoch=2, batch=3, step=7, sums={"total": 1.5})
-    save_checkpoint(tmp_path / "last.pt", standing, *parts)
+    state = TrainingState(epoch=2, batch=3, step=7, sums={"total": 1.5})
+    save_checkpoint(tmp_path / "last.pt", state, *parts)
     update(parts)
 
     torch.manual_seed(99)
     others = parts_of()
     update(others)
-    assert load_checkpoint(tmp_path / "last.pt", *others) == standing
+    assert load_checkpoint(tmp_path / "last.pt", *others) == state
     update(others)
     for one, other in zip(parts[0].parameters(), others[0].parameters(), strict=True):
         assert torch.equal(one, other)
 
 
-def test_a_missing_checkpoint_is_told(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match="no checkpoint to go on from; train anew without --resume"):
+def test_a_missing_checkpoint_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="no checkpoint to resume from; train again without `resume=True`"):
         load_checkpoint(tmp_path / "last.pt", *parts_of())
 
 
 @pytest.mark.parametrize("damage", ["cut", "empty", "other method"])
-def test_a_damaged_checkpoint_is_told_in_one_sentence(tmp_path: Path, damage: str) -> None:
+def test_a_damaged_checkpoint_is_one_sentence(tmp_path: Path, damage: str) -> None:
     path = tmp_path / "last.pt"
-    save_checkpoint(path, Standing(), *parts_of("paper" if damage == "other method" else "authors-code"))
+    save_checkpoint(path, TrainingState(), *parts_of("paper" if damage == "other method" else "authors-code"))
     if damage != "other method":
         path.write_bytes(path.read_bytes()[: 1000 if damage == "cut" else 0])
-    with pytest.raises(RunError, match="damaged or of another run") as refusal:
+    with pytest.raises(RunError, match="damaged or belongs to another run") as refusal:
         load_checkpoint(path, *parts_of())
     assert "\n" not in str(refusal.value)

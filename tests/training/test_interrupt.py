@@ -10,7 +10,7 @@ from dualcontrast.training.interrupt import StopRequest, stop_requests
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_the_first_signal_is_a_wish(number: signal.Signals) -> None:
+def test_the_first_signal_is_caught(number: signal.Signals) -> None:
     before = signal.getsignal(number)
     with stop_requests() as request:
         assert request.signal is None
@@ -19,7 +19,7 @@ def test_the_first_signal_is_a_wish(number: signal.Signals) -> None:
     assert signal.getsignal(number) is before
 
 
-def test_a_second_ctrl_c_acts_at_once() -> None:
+def test_a_second_ctrl_c_acts_immediately() -> None:
     with pytest.raises(KeyboardInterrupt), stop_requests():
         os.kill(os.getpid(), signal.SIGINT)
         os.kill(os.getpid(), signal.SIGINT)
@@ -27,13 +27,13 @@ def test_a_second_ctrl_c_acts_at_once() -> None:
 
 def test_the_process_ends_as_the_signal_would_have_it() -> None:
     request = StopRequest()
-    request.obey()
+    request.raise_signal()
     request.signal = signal.SIGINT
     with pytest.raises(KeyboardInterrupt):
-        request.obey()
+        request.raise_signal()
     request.signal = signal.SIGTERM
     with pytest.raises(SystemExit) as end:
-        request.obey()
+        request.raise_signal()
     assert end.value.code == 143
 
 

@@ -19,7 +19,7 @@ from dualcontrast.images import open_images
 from dualcontrast.methods import METHODS, Batch, Losses
 from dualcontrast.methods.dualcontrast import DualContrast
 from dualcontrast.runs import RunFolder, prepared_images
-from dualcontrast.training import loop
+from dualcontrast.training import loop, schedule
 from dualcontrast.training.batches import training_and_validation
 
 TIMES = ("rate", "seconds")
@@ -80,8 +80,8 @@ def test_resumed_equals_uninterrupted(
         changes["training"] = {"epochs": 2}
     real = loop.Training._reason_to_stop
 
-    def stop_at_step_12(self: loop.Training, asked: bool) -> str:
-        return reason if self.standing.step == 12 and reason != "epochs" else real(self, asked)
+    def stop_at_step_12(self: loop.Training, signalled: bool) -> str:
+        return reason if self.state.step == 12 and reason != "epochs" else real(self, signalled)
 
     with monkeypatch.context() as patched:
         patched.setattr(loop.Training, "_reason_to_stop", stop_at_step_12)
@@ -95,8 +95,6 @@ def test_resumed_equals_uninterrupted(
 
 
 def resume(run: Run, epochs: int) -> Run:
-    from tests.support.runs import DIGITS
-
     from dualcontrast.api import train
 
     return train(DIGITS, out=run.path, settings={"training": {"epochs": epochs}}, resume=True, device="cpu")
@@ -111,7 +109,7 @@ def test_minutes_stop_within_the_first_epoch_and_leave_weights(tmp_path: Path) -
 
 
 def test_minutes_are_those_of_the_clock_that_is_given(tmp_path: Path) -> None:
-    """Of one that goes on by a quarter of a minute whenever it is read: once as an epoch begins, once a step."""
+    """The clock advances a quarter of a minute each time it is read: as an epoch begins and after each step."""
     quarters = itertools.count()
     run = small_run(tmp_path / "run", {"training": {"minutes": 1.5}}, clock=lambda: 15.0 * next(quarters))
     (last,) = run.read_log()
@@ -119,7 +117,7 @@ def test_minutes_are_those_of_the_clock_that_is_given(tmp_path: Path) -> None:
 
 
 def test_validation_leaves_training_alone(whole: Run, preset: str, tmp_path: Path, monkeypatch: Any) -> None:
-    monkeypatch.setattr(loop.Training, "_validate", lambda self: {"total": -self.standing.step})
+    monkeypatch.setattr(loop.Training, "_validate", lambda self: {"total": -self.state.step})
     blind = small_run(tmp_path / "run", {"preset": preset})
     assert [line.get("loss") for line in blind.read_log()] == [line.get("loss") for line in whole.read_log()]
 
@@ -151,8 +149,6 @@ def test_the_best_weights_are_those_of_the_lowest_validation_loss(tmp_path: Path
 def test_the_validation_loss_is_that_of_the_held_out_images(tmp_path: Path) -> None:
     """Recomputed from the last weights, image by image in the order and with the seed of the loop."""
     run = small_run(tmp_path / "run")
-    from dualcontrast.training.batches import training_and_validation
-
     settings = run.recipe().training
     _, held_out = training_and_validation(run.images(), settings)
     method = run.load_method("last").train()
@@ -170,7 +166,7 @@ def test_without_validation_the_last_weights_are_the_best(tmp_path: Path) -> Non
     assert all(torch.equal(weights_of(run)[key], value) for key, value in weights_of(run, "last").items())
 
 
-def test_a_loss_that_is_no_number_ends_training_and_keeps_the_last_checkpoint(
+def test_a_loss_that_is_not_finite_ends_training_and_keeps_the_last_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = DualContrast.forward
@@ -182,7 +178,7 @@ def test_a_loss_that_is_no_number_ends_training_and_keeps_the_last_checkpoint(
         return losses
 
     monkeypatch.setattr(DualContrast, "forward", breaking)
-    with pytest.raises(MethodError, match=r"the loss \(reconstruction\) is no longer a number in epoch 2"):
+    with pytest.raises(MethodError, match=r"the loss \(reconstruction\) is no longer finite in epoch 2"):
         small_run(tmp_path / "run")
     run = Run.open(tmp_path / "run")
     assert all(value.isfinite().all() for value in weights_of(run).values())
@@ -190,9 +186,9 @@ def test_a_loss_that_is_no_number_ends_training_and_keeps_the_last_checkpoint(
     assert state["standing"]["epoch"] == 1
 
 
-def test_a_validation_loss_that_is_no_number_ends_training(tmp_path: Path, monkeypatch: Any) -> None:
+def test_a_validation_loss_that_is_not_finite_ends_training(tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.setattr(loop.Training, "_validate", lambda self: {"total": math.inf})
-    with pytest.raises(MethodError, match=r"the validation loss \(total\) is no longer a number in epoch 1"):
+    with pytest.raises(MethodError, match=r"the validation loss \(total\) is no longer finite in epoch 1"):
         small_run(tmp_path / "run")
     assert not (tmp_path / "run" / "log.jsonl").exists()
 
@@ -258,10 +254,10 @@ def test_a_warm_cosine_rises_anew_in_each_stage(
 
     def step(self: loop.Training, batch: Batch) -> None:
         real(self, batch)
-        rates.append((self.standing.epoch, next(iter(self.optimizers.values())).param_groups[0]["lr"]))
+        rates.append((self.state.epoch, next(iter(self.optimizers.values())).param_groups[0]["lr"]))
 
     monkeypatch.setattr(loop.Training, "_step", step)
-    monkeypatch.setattr(loop, "WARM_UP", 4)
+    monkeypatch.setattr(schedule, "WARM_UP_STEPS", 4)
     small_run(tmp_path / "run", {"training": {"schedule": "warm_cosine", "learning_rate": 0.01}})
     in_first = sum(epoch == 0 for epoch, _ in rates)
     of_epochs = {0: 0.01, 1: 0.01, 2: 0.005}
@@ -296,10 +292,10 @@ def test_a_stage_that_was_not_reached_begins_where_training_ends(
 def test_a_stage_that_begins_within_an_epoch_begins_it_anew(
     two_stages: type[TwoStages], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Stopped by minutes within the first epoch, where the second stage begins, and gone on with."""
+    """Stop by minutes within the first epoch, which begins the second stage, and resume."""
     with monkeypatch.context() as patched:
         patched.setattr(
-            loop.Training, "_reason_to_stop", lambda self, _: "minutes" if self.standing.step == 4 else ""
+            loop.Training, "_reason_to_stop", lambda self, _: "minutes" if self.state.step == 4 else ""
         )
         run = small_run(tmp_path / "run")
     seen: list[tuple[int, float]] = []
@@ -340,7 +336,7 @@ def test_a_signal_ends_in_a_checkpoint(tmp_path: Path, monkeypatch: pytest.Monke
 
     def signalling(self: loop.Training, batch: Batch) -> None:
         real(self, batch)
-        if self.standing.step == 12:
+        if self.state.step == 12:
             signal.raise_signal(signal.SIGTERM)
 
     monkeypatch.setattr(loop.Training, "_step", signalling)
@@ -350,7 +346,7 @@ def test_a_signal_ends_in_a_checkpoint(tmp_path: Path, monkeypatch: pytest.Monke
     assert Run.open(tmp_path / "run").read_log()[-1]["stopped"] == "signal"
 
 
-def test_a_signal_that_comes_while_the_weights_are_finished_is_obeyed(tmp_path: Path, monkeypatch: Any) -> None:
+def test_a_signal_during_the_finishing_of_the_weights_ends_training(tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.setattr(loop.Training, "_finish_weights", lambda self: signal.raise_signal(signal.SIGINT))
     with pytest.raises(KeyboardInterrupt):
         small_run(tmp_path / "run", {"training": {"epochs": 1}})

@@ -1,1 +1,1 @@
-"""Benchmarks: what is measured, as commands."""
+"""Benchmarks: the tables and figures of the paper, and the speed of training."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -15,10 +15,10 @@ from torch import Tensor
 
 from dualcontrast.analysis.embedding import embed, read_layout
 from dualcontrast.benchmarks.cells import Cell
-from dualcontrast.benchmarks.output import Made
+from dualcontrast.benchmarks.figures import FigureRequest, run_folder, train_cells
+from dualcontrast.benchmarks.outcome import Outcome, Value
 from dualcontrast.benchmarks.rows import TABLE1
-from dualcontrast.benchmarks.runner import places_of
-from dualcontrast.benchmarks.simulations import OfSimulation, run_of, trained
+from dualcontrast.benchmarks.runner import Setup
 from dualcontrast.benchmarks.worker import EMBEDDED, is_trained
 from dualcontrast.cryoet.particles import read_particles
 from dualcontrast.cryoet.star import IDENTITY, write_particles
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.gridspec import SubplotSpec
 
-ALONE = "harmony"  # the method that is trained on one identity alone as well
+ALONE = "harmony"  # the method that is also trained on one identity alone
 SAMPLES, SLICES, SLICES_AT = 4, 8, 3  # (d)
 COLUMNS, INCHES, POINT = 3, 3.6, 4.0
 
@@ -45,7 +45,7 @@ Code = Literal["content", "transformation"]
 
 
 class View(NamedTuple):
-    """What a panel shows: a code of a method, of which images, and the label that colours tell."""
+    """What a panel shows: a code of a method, of some images, coloured by a label."""
 
     letter: str
     method: str
@@ -59,14 +59,14 @@ class View(NamedTuple):
         return self.by == "transformation"
 
     def title(self, identity: str) -> str:
-        """Return what the panel is called."""
+        """Return the title of the panel."""
         title = f"({self.letter}) {TABLE1[self.method].label}, {'c' if self.code == 'content' else 'z'}"
         if self.alone:
             return f"{title}, trained on {identity} alone"
         return f"{title}, {identity}" if self.of_identity else title
 
 
-# The letters are the paper's; (d) are the slices. What follows (f) is told there, or is of this package.
+# The letters are those of the paper, up to (f); (d) shows slices. The paper describes (g); (h) and (i) are ours.
 VIEWS = (
     View("a", "spatial_vae", "content", "content"),
     View("b", "harmony", "content", "content"),
@@ -79,127 +79,135 @@ VIEWS = (
 )
 
 
-class Figure5(Made):
-    """The figure as one mapping a panel, the CSV of all points, and the picture.
+@dataclass(frozen=True)
+class PanelRow:
+    """The numbers of a panel: how well a linear probe predicts its colours from its code.
 
-    A row says what a panel shows, of how many images, and how well its colours are told by the code itself.
+    Attributes
+    ----------
+    panel, method, code, by : str
+        The title of the panel, the method, the code that is laid out, and the label that colours it.
+    images : int
+        Images in the panel.
+    accuracy, chance : float or None
+        Test accuracy of the probe, and its chance level; None if there are too few images.
     """
 
-    def told(self) -> list[str]:
-        """Return one line a panel."""
-        told = []
-        for row in self.rows:
-            line = f"  {row['panel']:<50} {row['images']:>6,} images"
-            if row["accuracy"] is not None:
-                line += f", {row['by']} told in {row['accuracy']:.3f} (chance {row['chance']:.3f})"
-            told.append(line)
-        return told
+    panel: str
+    method: str
+    code: Code
+    by: Code
+    images: int
+    accuracy: float | None
+    chance: float | None
+
+    def describe(self) -> str:
+        """Write the numbers as a line."""
+        line = f"  {self.panel:<50} {self.images:>6,} images"
+        if self.accuracy is None:
+            return line
+        return f"{line}, {self.by} predicted in {self.accuracy:.3f} (chance {self.chance:.3f})"
+
+    def as_dict(self) -> dict[str, Value]:
+        """Convert the numbers to plain values."""
+        return asdict(self)
 
 
-def figure5(
-    asked: OfSimulation,
-    *,
-    results: Path,
-    work: Path,
-    out: Path,
-    jobs: int | None = None,
-    device: str = "auto",
-    progress: Progress = silent,
-) -> Figure5:
-    """Make figure 5: train what is not trained yet, lay out codes of test images by UMAP, and show subtomograms.
+def make_figure5(request: FigureRequest, setup: Setup, progress: Progress = silent) -> Outcome[PanelRow]:
+    """Make figure 5: train what is not trained yet, embed the codes of test images by UMAP, and show subtomograms.
 
     The methods are those of Table 1, with its run folders; Harmony is trained once more, on one identity alone.
 
     Parameters
     ----------
-    asked
-        What it is made of.
-    results, work, out, jobs, device
-        As in `benchmark.benchmark`.
+    request
+        The simulation, and how the methods are trained.
+    setup
+        Folders and devices.
     progress
-        Told of cells, and of layouts.
+        Called as cells and embeddings finish.
 
     Raises
     ------
     DualContrastError
-        The STAR is not of a simulation, or has no such identity; or as `plan_of` and `embed` do.
+        The STAR file does not belong to a simulation, or the simulation has no such identity; see also `make_plan`
+        and `embed`.
     KeyboardInterrupt, SystemExit
-        After Ctrl-C or SIGTERM; another call goes on.
+        After Ctrl-C or SIGTERM; another call resumes.
     """
-    places = places_of(device, jobs)
-    _check_conformations(asked)
-    cells = asked.cells([view.method for view in VIEWS])
-    alone = _cell_alone(cells[ALONE], asked, work)
-    failed = trained([*cells.values(), alone], results, work, places, progress)
-    runs = {view: run_of(work, alone if view.alone else cells[view.method]) for view in VIEWS}
-    points = {view: _laid_out(run, view, asked, progress) for view, run in runs.items() if is_trained(run)}
-    rows = [_row(view, runs[view], len(table), asked) for view, table in points.items()]
+    _require_conformations(request)
+    cells = request.cells([view.method for view in VIEWS])
+    alone = _cell_alone(cells[ALONE], request, setup.work)
+    failures = train_cells([*cells.values(), alone], setup, progress)
+    runs = {view: run_folder(alone if view.alone else cells[view.method], setup) for view in VIEWS}
+    points = {view: _embedding(run, view, request, progress) for view, run in runs.items() if is_trained(run)}
+    rows = [_row(view, runs[view], len(table), request) for view, table in points.items()]
     files = []
     if points:
-        files = [out / "figure5.csv", out / "figure5.png"]
-        named = [table.assign(panel=view.letter) for view, table in points.items()]
-        write_text(files[0], pd.concat(named).to_csv(index=False))
-        _draw(points, _samples(asked), asked.identity, files[1])
-    return Figure5(rows, files, failed)
+        files = [setup.out / "figure5.csv", setup.out / "figure5.png"]
+        panels = [table.assign(panel=view.letter) for view, table in points.items()]
+        write_text(files[0], pd.concat(panels).to_csv(index=False))
+        _draw(points, _samples(request), request.identity, files[1])
+    return Outcome(rows, [row.describe() for row in rows], files, failures)
 
 
-def _check_conformations(asked: OfSimulation) -> None:
-    own = [state for state in asked.simulation().settings.states if state.identity == asked.identity]
-    if len(own) < 2:
+def _require_conformations(request: FigureRequest) -> None:
+    states = request.simulation().settings.states
+    if sum(state.identity == request.identity for state in states) < 2:
         raise RecipeError(
-            f"{asked.star}: {asked.identity} has a single conformation, so that there is nothing to colour; name "
-            "another identity by --identity"
+            f"{request.star}: {request.identity} has a single conformation, so there is nothing to colour; choose "
+            "another `identity`"
         )
 
 
-def _cell_alone(cell: Cell, asked: OfSimulation, work: Path) -> Cell:
-    """Return the cell of a method on the subtomograms of one identity, of which it writes a STAR file."""
-    particles = read_particles(asked.star)
-    own = particles.labels(IDENTITY) == asked.identity
-    star = work / f"{asked.identity}-{cell.digest}.star"
-    write_particles(star, particles.table[own], particles.optics, particles.others)
-    options = {**cell.options, "datadir": str(Path(asked.star).resolve().parent)}
-    images = prepared_images(open_images(star, **options), asked.limit, asked.seed)
+def _cell_alone(cell: Cell, request: FigureRequest, work: Path) -> Cell:
+    """Make the cell of a method on the subtomograms of one identity, and write their STAR file."""
+    particles = read_particles(request.star)
+    chosen = particles.labels(IDENTITY) == request.identity
+    star = work / f"{request.identity}-{cell.digest}.star"
+    write_particles(star, particles.table[chosen], particles.optics, particles.others)
+    options = {**cell.options, "datadir": str(Path(request.star).resolve().parent)}
+    images = prepared_images(open_images(star, **options), request.limit, request.seed)
     return replace(
         cell,
         table="figure5",
-        data=asked.identity,
+        data=request.identity,
         source=str(star.resolve()),
         options=options,
         data_digest=images.digest(),
     )
 
 
-def _laid_out(run: RunFolder, view: View, asked: OfSimulation, progress: Progress) -> pd.DataFrame:
-    """Lay out a code, and return the points with the rows and the labels of their images."""
-    only = asked.identity if view.of_identity else None
-    embed(run, code=view.code, by=view.by, only=only, limit=EMBEDDED, seed=asked.seed, progress=progress)
+def _embedding(run: RunFolder, view: View, request: FigureRequest, progress: Progress) -> pd.DataFrame:
+    """Embed a code in the plane; return the points with the rows and labels of their images."""
+    only = request.identity if view.of_identity else None
+    embed(run, code=view.code, by=view.by, only=only, limit=EMBEDDED, seed=request.seed, progress=progress)
     points = read_layout(run, view.code, view.by, only, "umap")
     assert points is not None
     return points
 
 
-def _row(view: View, run: RunFolder, images: int, asked: OfSimulation) -> dict[str, Any]:
-    """Return what is told of a panel: how well a linear probe tells by the code what its colours tell."""
+def _row(view: View, run: RunFolder, images: int, request: FigureRequest) -> PanelRow:
+    """Measure how well a linear probe predicts the colours of a panel from its code."""
     codes = codes_of(run)
     tasks = tasks_of(codes.table)[view.by]
-    within = asked.identity if view.of_identity else ""
-    task = next((task for task in tasks if task.within == within), None)  # none where a limit left too few images
-    return {
-        "panel": view.title(asked.identity),
-        "method": view.method,
-        "code": view.code,
-        "by": view.by,
-        "images": images,
-        "accuracy": round(probe("linear", getattr(codes, view.code), task).accuracy, 4) if task else None,
-        "chance": round(task.chance(), 4) if task else None,
-    }
+    within = request.identity if view.of_identity else ""
+    task = next((task for task in tasks if task.within == within), None)  # None if there are too few images
+    return PanelRow(
+        panel=view.title(request.identity),
+        method=view.method,
+        code=view.code,
+        by=view.by,
+        images=images,
+        accuracy=round(probe("linear", getattr(codes, view.code), task).accuracy, 4) if task else None,
+        chance=round(task.chance(), 4) if task else None,
+    )
 
 
-def _samples(asked: OfSimulation) -> tuple[Tensor, list[str]]:
-    """Return some subtomograms as they are, (n, 1, N, N, N), of as many states, and their names."""
-    images = open_images(asked.star)
-    chosen = balanced_sample(images.table, SAMPLES, asked.seed)
+def _samples(request: FigureRequest) -> tuple[Tensor, list[str]]:
+    """Read subtomograms of different states, (n, 1, N, N, N), unbinned, and their names."""
+    images = open_images(request.star)
+    chosen = balanced_sample(images.table, SAMPLES, request.seed)
     shown = images.table.iloc[chosen]
     names = [f"{row.content} {row.transformation}" for row in shown.itertuples()]
     return images.read(chosen), names
@@ -208,7 +216,7 @@ def _samples(asked: OfSimulation) -> tuple[Tensor, list[str]]:
 def _draw(
     points: Mapping[View, pd.DataFrame], samples: tuple[Tensor, list[str]], identity: str, path: Path
 ) -> None:
-    """Draw the panels in the order of their letters, the slices as (d)."""
+    """Draw the panels in the order of their letters; (d) shows slices."""
     panels = len(VIEWS) + 1
     lines = math.ceil(panels / COLUMNS)
     title = "UMAP of the codes of test images, and slices of subtomograms along z"

@@ -1,10 +1,10 @@
-"""Figure 6 of the paper: maps of the clusters that codes make, each named by the truth it is most like."""
+"""Figure 6 of the paper: maps of clusters of codes, each named by the true state that it is most like."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,11 @@ import torch
 
 from dualcontrast.analysis.clustering import cluster
 from dualcontrast.analysis.clusters import Numbers, read_clusters
-from dualcontrast.benchmarks.output import Made
+from dualcontrast.benchmarks.figures import FigureRequest, run_folder, train_cells
+from dualcontrast.benchmarks.outcome import Outcome, Value
 from dualcontrast.benchmarks.pictures import Panel, draw_maps
 from dualcontrast.benchmarks.rows import TABLE1
-from dualcontrast.benchmarks.runner import places_of
-from dualcontrast.benchmarks.simulations import OfSimulation, run_of, trained
+from dualcontrast.benchmarks.runner import Setup
 from dualcontrast.benchmarks.worker import is_trained
 from dualcontrast.cryoet.mrc import read_map
 from dualcontrast.cryoet.simulation import Simulation
@@ -32,25 +32,25 @@ from dualcontrast.progress import Progress, silent
 from dualcontrast.runs import RunFolder
 
 METHODS = ("spatial_vae", "harmony", "dualcontrast")  # a, b and c of the figure
-WITHIN = {"harmony": "content", "dualcontrast": "transformation"}  # d and e: the code that is sorted further
+WITHIN = {"harmony": "content", "dualcontrast": "transformation"}  # d and e: the code that divides a cluster
 MAPS = 4
 
 
 @dataclass(frozen=True)
-class Asked(OfSimulation):
-    """What the figure is made of; of the identity that is asked for, a cluster is sorted further.
+class Figure6Request(FigureRequest):
+    """The simulation that the figure shows; the cluster of `identity` is divided further.
 
     Attributes
     ----------
     align : bool
-        Find poses, in place of those that the STAR states.
+        Find poses, instead of using those of the STAR file.
     """
 
     align: bool = False
 
     @property
     def name(self) -> str:
-        """What the clusters are called in the run folders."""
+        """The name of the clusters in the run folders."""
         return "figure6-aligned" if self.align else "figure6"
 
 
@@ -61,13 +61,13 @@ class Strip:
     Attributes
     ----------
     method, code : str
-        Whose codes were sorted.
+        The method, and the code that was clustered.
     within : str
-        The cluster that was sorted further; an empty text where all subtomograms were.
+        The cluster that was divided further; empty for all subtomograms.
     folder : pathlib.Path
-        Where the maps are.
+        The folder of the maps.
     units : list of dict
-        What CLUSTER.json holds, of each map.
+        The content of CLUSTER.json, for each map.
     """
 
     method: str
@@ -78,93 +78,124 @@ class Strip:
 
     @property
     def label(self) -> str:
-        """What the row is called."""
+        """The label of the row."""
         letter = "c" if self.code == "content" else "z"
         whole = f"{TABLE1[self.method].label}, {letter}"
         return f"{whole}\nwithin {self.within}" if self.within else whole
 
 
-class Figure6(Made):
-    """The figure as one mapping a map, the CSV with these as its rows, and the picture."""
+@dataclass(frozen=True)
+class MapRow:
+    """The numbers of a map.
 
-    def told(self) -> list[str]:
-        """Return one line a map."""
-        told = []
-        for row in self.rows:
-            of = f"{row['method']}, {row['code']}" + (f" within {row['within']}" if row["within"] else "")
-            told.append(
-                f"  {of:<45} {row['particles']:>6,}  most like {row['identity']} {row['conformation']} "
-                f"({row['correlation']:.3f}), of which {100 * row['share']:.0f} % are"
-            )
-        return told
+    Attributes
+    ----------
+    method, code, within : str
+        The label of the method, the clustered code, and the cluster that was divided further; empty for all
+        subtomograms.
+    map : str
+        The file of the map.
+    particles : int
+        Subtomograms in the average.
+    identity, conformation : str
+        The true state with the highest correlation.
+    correlation, resolution : float
+        The correlation with that state, and the resolution against it, in Angstrom.
+    share : float
+        The fraction of the subtomograms that are in that state.
+    most_common, share_of_most_common : str, float
+        The state of most subtomograms, and their fraction.
+    halves_resolution : float or None
+        The resolution from half maps, in Angstrom.
+    how : str
+        How the subtomograms were averaged.
+    """
+
+    method: str
+    code: str
+    within: str
+    map: str
+    particles: int
+    identity: str
+    conformation: str
+    correlation: float
+    resolution: float
+    share: float
+    most_common: str
+    share_of_most_common: float
+    halves_resolution: float | None
+    how: str
+
+    def describe(self) -> str:
+        """Write the numbers as a line."""
+        source = f"{self.method}, {self.code}" + (f" within {self.within}" if self.within else "")
+        return (
+            f"  {source:<45} {self.particles:>6,}  most like {self.identity} {self.conformation} "
+            f"({self.correlation:.3f}), which {100 * self.share:.0f} % of them are"
+        )
+
+    def as_dict(self) -> dict[str, Value]:
+        """Convert the numbers to plain values."""
+        return asdict(self)
 
 
-def figure6(
-    asked: Asked,
-    *,
-    results: Path,
-    work: Path,
-    out: Path,
-    jobs: int | None = None,
-    device: str = "auto",
-    progress: Progress = silent,
-) -> Figure6:
-    """Make figure 6: train what is not trained yet, sort codes into four clusters, average each, name the maps.
+def make_figure6(request: Figure6Request, setup: Setup, progress: Progress = silent) -> Outcome[MapRow]:
+    """Make figure 6: train what is not trained yet, cluster codes, average each cluster, and name the maps.
 
-    SpatialVAE, Harmony and DualContrast are those of Table 1, with its run folders. All subtomograms are sorted by
-    their content codes. Of Harmony and DualContrast, the cluster whose map is most like the identity asked for is
-    sorted further, by the content code of the one and the transformation code of the other.
+    SpatialVAE, Harmony and DualContrast are those of Table 1, with its run folders. All subtomograms are divided
+    into four clusters by their content codes. For Harmony and DualContrast, the cluster whose map is most like the
+    requested identity is divided further, by the content code of the one and the transformation code of the other.
 
     Parameters
     ----------
-    asked
-        What it is made of.
-    results, work, out, jobs, device
-        As in `benchmark.benchmark`.
+    request
+        The simulation, and how the methods are trained.
+    setup
+        Folders and devices.
     progress
-        Told of cells, clusters and averages.
+        Called as cells, clusters and averages finish.
 
     Raises
     ------
     DualContrastError
-        The STAR is not of a simulation, or has no such identity; or as `plan_of`, `cluster` and `average` do.
+        The STAR file does not belong to a simulation, or the simulation has no such identity; see also
+        `make_plan`, `cluster` and `average`.
     KeyboardInterrupt, SystemExit
-        After Ctrl-C or SIGTERM; another call goes on.
+        After Ctrl-C or SIGTERM; another call resumes.
     """
-    places = places_of(device, jobs)
-    simulation = asked.simulation()
-    cells = asked.cells(METHODS)
-    failed = trained(list(cells.values()), results, work, places, progress)
-    runs = {row: run_of(work, cell) for row, cell in cells.items() if is_trained(run_of(work, cell))}
-    strips = [_strip(run, asked, method, "content", progress) for method, run in runs.items()]
+    simulation = request.simulation()
+    cells = request.cells(METHODS)
+    failures = train_cells(list(cells.values()), setup, progress)
+    runs = {method: run for method, cell in cells.items() if is_trained(run := run_folder(cell, setup))}
+    strips = [_strip(run, request, method, "content", progress) for method, run in runs.items()]
     for first in [strip for strip in strips if strip.method in WITHIN]:
-        number = _most_like(first, asked.identity)
-        strips.append(_strip(runs[first.method], asked, first.method, WITHIN[first.method], progress, number))
-    rows = [row for strip in strips for row in _rows(strip)]
+        number = _most_like(first, request.identity)
+        strips.append(_strip(runs[first.method], request, first.method, WITHIN[first.method], progress, number))
+    rows = [MapRow(**row) for strip in strips for row in _rows(strip)]
     files = []
     if rows:
-        files = [out / "figure6.csv", out / "figure6.png"]
-        write_text(files[0], pd.DataFrame(rows).to_csv(index=False))
+        files = [setup.out / "figure6.csv", setup.out / "figure6.png"]
+        write_text(files[0], pd.DataFrame([row.as_dict() for row in rows]).to_csv(index=False))
         _draw(strips, simulation, files[1])
-    return Figure6(rows, files, failed)
+    return Outcome(rows, [row.describe() for row in rows], files, failures)
 
 
 def _strip(
-    run: RunFolder, asked: Asked, method: str, code: str, progress: Progress, within: int | None = None
+    run: RunFolder, request: Figure6Request, method: str, code: str, progress: Progress, within: int | None = None
 ) -> Strip:
-    """Sort all subtomograms of a run, or those of a cluster, by a code, and average each cluster."""
-    name = asked.name if within is None else f"{asked.name}-{within}"
-    parent = None if within is None else f"{asked.name}:{within}"
+    """Cluster a code of all subtomograms of a run, or of those of a cluster, and average each cluster."""
+    name = request.name if within is None else f"{request.name}-{within}"
+    parent = None if within is None else f"{request.name}:{within}"
     numbers = {kind: MAPS if kind == code else 1 for kind in ("content", "transformation")}
     _make_clusters(run, name, parent, numbers, progress)
-    done = average(run, clusters=name, align=asked.align, progress=progress)
+    done = average(run, clusters=name, align=request.align, progress=progress)
     return Strip(method, code, "" if within is None else f"cluster {within}", done.folder, done.units)
 
 
 def _make_clusters(
     run: RunFolder, name: str, parent: str | None, numbers: Mapping[str, int], progress: Progress
 ) -> None:
-    """Sort codes, where an earlier call has not done so."""
+    """Cluster codes, unless an earlier call has done so."""
     with suppress(RunError):  # missing, or older than the weights
         if read_clusters(run, name).requested == Numbers(**numbers):
             return
@@ -173,7 +204,7 @@ def _make_clusters(
 
 
 def _most_like(strip: Strip, identity: str) -> int:
-    """Return the number of the content cluster whose map is most like any state of an identity."""
+    """Find the number of the content cluster whose map is most like any state of an identity."""
     likeness = {
         int(unit["cluster"].split("_")[0].removeprefix("content")): max(
             state["correlation"] for state in unit["truth"] if state["identity"] == identity
@@ -189,7 +220,7 @@ def _best(unit: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _rows(strip: Strip) -> list[dict[str, Any]]:
-    """Return what the CSV holds of a strip's maps."""
+    """Collect the numbers of the maps of a strip."""
     rows = []
     for unit in strip.units:
         best = _best(unit)
@@ -216,7 +247,7 @@ def _rows(strip: Strip) -> list[dict[str, Any]]:
 
 
 def _draw(strips: list[Strip], simulation: Simulation, path: Path) -> None:
-    """Draw the truth, and every map turned to the truth that it is most like."""
+    """Draw the true states, and every map rotated to the state that it is most like."""
     settings = simulation.settings
     templates = simulation.templates()
     states = [f"{state.identity} {state.conformation}" for state in settings.states]
@@ -231,7 +262,8 @@ def _draw(strips: list[Strip], simulation: Simulation, path: Path) -> None:
             name = f"{best['identity']} {best['conformation']} {best['correlation']:.2f}"
             panels.append(Panel(turned, f"{name}\n{unit['particles']:,} subtomograms"))
         rows.append((strip.label, panels))
-    draw_maps(rows, MAPS, path, "Maps of clusters, named by the truth they are most like, with the correlation")
+    title = "Maps of clusters, named by the true state that they are most like, with the correlation"
+    draw_maps(rows, MAPS, path, title)
 
 
 def _turned(template: np.ndarray, volume: np.ndarray, cutoff: float) -> np.ndarray:

@@ -1,8 +1,8 @@
-"""What the tables compare: their data sets, and their rows with the settings of each."""
+"""What the tables compare: their data sets, and their rows with their settings."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -21,7 +21,7 @@ class DataSet:
     label : str
         Its name in a table.
     recipe : str
-        The packaged recipe that every method is trained by.
+        The packaged recipe by which every method is trained.
     settings : mapping
         Changes to it.
     """
@@ -40,20 +40,20 @@ class Row:
     label : str
         Its name in a table.
     settings : mapping
-        Changes to the recipe; `method.name` among them.
+        Changes to the recipe, including `method.name`.
     recipes : mapping
-        By data set, a recipe of the method's own, in place of the data set's and its settings.
-    nothing_to_see : mapping
-        By data set, why the row would be the same as another there, and so is not trained.
+        By data set, the recipe of this row, in place of the recipe and settings of the data set.
+    no_effect : mapping
+        By data set, why the row would equal another one there, and so is not trained.
     """
 
     label: str
     settings: Mapping[str, Any]
     recipes: Mapping[str, str] = field(default_factory=dict)
-    nothing_to_see: Mapping[str, str] = field(default_factory=dict)
+    no_effect: Mapping[str, str] = field(default_factory=dict)
 
     def recipe_for(self, data: str, changes: Mapping[str, Any]) -> Recipe:
-        """Return the whole configuration for a data set, with `changes` over everything else.
+        """Make the whole configuration for a data set; `changes` take precedence over all else.
 
         Raises
         ------
@@ -62,12 +62,12 @@ class Row:
         """
         if data in self.recipes:
             return read_recipe(self.recipes[data], merged(self.settings, changes))
-        own = DATA[data]
-        return read_recipe(own.recipe, merged(merged(own.settings, self.settings), changes))
+        base = DATA[data]
+        return read_recipe(base.recipe, merged(merged(base.settings, self.settings), changes))
 
 
-# Subtomograms: the paper's objective and its size of codes, on the small network of the packaged recipe, whose own
-# preset belongs to one method alone.
+# Subtomograms: the paper's objective and code sizes, on the small network of the packaged recipe, whose own preset
+# is for one method only.
 DATA: dict[str, DataSet] = {
     "mnist": DataSet("MNIST", "mnist"),
     "linemod": DataSet("LineMod", "linemod"),
@@ -79,20 +79,20 @@ DATA: dict[str, DataSet] = {
 }
 
 
-def _of(label: str, name: str, settings: Mapping[str, Any] | None = None, preset: str = "paper") -> Row:
+def _row(label: str, name: str, settings: Mapping[str, Any] | None = None, preset: str = "paper") -> Row:
     return Row(label, {"preset": preset, "method": {"name": name, **(settings or {})}})
 
 
-def _plus(label: str, settings: Mapping[str, Any] | None = None, **changes: Any) -> Row:
-    return Row(label, {**_of(label, "dualcontrast_plus", settings).settings, **changes}, PLUS_RECIPES)
+def _plus_row(label: str, settings: Mapping[str, Any] | None = None, **changes: Any) -> Row:
+    return Row(label, {**_row(label, "dualcontrast_plus", settings).settings, **changes}, PLUS_RECIPES)
 
 
-def _plus_without(part: str) -> Row:
-    row = _plus(f"DualContrast plus without {part}", PLUS_PARTS[part])
-    return replace(row, nothing_to_see={"subtomograms": LINEAR}) if part in PARTS_OF_PICTURES else row
+def _plus_row_without(part: str) -> Row:
+    row = _plus_row(f"DualContrast plus without {part}", PLUS_PARTS[part])
+    return replace(row, no_effect={"subtomograms": LINEAR}) if part in PARTS_OF_PICTURES else row
 
 
-# ---- dualcontrast_plus: its recipe for each data set, and the settings that take one of its parts away
+# ---- dualcontrast_plus: its recipe for each data set, and the settings that remove one of its parts
 
 PLUS_RECIPES = {"mnist": "mnist-plus", "linemod": "linemod-plus", "subtomograms": "subtomograms"}
 PLUS_PARTS: dict[str, dict[str, Any]] = {
@@ -112,20 +112,20 @@ NO_TRANSFORMATION_PAIRS = {"transformation_positive": 0, "transformation_negativ
 NO_POSITIVE_PAIRS = {"content_positive": 0, "transformation_positive": 0}
 NO_NEGATIVE_PAIRS = {"content_negative": 0, "transformation_negative": 0}
 
-FEW_POINTS = {"points_per_step": 64}  # each costs a pass of the decoder: with all, few images are seen in a budget
+FEW_POINTS = {"points_per_step": 64}  # each costs a pass of the decoder; with all, a budget allows few images
 
 TABLE1: dict[str, Row] = {
-    "spatial_vae": _of("SpatialVAE", "spatial_vae", FEW_POINTS),
-    "harmony": _of("Harmony", "harmony"),
-    "simclr": _of("SimCLR (discriminative)", "simclr"),
-    "simclr_generative": _of("SimCLR (generative)", "simclr_generative"),
-    "two_latent_vae": _of("VAE, 2 latent spaces", "two_latent_vae"),
-    "vitae": _of("VITAE", "vitae"),
-    "without_con_c": _of("DualContrast without L_con(c)", "dualcontrast", NO_CONTENT_PAIRS),
-    "without_con_z": _of("DualContrast without L_con(z)", "dualcontrast", NO_TRANSFORMATION_PAIRS),
-    "dualcontrast": _of("DualContrast", "dualcontrast"),
-    "authors_code": _of("DualContrast, the authors' code", "dualcontrast", preset="authors-code"),
-    "dualcontrast_plus": _plus("DualContrast plus"),
+    "spatial_vae": _row("SpatialVAE", "spatial_vae", FEW_POINTS),
+    "harmony": _row("Harmony", "harmony"),
+    "simclr": _row("SimCLR (discriminative)", "simclr"),
+    "simclr_generative": _row("SimCLR (generative)", "simclr_generative"),
+    "two_latent_vae": _row("VAE, 2 latent spaces", "two_latent_vae"),
+    "vitae": _row("VITAE", "vitae"),
+    "without_con_c": _row("DualContrast without L_con(c)", "dualcontrast", NO_CONTENT_PAIRS),
+    "without_con_z": _row("DualContrast without L_con(z)", "dualcontrast", NO_TRANSFORMATION_PAIRS),
+    "dualcontrast": _row("DualContrast", "dualcontrast"),
+    "authors_code": _row("DualContrast, the authors' code", "dualcontrast", preset="authors-code"),
+    "dualcontrast_plus": _plus_row("DualContrast plus"),
 }
 TABLE2: dict[str, Row] = {
     view: Row(view.capitalize(), {"method": {"name": "dualcontrast"}, "views": [{"name": view}]})
@@ -133,18 +133,18 @@ TABLE2: dict[str, Row] = {
 }
 ABLATION: dict[str, Row] = {
     **{name: TABLE1[name] for name in ("dualcontrast", "without_con_c", "without_con_z")},
-    "only_positive": _of("DualContrast, only positive pairs", "dualcontrast", NO_NEGATIVE_PAIRS),
-    "only_negative": _of("DualContrast, only negative pairs", "dualcontrast", NO_POSITIVE_PAIRS),
+    "only_positive": _row("DualContrast, only positive pairs", "dualcontrast", NO_NEGATIVE_PAIRS),
+    "only_negative": _row("DualContrast, only negative pairs", "dualcontrast", NO_POSITIVE_PAIRS),
     "dualcontrast_plus": TABLE1["dualcontrast_plus"],
-    **{f"plus_without_{part}": _plus_without(part) for part in PLUS_PARTS},
-    # with the paper's own views
-    "plus_rotation_only": _plus("DualContrast plus, views of rotation alone", views=[{"name": "rotation"}]),
+    **{f"plus_without_{part}": _plus_row_without(part) for part in PLUS_PARTS},
+    # with the views of the paper
+    "plus_rotation_only": _plus_row("DualContrast plus, views of rotation alone", views=[{"name": "rotation"}]),
 }
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table: its title, its rows, and the data sets that it is of."""
+    """A table: its title, its rows, and its data sets."""
 
     title: str
     rows: Mapping[str, Row]
@@ -177,19 +177,19 @@ def table_with(name: str, rows: tuple[str, ...]) -> Table:
     if name != "table1":
         return table
     others = [row for row in rows if row not in table.rows and (":" in row or row in installed_methods())]
-    added = {row: _of(method_named(row).__name__, row) for row in others}
+    added = {row: _row(method_named(row).__name__, row) for row in others}
     return replace(table, rows={**table.rows, **added})
 
 
-def chosen(wanted: tuple[str, ...], known: Mapping[str, Any] | tuple[str, ...], what: str) -> tuple[str, ...]:
-    """Return the names that were asked for, in the order of those known; all where none were.
+def select_names(names: Collection[str], known: Collection[str], kind: str) -> tuple[str, ...]:
+    """Return the given names in the order of the known ones; all known ones if none are given.
 
     Raises
     ------
     RecipeError
-        A name is not known; `what` says what was to be named.
+        A name is unknown; `kind` says what it should be the name of.
     """
-    for name in wanted:
+    for name in names:
         if name not in known:
-            raise RecipeError(f"no {what} is called {name}; {nearest(name, known)}")
-    return tuple(name for name in known if not wanted or name in wanted)
+            raise RecipeError(f"no {kind} is called {name}; {nearest(name, known)}")
+    return tuple(name for name in known if not names or name in names)

@@ -1,4 +1,4 @@
-"""Cells, several at a time, each in a process of its own with one thread, or with a GPU."""
+"""Run cells at the same time, each in its own process with one thread or one GPU."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from dualcontrast.benchmarks.cells import Cell
+from dualcontrast.benchmarks.outcome import Failure
 from dualcontrast.devices import device_named, processors
 from dualcontrast.progress import Progress, silent
 from dualcontrast.training.interrupt import stop_requests
@@ -23,18 +25,40 @@ from dualcontrast.training.interrupt import stop_requests
 LIBRARIES = ("OMP", "MKL", "OPENBLAS", "NUMEXPR", "NUMBA", "VECLIB_MAXIMUM")
 SINGLE_THREADED = {f"{library}_NUM_THREADS": "1" for library in LIBRARIES}
 COMMAND = [sys.executable, "-m", "dualcontrast", "benchmark", "cell"]
-PATIENCE = 60.0  # seconds that cells which are asked to stop have for their checkpoint
+GRACE_SECONDS = 60.0  # for stopped cells to save their checkpoints
 
 
-def places_of(device: str, jobs: int | None) -> list[str]:
-    """Return where cells run at the same time: a GPU each, or as many on the CPU as it has cores.
+@dataclass(frozen=True)
+class Setup:
+    """The folders and devices of a benchmark.
+
+    Attributes
+    ----------
+    results : Path
+        Folder of stored results; a cell that has one is not trained.
+    work : Path
+        Folder of run folders, from which stopped cells resume, and of the logs of failed cells.
+    out : Path
+        Folder for tables and figures.
+    devices : sequence of str
+        The device of each cell that runs at the same time, as `job_devices` lists them.
+    """
+
+    results: Path
+    work: Path
+    out: Path
+    devices: Sequence[str]
+
+
+def job_devices(device: str, jobs: int | None = None) -> list[str]:
+    """List the devices of the cells that run at the same time: one GPU each, or the CPU for each of its cores.
 
     Parameters
     ----------
     device
         auto, cpu, cuda or cuda:1.
     jobs
-        So many on the CPU; at most so many GPUs.
+        The number of cells on the CPU, or the most GPUs to use.
 
     Raises
     ------
@@ -50,111 +74,110 @@ def places_of(device: str, jobs: int | None) -> list[str]:
 
 
 def log_path(work: Path, cell: Cell) -> Path:
-    """Return the file of what a cell said on its standard error; there is none where all went well."""
+    """Return the file with the standard error of a cell; it is removed if the cell succeeds."""
     return work / f"{cell.run_name}.log"
 
 
-def reason_of_failure(work: Path, cell: Cell) -> str:
-    """Return the sentence that a failed cell ended with; an empty text where it has not failed."""
+def failure_reason(work: Path, cell: Cell) -> str:
+    """Read the last sentence of a failed cell; an empty text if it has not failed."""
     path = log_path(work, cell)
     lines = path.read_text(encoding="utf-8", errors="replace").split("\n") if path.is_file() else []
     last = next((line for line in reversed(lines) if line.strip()), "")
     return last.removeprefix("dualcontrast: ")
 
 
-def run_cells(
-    cells: Sequence[Cell], results: Path, work: Path, places: Sequence[str], progress: Progress = silent
-) -> dict[str, int]:
-    """Do cells, one at each place at a time.
+def run_cells(cells: Sequence[Cell], setup: Setup, progress: Progress = silent) -> list[Failure]:
+    """Run cells, one on each device at a time.
 
-    On Ctrl-C or SIGTERM the cells under way leave a checkpoint, from which another call goes on.
+    On Ctrl-C or SIGTERM the running cells save a checkpoint, from which another call resumes.
 
     Parameters
     ----------
     cells
-        What to do.
-    results, work
-        Folders of stored results, and of run folders and the logs of cells that failed.
-    places
-        As `places_of` returns them.
+        The cells to train and score.
+    setup
+        Folders and devices.
     progress
-        Told of cells that ended, and the minutes that those under way have taken.
+        Called with the number of finished cells, and the minutes that each running cell has taken.
 
     Returns
     -------
-    dict
-        The exit status of each cell that failed, by its name.
+    list of Failure
+        The cells that failed, in the order of their failure.
 
     Raises
     ------
     KeyboardInterrupt, SystemExit
         After Ctrl-C or SIGTERM.
     """
-    work.mkdir(parents=True, exist_ok=True)
-    children = _Children(results, work, places)
-    with stop_requests() as request, ThreadPoolExecutor(len(places)) as pool:
-        waiting: set[Future[None]] = {pool.submit(children.do, cell) for cell in cells}
+    if not cells:
+        return []
+    setup.work.mkdir(parents=True, exist_ok=True)
+    processes = _CellProcesses(setup)
+    with stop_requests() as request, ThreadPoolExecutor(len(setup.devices)) as pool:
+        waiting: set[Future[None]] = {pool.submit(processes.run, cell) for cell in cells}
         try:
             while waiting and request.signal is None:
-                progress("cells", len(cells) - len(waiting), len(cells), **children.minutes())
+                progress("cells", len(cells) - len(waiting), len(cells), **processes.minutes())
                 done, waiting = wait(waiting, timeout=0.5, return_when=FIRST_COMPLETED)
-                for each in done:
-                    each.result()
+                for finished in done:
+                    finished.result()
             if request.signal is not None:
-                children.end()
-                wait(waiting, timeout=PATIENCE)
+                processes.end()
+                wait(waiting, timeout=GRACE_SECONDS)
         finally:
-            children.end(at_once=True)
-    request.obey()
+            processes.end(kill=True)
+    request.raise_signal()
     progress("cells", len(cells), len(cells))
-    return children.failed
+    return processes.failures
 
 
-class _Children:
-    """The processes of cells, which all end when they are told to."""
+class _CellProcesses:
+    """The processes of the cells that are running."""
 
-    def __init__(self, results: Path, work: Path, places: Sequence[str]) -> None:
-        self.failed: dict[str, int] = {}
-        self._results, self._work = results, work
+    def __init__(self, setup: Setup) -> None:
+        self.failures: list[Failure] = []
+        self._setup = setup
         self._free: queue.SimpleQueue[str] = queue.SimpleQueue()
-        for place in places:
-            self._free.put(place)
+        for device in setup.devices:
+            self._free.put(device)
         self._running: dict[str, tuple[subprocess.Popen[str], float]] = {}
         self._lock = threading.Lock()
         self._ending = False
 
-    def do(self, cell: Cell) -> None:
-        """Do a cell in a process of its own at the next place that is free; not if all are ending."""
-        place, log = self._free.get(), log_path(self._work, cell)
+    def run(self, cell: Cell) -> None:
+        """Run a cell in its own process on the next free device, unless all are ending."""
+        device, log = self._free.get(), log_path(self._setup.work, cell)
         try:
-            process = self._start(cell, place)
+            process = self._start(cell, device)
             if process is None:
                 return
             status = process.wait()
-            with suppress(BrokenPipeError):  # where it ended before it had read its cell
+            with suppress(BrokenPipeError):  # if it ended before it had read its cell
                 assert process.stdin is not None
                 process.stdin.close()
             with self._lock:
                 del self._running[cell.name]
-                if status == 0 or self._ending:
-                    log.unlink()
-                    return
-                self.failed[cell.name] = status
+                succeeded = status == 0 or self._ending
+            if succeeded:
+                log.unlink()
+                return
             if status < 0:
                 with log.open("a", encoding="utf-8") as file:
                     file.write(f"ended by signal {-status}; if that is 9, memory may have run out\n")
+            self.failures.append(Failure(cell.name, status, failure_reason(self._setup.work, cell)))
         finally:
-            self._free.put(place)
+            self._free.put(device)
 
-    def _start(self, cell: Cell, place: str) -> subprocess.Popen[str] | None:
-        """Start a process in a session of its own, which Ctrl-C does not reach, and hand it the cell."""
-        words = [*COMMAND, "--results", str(self._results), "--work", str(self._work), "--device", place]
+    def _start(self, cell: Cell, device: str) -> subprocess.Popen[str] | None:
+        """Start a process in its own session, which Ctrl-C does not reach, and send it the cell."""
+        folders = ("--results", str(self._setup.results), "--work", str(self._setup.work))
         with self._lock:
             if self._ending:
                 return None
-            with log_path(self._work, cell).open("w") as log:
+            with log_path(self._setup.work, cell).open("w") as log:
                 process = subprocess.Popen(
-                    words,
+                    [*COMMAND, *folders, "--device", device],
                     stdin=subprocess.PIPE,
                     stdout=subprocess.DEVNULL,
                     stderr=log,
@@ -166,20 +189,20 @@ class _Children:
         assert process.stdin is not None
         with suppress(BrokenPipeError):
             process.stdin.write(cell.to_json() + "\n")
-            process.stdin.flush()  # and left open: the process ends when it is closed, and so when this one does
+            process.stdin.flush()  # and left open: the process ends when it is closed, as when this process ends
         return process
 
-    def end(self, at_once: bool = False) -> None:
-        """Ask all to stop and leave a checkpoint, or kill them."""
+    def end(self, kill: bool = False) -> None:
+        """Ask all processes to save a checkpoint and end, or kill them."""
         with self._lock:
             self._ending = True
             for process, _ in self._running.values():
-                process.kill() if at_once else process.terminate()
+                process.kill() if kill else process.terminate()
 
     def minutes(self) -> dict[str, float]:
-        """Return the minutes that each cell under way has taken."""
+        """Return the minutes that each running cell has taken."""
         with self._lock:
             return {
-                f"minutes of {name.rpartition('-')[0]}": round((time.monotonic() - begun) / 60, 1)
-                for name, (_, begun) in self._running.items()
+                f"minutes of {name.rpartition('-')[0]}": round((time.monotonic() - start) / 60, 1)
+                for name, (_, start) in self._running.items()
             }

@@ -1,10 +1,10 @@
-"""How many images a second training does, beside the authors' own sequence of passes.
+"""Training speed in images a second, compared with the authors' own sequence of passes.
 
-The yardstick is the sequence of network passes of the authors' published MNIST script, written plainly: each
-batch is encoded and decoded, so is its rotated view, so is a permutation of it (whose reconstruction nobody
-uses); then two more permutations are encoded, decoded with a shared random latent, and encoded again; two
-backward passes and two Adam steps. It has their networks and 32-bit numbers, and no reading of data on either
-side. The presets are timed in 32 bits, the default, and in mixed precision (training.precision=bf16-mixed).
+The baseline is the sequence of network passes of the authors' published MNIST script, written plainly: each
+batch, its rotated view and a permutation of it are encoded and decoded (the reconstruction of the permutation
+is not used); then two more permutations are encoded, decoded with a shared random latent, and encoded again;
+two backward passes and two Adam steps follow. It has their networks, in 32 bits. Neither side reads data. The
+presets are timed in 32 bits, the default, and in mixed precision (training.precision=bf16-mixed).
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from torch.optim import Adam
 from dualcontrast.methods import Batch
 from dualcontrast.progress import Progress, silent
 from dualcontrast.recipe import read_recipe
-from dualcontrast.training.loop import fabric_of
+from dualcontrast.training.fabric import Precision, make_fabric
 
-YARDSTICK = "the authors' sequence of passes"
+BASELINE = "the authors' sequence of passes"
 SHAPE = (1, 28, 28)
 BATCH_SIZE = 100
 CODE_SIZE = 10
@@ -32,16 +32,16 @@ CODE_SIZE = 10
 
 @dataclass(frozen=True)
 class Throughput:
-    """Images a second, medians over rounds in which the contestants took turns.
+    """Images a second of several trainings, as medians over rounds in which they took turns.
 
     Attributes
     ----------
     threads, rounds, steps
-        How it was timed: `steps` batches of 100 images a round and contestant.
+        Threads of torch, and how it was timed: in each round, `steps` batches of 100 images of each training.
     rates
-        Images a second of each contestant.
+        Images a second of each training.
     ratios
-        To the yardstick, the median over rounds.
+        The median ratio to the baseline.
     """
 
     threads: int
@@ -52,31 +52,31 @@ class Throughput:
 
 
 def throughput(rounds: int = 5, steps: int = 100, progress: Progress = silent) -> Throughput:
-    """Time training on MNIST-like images, the contestants in turn within every round.
+    """Time training on images of MNIST's size; in each round, every training has its turn.
 
     Parameters
     ----------
     rounds
-        Rounds that count; one more goes before them to warm up.
+        Rounds to measure, after one to warm up.
     steps
-        Batches of 100 images a contestant and round.
+        Batches of 100 images of each training in a round.
     progress
-        Told of rounds.
+        Called as rounds finish.
     """
     images = torch.rand(BATCH_SIZE, *SHAPE, generator=torch.Generator().manual_seed(0))
-    contestants: dict[str, Callable[[Tensor], None]] = {
-        YARDSTICK: AuthorsSequence(),
+    trainings: dict[str, Callable[[Tensor], None]] = {
+        BASELINE: AuthorsSequence(),
         "paper": _updates_of("paper", "32-true"),
         "paper, bf16-mixed": _updates_of("paper", "bf16-mixed"),
         "authors-code": _updates_of("authors-code", "32-true"),
         "authors-code, bf16-mixed": _updates_of("authors-code", "bf16-mixed"),
     }
-    rates: dict[str, list[float]] = {name: [] for name in contestants}
-    for each in range(rounds + 1):
-        progress("timing", each, rounds + 1)
-        for name, update in contestants.items():
+    rates: dict[str, list[float]] = {name: [] for name in trainings}
+    for number in range(rounds + 1):
+        progress("timing", number, rounds + 1)
+        for name, update in trainings.items():
             rate = _timed(update, images, steps)
-            if each > 0:
+            if number > 0:
                 rates[name].append(rate)
     progress("timing", rounds + 1, rounds + 1)
     return Throughput(
@@ -84,12 +84,12 @@ def throughput(rounds: int = 5, steps: int = 100, progress: Progress = silent) -
         rounds=rounds,
         steps=steps,
         rates={name: round(statistics.median(values), 1) for name, values in rates.items()},
-        ratios={name: round(_median_ratio(values, rates[YARDSTICK]), 3) for name, values in rates.items()},
+        ratios={name: round(_median_ratio(values, rates[BASELINE]), 3) for name, values in rates.items()},
     )
 
 
-def _median_ratio(values: list[float], yardstick: list[float]) -> float:
-    return statistics.median(a / b for a, b in zip(values, yardstick, strict=True))
+def _median_ratio(values: list[float], baseline: list[float]) -> float:
+    return statistics.median(a / b for a, b in zip(values, baseline, strict=True))
 
 
 def _timed(update: Callable[[Tensor], None], images: Tensor, steps: int) -> float:
@@ -99,9 +99,9 @@ def _timed(update: Callable[[Tensor], None], images: Tensor, steps: int) -> floa
     return steps * len(images) / (time.perf_counter() - start)
 
 
-def _updates_of(preset: str, precision: str) -> Callable[[Tensor], None]:
-    """Return the update of a preset, as the training loop makes it."""
-    fabric = fabric_of("cpu", precision, partial=False)
+def _updates_of(preset: str, precision: Precision) -> Callable[[Tensor], None]:
+    """Make the update of a preset, as in the training loop."""
+    fabric = make_fabric("cpu", precision, find_unused_parameters=False)
     method = read_recipe("mnist", {"preset": preset}).build(SHAPE)
     optimizers = [Adam(method.parameters_of(phase), 1e-4, fused=True) for phase in method.phases]
     module, *wrapped = fabric.setup(method, *optimizers)
@@ -133,26 +133,26 @@ class AuthorsSequence(nn.Module):
         self.second = Adam([*self.trunk.parameters(), *self.heads.parameters()], 1e-4)
 
     def encode(self, images: Tensor) -> list[Tensor]:
-        """Return mean and log-variance of z, then of c."""
+        """Encode images; return mean and log-variance of z, then of c."""
         features = self.trunk(images)
         return [head(features) for head in self.heads]
 
     def decode(self, z: Tensor, c: Tensor) -> Tensor:
-        """Return images; both codes pass the same first layer."""
+        """Decode both codes to images; they share the first layer."""
         hidden = torch.cat([F.relu(self.code_layer(z)), F.relu(self.code_layer(c))], dim=-1)
         for layer in self.layers:
             hidden = F.relu(layer(hidden))
         return torch.sigmoid(self.output(hidden)).view(-1, *SHAPE)
 
     def reconstruct(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Return a reconstruction from sampled latents, and the four heads."""
+        """Reconstruct images from sampled latents; return them and the four heads."""
         z, z_log, c, c_log = posterior = self.encode(images)
         z_sample = z + torch.exp(0.5 * z_log) * torch.randn_like(z)
         c_sample = c + torch.exp(0.5 * c_log) * torch.randn_like(c)
         return self.decode(z_sample, c_sample), posterior
 
     def forward(self, images: Tensor) -> None:
-        """Make one update: both steps."""
+        """Make one update, which has two steps."""
         view = _rotated_together(images)
         reconstruction, posterior = self.reconstruct(images)
         z, _, c, _ = posterior
@@ -178,7 +178,7 @@ class AuthorsSequence(nn.Module):
 
 
 def _rotated_together(images: Tensor) -> Tensor:
-    """Turn a batch by one angle, nearest neighbour."""
+    """Rotate a batch by one angle, with nearest-neighbour interpolation."""
     angle = torch.deg2rad(180 * torch.rand(()) - 90)
     zero = torch.zeros(())
     matrix = torch.stack([angle.cos(), -angle.sin(), zero, angle.sin(), angle.cos(), zero]).reshape(1, 2, 3)

@@ -15,7 +15,7 @@ from dualcontrast.cli.options import AsJson, Device, Quiet
 from dualcontrast.cli.words import Verbs
 
 if TYPE_CHECKING:
-    from dualcontrast.benchmarks.output import Made
+    from dualcontrast.benchmarks.outcome import Outcome
 
 app = typer.Typer(help="Measure what this machine and these methods do.", cls=Verbs, rich_markup_mode=None)
 
@@ -147,16 +147,15 @@ def figure5(
 
     Trains what Table 1 has not trained yet, with the same run folders.
     """
-    from dualcontrast.benchmarks import figure5 as figures
-    from dualcontrast.benchmarks.simulations import OfSimulation
+    from dualcontrast.benchmarks.figure5 import make_figure5
+    from dualcontrast.benchmarks.figures import FigureRequest
+    from dualcontrast.benchmarks.runner import Setup, job_devices
 
     console = Console(quiet, as_json)
-    asked = OfSimulation(subtomograms, bin_, seed, budget, limit, identity)
+    request = FigureRequest(subtomograms, bin_, seed, budget, limit, identity)
     with console.progress() as progress:
-        done = figures.figure5(
-            asked, results=results, work=work, out=out, jobs=jobs, device=device, progress=progress
-        )
-    _tell(done, console)
+        outcome = make_figure5(request, Setup(results, work, out, job_devices(device, jobs)), progress)
+    _tell(outcome, console)
 
 
 @app.command("figure6")
@@ -182,15 +181,14 @@ def figure6(
 
     Trains what Table 1 has not trained yet, with the same run folders.
     """
-    from dualcontrast.benchmarks import figure6 as figures
+    from dualcontrast.benchmarks.figure6 import Figure6Request, make_figure6
+    from dualcontrast.benchmarks.runner import Setup, job_devices
 
     console = Console(quiet, as_json)
-    asked = figures.Asked(subtomograms, bin_, seed, budget, limit, identity, align)
+    request = Figure6Request(subtomograms, bin_, seed, budget, limit, identity, align)
     with console.progress() as progress:
-        done = figures.figure6(
-            asked, results=results, work=work, out=out, jobs=jobs, device=device, progress=progress
-        )
-    _tell(done, console)
+        outcome = make_figure6(request, Setup(results, work, out, job_devices(device, jobs)), progress)
+    _tell(outcome, console)
 
 
 def _asked(
@@ -201,7 +199,7 @@ def _asked(
     limit: int | None,
     tables_only: bool,
 ) -> dict[str, Any]:
-    """Return what of a table was asked for, as `Wanted` takes it."""
+    """Return what of a table was asked for, as `TableRequest` takes it."""
     return {
         "rows": tuple(methods or ()),
         "data": tuple(data or ()),
@@ -224,32 +222,25 @@ def _make(
     out: Path,
     console: Console,
 ) -> None:
-    from dualcontrast.benchmarks.benchmark import benchmark
-    from dualcontrast.benchmarks.plan import Source, Wanted
+    from dualcontrast.benchmarks.plan import Source, TableRequest
+    from dualcontrast.benchmarks.runner import Setup, job_devices
+    from dualcontrast.benchmarks.table import make_table
 
     options = {"subtomograms": {"bin": bin_}}
     sources = {name: Source(path, options.get(name, {})) for name, path in paths.items() if path is not None}
     with console.progress() as progress:
-        done = benchmark(
-            Wanted(table, sources, **asked),
-            results=results,
-            work=work,
-            out=out,
-            jobs=jobs,
-            device=device,
-            progress=progress,
-        )
-    _tell(done, console)
+        setup = Setup(results, work, out, job_devices(device, jobs))
+        outcome = make_table(TableRequest(table, sources, **asked), setup, progress)
+    _tell(outcome, console)
 
 
-def _tell(done: Made, console: Console) -> None:
-    """Tell what was made and which cells failed, and end with their status, where there are any."""
-    told = {"rows": done.rows, "files": [str(path) for path in done.files], "failed": done.failed}
-    console.result(told, done.describe(from_here))
-    for name, (_, reason) in done.failed.items():
-        print(f"dualcontrast: {name} failed: {reason}", file=sys.stderr)
-    if done.failed:
-        raise typer.Exit(2 if all(status == 2 for status, _ in done.failed.values()) else 1)
+def _tell(outcome: Outcome[Any], console: Console) -> None:
+    """Print what was made and which cells failed, and exit with their status if there are any."""
+    console.result(outcome.as_dict(), outcome.describe(from_here))
+    for failure in outcome.failures:
+        print(f"dualcontrast: {failure.cell} failed: {failure.reason}", file=sys.stderr)
+    if outcome.failures:
+        raise typer.Exit(2 if all(failure.status == 2 for failure in outcome.failures) else 1)
 
 
 @app.command("cell", hidden=True)
@@ -260,11 +251,11 @@ def cell(
 ) -> None:
     """Do one cell of a table, told on the standard input; the tables start it in processes of its own."""
     from dualcontrast.benchmarks.cells import Cell
-    from dualcontrast.benchmarks.worker import do_cell, end_with
+    from dualcontrast.benchmarks.worker import exit_when_closed, run_cell
 
     wanted = Cell.from_json(sys.stdin.readline())
-    end_with(sys.stdin.fileno())
-    do_cell(wanted, results, work, device)
+    exit_when_closed(sys.stdin.fileno())
+    run_cell(wanted, results, work, device)
 
 
 @app.command("throughput")

@@ -1,4 +1,4 @@
-"""The demo of pictures: packaged digits in; scores, a transfer grid, embeddings and a report out."""
+"""The image demo: train on the packaged digits, and make scores, a transfer grid, embeddings and a report."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from dualcontrast.progress import Progress, silent
 
 @dataclass(frozen=True)
 class DigitsDemo:
-    """What the demo leaves.
+    """What the demo produces.
 
     Attributes
     ----------
     run : Run
         The trained run.
     scores : dict
-        Its scores, the swap score among them.
+        Its scores, including the swap score.
     figures : list of Path
-        The transfer grid and the embeddings.
+        The transfer grid, the contrastive pairs and the embeddings.
     report : Path
-        All of it on one page.
+        The page with all of them.
     """
 
     run: Run
@@ -35,7 +35,7 @@ class DigitsDemo:
     report: Path
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the whole as plain values."""
+        """Convert the demo to plain values."""
         return {
             "run": str(self.run.path),
             "scores": self.scores,
@@ -43,22 +43,22 @@ class DigitsDemo:
             "report": str(self.report),
         }
 
-    def describe(self, shortened: Callable[[Path], Path]) -> list[str]:
-        """Return what was found, where to look, and what the numbers mean."""
-        transfer, pairs, content, transformation = map(shortened, self.figures)
+    def describe(self, shorten: Callable[[Path], Path]) -> list[str]:
+        """Describe the numbers and what they mean, and list the files."""
+        transfer, pairs, content, transformation = map(shorten, self.figures)
         return [
-            "DualContrast was trained on 5,000 handwritten digits without their labels; the labels of another",
-            "1,000 digits now tell what its two codes hold.",
+            "DualContrast was trained on 5,000 handwritten digits without their labels. The labels of another",
+            "1,000 digits now show what its two codes contain.",
             "",
             *describe(self.scores),
             "",
             "Look at:",
-            f"  {transfer}  every row one content, every column one transformation",
-            f"  {content}  the content codes in the plane: digits should form groups",
-            f"  {transformation}  the transformation codes: digits should mix",
-            f"  {pairs}  the contrastive pairs that training makes of a batch",
-            f"All figures: {shortened(self.run.scores_path())}",
-            f"Report: {shortened(self.report)}; open it in a browser",
+            f"  {transfer}  each row has one content, each column one transformation",
+            f"  {content}  the content codes in the plane: each digit should form a group",
+            f"  {transformation}  the transformation codes: the digits should mix",
+            f"  {pairs}  the contrastive pairs that training makes from a batch",
+            f"All figures: {shorten(self.run.scores_path())}",
+            f"Report: {shorten(self.report)}; open it in a browser",
         ]
 
 
@@ -68,13 +68,13 @@ def demo(out: str | Path, *, seed: int = 0, overwrite: bool = False, progress: P
     Parameters
     ----------
     out
-        The run folder to make.
+        The run folder to create.
     seed
-        Of the training.
+        Seed of the training.
     overwrite
         Replace an earlier demo there.
     progress
-        Told of every stage.
+        Called with the progress of each stage.
     """
     digits = Path(str(resources.files("dualcontrast"))) / "data" / "digits.npz"
     run = train(

@@ -1,1 +1,1 @@
-"""Training: recipes, the loop, and checkpoints."""
+"""Training: the loop, its schedule, log and checkpoints."""

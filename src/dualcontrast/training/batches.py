@@ -1,4 +1,4 @@
-"""Batches of an epoch: which images, in which order, read by whom."""
+"""Batches: the order of the images in an epoch, their loader, and the split into training and validation."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from dualcontrast.recipe import TrainingSettings
 
 
 class EpochOrder(Sampler[np.ndarray]):
-    """The batches of one epoch: a permutation that depends on seed and epoch alone, cut into whole batches.
+    """The batches of one epoch: a random permutation, cut into whole batches.
 
-    Because the order needs no random state, a run that stopped within an epoch goes on at the batch it had
-    reached without reading the ones before.
+    The permutation depends on seed and epoch alone. A run that stopped within an epoch can therefore resume at its
+    next batch, without reading those before it.
 
     Parameters
     ----------
     count
         Number of images.
     batch_size
-        Images a batch and process; what is left over waits for another epoch's permutation.
+        Images in a batch of one process; the images left over are not used in this epoch.
     seed
         Seed of the run.
     rank, world_size
-        This process, and how many share an epoch's batches.
+        The number of this process, and how many processes share the batches of an epoch.
     """
 
     def __init__(self, count: int, batch_size: int, seed: int, rank: int = 0, world_size: int = 1) -> None:
@@ -41,7 +41,7 @@ class EpochOrder(Sampler[np.ndarray]):
         return self.count // (self.batch_size * self.world_size)
 
     def begin(self, epoch: int, start: int) -> None:
-        """Choose the epoch, and the first of its batches to come."""
+        """Set the epoch, and the batch to start from."""
         self.epoch, self.start = epoch, start
 
     def __iter__(self) -> Iterator[np.ndarray]:
@@ -51,11 +51,11 @@ class EpochOrder(Sampler[np.ndarray]):
         yield from mine[self.start :]
 
 
-Read = tuple[Tensor, Tensor, Tensor | None]  # index (B,), images, and their CTFs where a method uses them
+Read = tuple[Tensor, Tensor, Tensor | None]  # index (B,), images (B, C, spatial...), CTFs if the method uses them
 
 
 class _Reader(Dataset[Read]):
-    """Reads a whole batch at once, as ImageSet does it best."""
+    """Reads a whole batch at once, which is fastest."""
 
     def __init__(self, images: ImageSet, ctfs: bool) -> None:
         self._images, self._ctfs = images, ctfs
@@ -64,34 +64,34 @@ class _Reader(Dataset[Read]):
         return from_numpy(index), self._images.read(index), self._images.ctf(index) if self._ctfs else None
 
 
-def _leave_signals_to_the_training(worker: int) -> None:
-    """Ignore Ctrl-C and SIGTERM, which reach a whole group of processes: the training ends its workers itself."""
+def _ignore_signals(worker: int) -> None:
+    """Ignore Ctrl-C and SIGTERM, which reach the whole process group: the training stops its workers itself."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
 
 
-def loader_of(images: ImageSet, order: EpochOrder, workers: int, ctfs: bool = False) -> DataLoader[Read]:
-    """Return a loader of (index, images, CTFs) in the order given, reading ahead in `workers` processes."""
+def make_loader(images: ImageSet, order: EpochOrder, workers: int, ctfs: bool = False) -> DataLoader[Read]:
+    """Make a loader of (index, images, CTFs) in the given order, with `workers` processes that read ahead."""
     return DataLoader(
         _Reader(images, ctfs),
         sampler=order,
         batch_size=None,
         num_workers=workers,
         persistent_workers=workers > 0,
-        worker_init_fn=_leave_signals_to_the_training,
-        generator=Generator(),  # of its own: the loader must not draw from the training's random state
+        worker_init_fn=_ignore_signals,
+        generator=Generator(),  # the loader must not draw from the random state of the training
     )
 
 
 def training_and_validation(
     images: ImageSet, settings: TrainingSettings, world_size: int = 1
 ) -> tuple[ImageSet, ImageSet]:
-    """Split the images marked for training into those that train and those held out to choose the weights.
+    """Split the images of the training split into training images and validation images.
 
     Raises
     ------
     SourceError
-        Too few images for a single batch, or for one of each process.
+        There are too few images for one batch of each process.
     """
     rows = np.flatnonzero(images.table["split"].to_numpy() == "train")
     order = np.random.default_rng(settings.seed).permutation(len(rows))

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a wish to stop at the next step, so that a checkpoint can be left."""
+"""Ctrl-C and SIGTERM as a request to stop after the current step, so that a checkpoint can be saved."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from types import FrameType
 
 
 class StopRequest:
-    """Whether, and by which signal, the process was asked to stop."""
+    """The signal that asked the process to stop, if any."""
 
     signal: signal.Signals | None = None
 
-    def obey(self) -> None:
-        """End as the signal would have ended the process, once everything is saved."""
+    def raise_signal(self) -> None:
+        """End the process the way the signal would have, if one arrived."""
         if self.signal is signal.SIGINT:
             raise KeyboardInterrupt
         if self.signal is not None:
@@ -24,21 +24,21 @@ class StopRequest:
 
 @contextmanager
 def stop_requests() -> Iterator[StopRequest]:
-    """Catch the first Ctrl-C or SIGTERM; a second one acts at once, as always."""
+    """Catch the first Ctrl-C or SIGTERM; a second one acts immediately, as usual."""
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
-        yield request  # signals reach the main thread alone
+        yield request  # only the main thread receives signals
         return
     caught = (signal.SIGINT, signal.SIGTERM)
     before = {number: signal.getsignal(number) for number in caught}
 
-    def note(number: int, frame: FrameType | None) -> None:
+    def catch(number: int, frame: FrameType | None) -> None:
         request.signal = signal.Signals(number)
         for each in caught:
             signal.signal(each, before[each])
 
     for number in caught:
-        signal.signal(number, note)
+        signal.signal(number, catch)
     try:
         yield request
     finally:

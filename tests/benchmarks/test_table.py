@@ -1,4 +1,4 @@
-"""A small table from end to end: cells trained in processes of their own, stopped, gone on with, and stored."""
+"""A small table from end to end: cells trained in their own processes, stopped, resumed, and stored."""
 
 from __future__ import annotations
 
@@ -12,17 +12,20 @@ from typing import Any
 
 import pytest
 from PIL import Image
+from tests.support.benchmarks import make_setup
 from tests.support.command import assert_refused, call, command
 from tests.support.runs import DIGITS
 
 from dualcontrast.api import Run
-from dualcontrast.benchmarks import benchmark as benchmarks
-from dualcontrast.benchmarks.benchmark import Benchmark, benchmark
+from dualcontrast.benchmarks import table as module
 from dualcontrast.benchmarks.cells import result_path
-from dualcontrast.benchmarks.plan import Source, Wanted, plan_of
-from dualcontrast.benchmarks.worker import do_cell
+from dualcontrast.benchmarks.outcome import Outcome
+from dualcontrast.benchmarks.plan import Source, TableRequest, make_plan
+from dualcontrast.benchmarks.table import make_table
+from dualcontrast.benchmarks.table_rows import TableRow
+from dualcontrast.benchmarks.worker import run_cell
 
-WANTED = Wanted(
+REQUEST = TableRequest(
     "table1",
     {"mnist": Source(str(DIGITS))},
     rows=("simclr", "dualcontrast"),
@@ -33,9 +36,12 @@ WANTED = Wanted(
 )
 
 
-def make(folder: Path, wanted: Wanted = WANTED, **options: Any) -> Benchmark:
-    places = {"results": folder / "results", "work": folder / "work", "out": folder / "out", **options}
-    return benchmark(wanted, device="cpu", **places)
+def make(folder: Path, request: TableRequest = REQUEST, **folders: Path) -> Outcome[TableRow]:
+    return make_table(request, replace(make_setup(folder, ("cpu", "cpu")), **folders))
+
+
+def values(outcome: Outcome[TableRow]) -> list[dict[str, Any]]:
+    return [row.as_dict() for row in outcome.rows]
 
 
 @pytest.fixture(scope="module")
@@ -44,23 +50,23 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def done(folder: Path) -> Benchmark:
+def done(folder: Path) -> Outcome[TableRow]:
     return make(folder)
 
 
 @pytest.fixture
 def no_training(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(benchmarks, "run_cells", lambda *_: pytest.fail("cells were trained"))
+    monkeypatch.setattr(module, "run_cells", lambda cells, *_: pytest.fail("cells were trained") if cells else [])
 
 
 def bytes_of(out: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in out.iterdir() if path.suffix != ".png"}
 
 
-def test_cells_are_trained_scored_and_shown(done: Benchmark, folder: Path) -> None:
-    assert done.failed == {}
-    assert [row["row"] for row in done.rows] == ["simclr", "dualcontrast"]
-    for row, cell in zip(done.rows, plan_of(WANTED).trainable(), strict=True):
+def test_cells_are_trained_scored_and_shown(done: Outcome[TableRow], folder: Path) -> None:
+    assert done.failures == []
+    assert [row.row for row in done.rows] == ["simclr", "dualcontrast"]
+    for row, cell in zip(values(done), make_plan(REQUEST).trainable(), strict=True):
         stored = json.loads(result_path(folder / "results", cell).read_text())
         run = Run.open(folder / "work" / cell.run_name)
         assert stored["scores"] == run.read_scores()
@@ -74,12 +80,12 @@ def test_cells_are_trained_scored_and_shown(done: Benchmark, folder: Path) -> No
         assert training["peak_memory"] > 2**26
         assert set(stored["versions"]) == {"dualcontrast", "torch", "python"}
         assert (row["seeds"], row["lacking"], row["comparable"]) == (1, "", "no")
-    simclr, dualcontrast = done.rows
+    simclr, dualcontrast = values(done)
     assert simclr["content_kept"] is None  # it makes no images
     assert 0 <= dualcontrast["content_kept"] <= 1
 
 
-def test_pictures_of_all_methods(done: Benchmark, folder: Path) -> None:
+def test_pictures_of_all_methods(done: Outcome[TableRow], folder: Path) -> None:
     assert [path.name for path in done.files] == [
         *(f"table1.{kind}" for kind in ("csv", "md", "html")),
         *(f"table1-mnist-{kind}.png" for kind in ("transfer", "codes")),
@@ -90,44 +96,44 @@ def test_pictures_of_all_methods(done: Benchmark, folder: Path) -> None:
 
 
 def test_tables_of_stored_cells_alone_are_the_same_bytes(
-    done: Benchmark, folder: Path, no_training: None, tmp_path: Path
+    done: Outcome[TableRow], folder: Path, no_training: None, tmp_path: Path
 ) -> None:
     before = bytes_of(folder / "out")
     again = make(folder, out=tmp_path / "again")  # all are stored, so nothing is trained
     assert bytes_of(tmp_path / "again") == before
-    assert again.rows == done.rows
+    assert values(again) == values(done)
     nowhere = {"work": tmp_path / "nowhere", "out": tmp_path / "alone"}
-    make(folder, replace(WANTED, sources={}, tables_only=True), **nowhere)  # neither data nor run folders
+    make(folder, replace(REQUEST, sources={}, tables_only=True), **nowhere)  # neither data nor run folders
     assert bytes_of(tmp_path / "alone") == before
     assert not (tmp_path / "nowhere").exists()
 
 
 @pytest.mark.parametrize("change", [{"budget": 0.02}, {"limit": 299}, {"seeds": (1,)}])
 def test_another_setting_is_another_cell(
-    done: Benchmark, folder: Path, change: dict[str, Any], tmp_path: Path
+    done: Outcome[TableRow], folder: Path, change: dict[str, Any], tmp_path: Path
 ) -> None:
-    made = make(folder, replace(WANTED, tables_only=True, **change), out=tmp_path)
+    made = make(folder, replace(REQUEST, tables_only=True, **change), out=tmp_path)
     seed = change.get("seeds", (0,))[0]
-    assert {row["lacking"] for row in made.rows} == {f"seed {seed} not run yet"}
+    assert {row.missing for row in made.rows} == {f"seed {seed} not run yet"}
 
 
-def test_what_was_trained_already_is_only_scored(done: Benchmark, folder: Path, tmp_path: Path) -> None:
-    """As when a cell was ended between its training and its result."""
-    cell = plan_of(WANTED).trainable()[0]
+def test_a_trained_cell_is_only_scored(done: Outcome[TableRow], folder: Path, tmp_path: Path) -> None:
+    """As if a cell had ended between its training and its result."""
+    cell = make_plan(REQUEST).trainable()[0]
     run = Run.open(folder / "work" / cell.run_name)
     log = run.log_path.read_bytes()
     (run.path / "trained.json").unlink()
-    do_cell(cell, tmp_path, folder / "work")
+    run_cell(cell, tmp_path, folder / "work")
     assert run.log_path.read_bytes() == log
     ours, before = (json.loads(result_path(at, cell).read_text()) for at in (tmp_path, folder / "results"))
     assert ours["scores"] == before["scores"]
     assert before["training"]["peak_memory"] is not None
-    assert ours["training"]["peak_memory"] is None  # of another process, which is gone
+    assert ours["training"]["peak_memory"] is None  # another process did the training
 
 
-# ---- stopped, and gone on with
+# ---- stopped and resumed
 
-LONG = replace(WANTED, rows=("simclr",), budget=0.1)
+LONG = replace(REQUEST, rows=("simclr",), budget=0.1)
 WORDS = ("table1", "--mnist", DIGITS, "--methods", "simclr", "--data", "mnist", "--seeds", 0, "--limit", 300)
 
 
@@ -137,8 +143,8 @@ def options(folder: Path) -> list[object]:
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGKILL, -9)])
-def test_a_stopped_benchmark_goes_on_where_it_stood(number: signal.Signals, status: int, tmp_path: Path) -> None:
-    (cell,) = plan_of(LONG).trainable()
+def test_a_stopped_benchmark_resumes(number: signal.Signals, status: int, tmp_path: Path) -> None:
+    (cell,) = make_plan(LONG).trainable()
     run = Run(tmp_path / "work" / cell.run_name)
     words = command("benchmark", *WORDS, "--budget", 0.1, *options(tmp_path))
     process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -151,27 +157,29 @@ def test_a_stopped_benchmark_goes_on_where_it_stood(number: signal.Signals, stat
     _, err = process.communicate(timeout=100)
     assert process.returncode == status, err
     assert "Traceback" not in err
-    while run.read_log()[-1].get("stopped") != "signal":  # the cell ended too, though nobody was left to end it
+    while (
+        run.read_log()[-1].get("stopped") != "signal"
+    ):  # the cell ended too, though no process was left to end it
         assert time.monotonic() < deadline, "the cell still runs"
         time.sleep(0.05)
     assert not result_path(tmp_path / "results", cell).exists()
     stopped = run.read_log()
     made = make(tmp_path, LONG)
-    assert made.failed == {}
+    assert made.failures == []
     log = run.read_log()
     epochs = [line for line in stopped if "loss" in line]
     assert log[: len(epochs)] == epochs
     assert log[-1]["step"] > stopped[-1]["step"]
     assert log[-1]["stopped"] == "minutes"
     assert 6 <= log[-1]["seconds"] < 6 + 10
-    assert made.rows[0]["seeds"] == 1
+    assert len(made.rows[0].results) == 1
 
 
-# ---- as verbs
+# ---- on the command line
 
 
-def test_a_failed_cell_is_told_in_a_sentence_and_in_the_status(tmp_path: Path) -> None:
-    (cell,) = plan_of(replace(WANTED, rows=("simclr",))).trainable()
+def test_a_failed_cell_is_reported_and_gives_the_exit_status(tmp_path: Path) -> None:
+    (cell,) = make_plan(replace(REQUEST, rows=("simclr",))).trainable()
     with Run(tmp_path / "work" / cell.run_name).locked():
         ended = call("benchmark", *WORDS, "--budget", 0.01, *options(tmp_path), "--quiet")
     assert (ended.status, ended.out) == (2, "")
@@ -180,14 +188,11 @@ def test_a_failed_cell_is_told_in_a_sentence_and_in_the_status(tmp_path: Path) -
     assert "seed 0 failed: " in (tmp_path / "out" / "table1.md").read_text()
 
 
-def test_the_verb_tells_its_figures(done: Benchmark, folder: Path, no_training: None) -> None:
+def test_the_command_prints_the_main_numbers(done: Outcome[TableRow], folder: Path, no_training: None) -> None:
     ended = call("benchmark", *WORDS, "--methods", "dualcontrast", "--budget", 0.01, *options(folder), "--json")
-    told = json.loads(ended.out)
-    assert told["rows"] == done.rows
-    assert told["files"] == [str(path) for path in done.files]
-    assert told["failed"] == {}
+    assert json.loads(ended.out) == json.loads(json.dumps(done.as_dict()))
     words = call("benchmark", *WORDS, "--budget", 0.01, *options(folder)).out.splitlines()
-    assert f"D(c|c) {done.rows[0]['D_c_c']:.3f}" in words[0]
+    assert f"D(c|c) {values(done)[0]['D_c_c']:.3f}" in words[0]
     assert words[-1].startswith("Look at: ")
 
 
@@ -202,7 +207,7 @@ def test_the_verb_tells_its_figures(done: Benchmark, folder: Path, no_training: 
         (("table1", "--mnist", DIGITS, "--device", "tpu"), "'tpu' is no device"),
     ],
 )
-def test_what_is_to_be_mended_is_said_before_anything_is_trained(
+def test_an_impossible_request_is_refused_before_any_training(
     words: tuple[object, ...], sentence: str, tmp_path: Path
 ) -> None:
     ended = call("benchmark", *words, "--work", tmp_path / "work", "--out", tmp_path / "out")
@@ -210,5 +215,5 @@ def test_what_is_to_be_mended_is_said_before_anything_is_trained(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_cells_process_is_not_a_verb_to_be_called() -> None:
+def test_the_command_of_a_cell_is_hidden() -> None:
     assert " cell " not in call("benchmark", "--help").out
