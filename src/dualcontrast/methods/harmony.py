@@ -74,7 +74,8 @@ class Harmony(Method):
     settings
         Settings of the objective, its views, and the networks for pictures.
     encoder, decoder
-        The networks for volumes; for pictures only `decoder.output` is used.
+        The networks for volumes. For pictures, `settings` define the networks, and only `decoder.output` is
+        used.
     views
         Not used.
 
