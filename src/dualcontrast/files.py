@@ -80,14 +80,14 @@ def write_json(path: str | Path, value: object) -> None:
     write_text(path, json.dumps(value, indent=2) + "\n")
 
 
-def read_json(path: Path, mend: str) -> dict[str, Any] | None:
+def read_json(path: Path, remedy: str) -> dict[str, Any] | None:
     """Read a JSON file; None if there is no such file.
 
     Parameters
     ----------
     path
         The file.
-    mend
+    remedy
         What the user should do if it is damaged, for the message of the error.
 
     Raises
@@ -100,7 +100,7 @@ def read_json(path: Path, mend: str) -> dict[str, Any] | None:
     try:
         return dict(json.loads(path.read_text(encoding="utf-8")))
     except ValueError:
-        raise RunError(f"{path}: damaged; {mend}") from None
+        raise RunError(f"{path}: damaged; {remedy}") from None
 
 
 def cache_folder(name: str) -> Path:
