@@ -10,7 +10,7 @@ from dualcontrast.analysis.embedding import LAYOUTS, embed, figure_name
 from dualcontrast.errors import RunError
 from dualcontrast.images.arrays import ArrayImages
 from dualcontrast.recipe import read_recipe
-from dualcontrast.runs import RunFolder, SavedCodes, prepared_images, write_codes
+from dualcontrast.runs import DataDescription, RunFolder, SavedCodes, prepared_images, write_codes
 
 
 def run_with(folder: Path, codes: np.ndarray, other_codes: np.ndarray, **columns) -> RunFolder:
@@ -162,9 +162,9 @@ def test_a_run_without_codes_is_encoded(tmp_path):
     recipe = read_recipe("mnist", {})
     pixels = np.random.default_rng(0).random((12, 1, 28, 28)).astype(np.float32)
     images = ArrayImages(pixels, "pixels.npy", pd.DataFrame({"row": np.arange(12)}))
-    digest = prepared_images(images, None, recipe.training.seed).digest()
+    data = DataDescription.of(prepared_images(images, None, recipe.training.seed))
     run = RunFolder(tmp_path / "run")
-    run.write_config(recipe, {"source": None, "options": {}, "digest": digest, "shape": [1, 28, 28]}, {})
+    run.write_config(recipe, data, {})
     torch.manual_seed(0)
     for weights in ("best", "last"):
         run.save_weights(recipe.build((1, 28, 28)), weights)

@@ -183,7 +183,8 @@ def _row(view: View, run: RunFolder, images: int, asked: OfSimulation) -> dict[s
     codes = codes_of(run)
     tasks = tasks_of(codes.table)[view.by]
     within = asked.identity if view.of_identity else ""
-    task = next((task for task in tasks if task.within == within), None)  # none where a limit left too few images
+    # None where a limit left too few images.
+    task = next((task for task in tasks if task.content_class == within), None)
     return {
         "panel": view.title(asked.identity),
         "method": view.method,

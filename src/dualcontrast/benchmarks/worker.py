@@ -9,7 +9,6 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,8 @@ import torch
 from dualcontrast.api import Run, train
 from dualcontrast.benchmarks.cells import EMBEDDING, Cell, write_result
 from dualcontrast.errors import RunError
+from dualcontrast.evaluation.results import Scores
+from dualcontrast.evaluation.scores import read_scores
 from dualcontrast.files import write_json
 from dualcontrast.methods import method_named
 from dualcontrast.progress import Progress, silent
@@ -57,7 +58,7 @@ def do_cell(cell: Cell, results: Path, work: Path, device: str = "cpu", progress
     scores = run.evaluate(device=device, progress=progress)
     if method_named(cell.recipe["method"]["name"]).has_decoder:
         run.transfer(device=device, progress=progress)
-        scores = run.read_scores() or scores
+        scores = read_scores(run) or scores
     for code in ("content", "transformation"):
         with suppress(RunError):  # codes that are all equal, say, cannot be laid out; their scores show it
             run.embed(code=code, how=EMBEDDING, limit=EMBEDDED, device=device, progress=progress)
@@ -107,14 +108,14 @@ def _train(run: Run, cell: Cell, device: str, progress: Progress) -> bool:
     return True
 
 
-def _result(run: Run, cell: Cell, scores: Mapping[str, Any]) -> dict[str, Any]:
+def _result(run: Run, cell: Cell, scores: Scores) -> dict[str, Any]:
     """Return what is stored of a cell: all that a table may show."""
     last = run.read_log()[-1]
-    config = run.config()
+    data = run.config().data
     trained = json.loads(_mark(run).read_text(encoding="utf-8"))
     return {
-        "scores": dict(scores),
-        "data": {"images": config["data"]["images"], "shape": config["data"]["shape"]},
+        "scores": scores.to_json(),
+        "data": {"images": data.images, "shape": list(data.shape)},
         "training": {
             "steps": last["step"],
             "images_seen": last["images_seen"],

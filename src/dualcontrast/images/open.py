@@ -99,7 +99,7 @@ def open_images(
         There is no such source, or it cannot be read, or holds what no method can use; or an option is not for
         such a source.
     """
-    options = _stated(
+    options = stated_options(
         key=key,
         labels=labels,
         datadir=_absolute(datadir),
@@ -129,7 +129,7 @@ def options_of(source: str | Path) -> tuple[str, ...]:
     return next((reader.options for reader in readers if path.exists() and reader.is_one(path)), ())
 
 
-def _stated(**options: Any) -> dict[str, Any]:
+def stated_options(**options: Any) -> dict[str, Any]:
     """Return the options that differ from their defaults."""
     defaults = {"invert": False, "bin": 1, "poses": False}
     return {name: value for name, value in options.items() if value != defaults.get(name)}

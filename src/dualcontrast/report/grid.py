@@ -33,8 +33,6 @@ def section(material: Material) -> Section:
     left, top = _sources(material)
     made = grid_of(method, material.images, left, top, seed=material.seed, device=material.device)
     picture = mosaic(with_sources(*made))
-    scores = material.scores
-    swap = None if isinstance(scores, Missing) else scores.get("swap")
     context = {
         "picture": picture,
         "rows": len(left),
@@ -42,7 +40,7 @@ def section(material: Material) -> Section:
         "side": max(material.shape[-2:]),
         "volumes": material.are_volumes,
         "things": material.things,
-        "told": describe_swap(swap)[0] if swap else "",
+        "told": describe_swap(material.swap)[0] if material.swap else "",
     }
     return Section(anchor, title, "transfer.html", context)
 

@@ -14,6 +14,8 @@ import torch
 
 from dualcontrast.analysis.clusters import DEFAULT, Clusters, read_clusters
 from dualcontrast.errors import RunError, SourceError
+from dualcontrast.evaluation.results import Scores, SwapScores
+from dualcontrast.evaluation.scores import read_scores, read_swap
 from dualcontrast.figures.show import size_of, spread
 from dualcontrast.images import ImageSet
 from dualcontrast.maps.averages import read_averages
@@ -21,8 +23,8 @@ from dualcontrast.progress import Progress
 from dualcontrast.recipe import Recipe
 from dualcontrast.report.pictures import Sheet, sheet_of
 from dualcontrast.report.section import Missing
-from dualcontrast.runs import RunFolder, SavedCodes
-from dualcontrast.runs.encoding import kept_codes, made_with_weights
+from dualcontrast.runs import RunConfig, RunFolder, SavedCodes
+from dualcontrast.runs.encoding import made_with_weights, stored_codes
 from dualcontrast.runs.source import attached
 
 PICTURED = 3000  # images that have a small picture, at most
@@ -37,7 +39,7 @@ class Material:
     ----------
     run, weights : RunFolder, str
         Which run, and which of its weights.
-    config : mapping
+    config : RunConfig
         Its config.yaml.
     recipe : Recipe
         What it was trained by.
@@ -45,8 +47,8 @@ class Material:
         Its log.
     codes : SavedCodes
         Those that lie in its folder.
-    scores : dict or Missing
-        Its scores, those of transfer alone among them.
+    scores : Scores or Missing
+        Its scores.
     clusters : Clusters or Missing
         Those of the name that was asked for.
     images : ImageSet or Missing
@@ -67,11 +69,11 @@ class Material:
 
     run: RunFolder
     weights: str
-    config: Mapping[str, Any]
+    config: RunConfig
     recipe: Recipe
     log: list[dict[str, Any]]
     codes: SavedCodes
-    scores: dict[str, Any] | Missing
+    scores: Scores | Missing
     clusters: Clusters | Missing
     images: ImageSet | Missing
     options: Mapping[str, Any]
@@ -90,12 +92,12 @@ class Material:
     @property
     def shape(self) -> tuple[int, ...]:
         """The shape of one image, (C, spatial...)."""
-        return tuple(self.config["data"]["shape"])
+        return self.config.data.shape
 
     @property
     def size(self) -> str:
         """How large an image is, in words."""
-        return size_of(self.shape[1:], self.config["data"]["pixel_size"])
+        return size_of(self.shape[1:], self.config.data.pixel_size)
 
     @property
     def are_volumes(self) -> bool:
@@ -105,7 +107,7 @@ class Material:
     @property
     def is_star(self) -> bool:
         """Whether the images are the subtomograms of a STAR file."""
-        return Path(str(self.config["data"]["source"])).suffix == ".star"
+        return Path(str(self.config.data.source)).suffix == ".star"
 
     @property
     def things(self) -> str:
@@ -116,6 +118,11 @@ class Material:
     def sheet_places(self) -> dict[int, int]:
         """Where in the sheet an image has its picture."""
         return {} if self.sheet is None else {int(place): number for number, place in enumerate(self.pictured)}
+
+    @cached_property
+    def swap(self) -> SwapScores | None:
+        """The swap score; None if there is none, or only one of earlier weights."""
+        return read_swap(self.run, self.weights)
 
     @cached_property
     def averages(self) -> list[dict[str, Any]] | Missing:
@@ -163,7 +170,7 @@ def gather(
     progress: Progress,
 ) -> Material:
     """Read all that a report is made from; arguments as of `report.report`."""
-    config, recipe, codes = run.config(), run.recipe(), kept_codes(run, weights)
+    config, recipe, codes = run.config(), run.recipe(), stored_codes(run, weights)
     found = _clusters(run, clusters, weights)
     images, options = _images(run, datadir)
     pictured = spread(codes.table, PICTURED, seed)
@@ -181,13 +188,13 @@ def gather(
     )  # fmt: skip
 
 
-def _scores(run: RunFolder, weights: str) -> dict[str, Any] | Missing:
-    there = run.read_scores(weights)
-    if there is None:
+def _scores(run: RunFolder, weights: str) -> Scores | Missing:
+    scores = read_scores(run, weights)
+    if scores is None:
         return Missing("The codes are not scored yet.")
     if not made_with_weights(run.scores_path(weights), run, weights):
         return Missing("The scores are older than the weights.")
-    return there
+    return scores
 
 
 def _clusters(run: RunFolder, name: str, weights: str) -> Clusters | Missing:
@@ -210,8 +217,8 @@ def _clusters(run: RunFolder, name: str, weights: str) -> Clusters | Missing:
 
 def _images(run: RunFolder, datadir: str | Path | None) -> tuple[ImageSet | Missing, Mapping[str, Any]]:
     """Open the run's images, those in memory or where they lie now, and return with what options."""
-    data = run.config()["data"]
-    in_memory, options = data["source"] is None, data["options"]
+    data = run.config().data
+    in_memory, options = data.source is None, data.options
     try:
         if not in_memory:
             options = attached(run, datadir).options

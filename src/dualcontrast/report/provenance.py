@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import datetime
 
 import torch
-import yaml
 
 from dualcontrast.figures.show import counted
 from dualcontrast.report.material import Material
@@ -15,7 +14,7 @@ from dualcontrast.version import __version__
 
 def section(material: Material) -> Section:
     """Return all that it takes to make the run, and the report, again."""
-    data, made_by = material.config["data"], material.config["made_by"]
+    data, made_by = material.config.data, material.config.made_by
     facts = [
         ("Run folder", str(material.run.path.resolve())),
         (
@@ -23,11 +22,11 @@ def section(material: Material) -> Section:
             f"{material.weights} (lowest validation loss)" if material.weights == "best" else material.weights,
         ),
         ("Seed", str(material.recipe.training.seed)),
-        ("Data digest (SHA-256)", data["digest"]),
+        ("Data digest (SHA-256)", data.digest),
         ("Trained with", _versions(made_by)),
         (
             "Trained on",
-            f"{made_by.get('device', 'unknown device')}, {counted(made_by.get('threads', 0), 'thread')}",
+            f"{made_by.get('device', 'unknown device')}, {counted(int(made_by.get('threads', 0)), 'thread')}",
         ),
         ("Report", f"dualcontrast {__version__}, torch {torch.__version__}, {datetime.now():%Y-%m-%d %H:%M}"),
     ]
@@ -35,10 +34,10 @@ def section(material: Material) -> Section:
         "facts": facts,
         "command": made_by["command"],
         "report": material.again,
-        "config": yaml.safe_dump(dict(material.config), sort_keys=False, allow_unicode=True),
+        "config": material.config.to_yaml(),
     }
     return Section("provenance", "How it was made", "provenance.html", context)
 
 
-def _versions(made_by: dict[str, object]) -> str:
+def _versions(made_by: dict[str, str | int]) -> str:
     return ", ".join(f"{name} {made_by[name]}" for name in ("dualcontrast", "torch", "python") if name in made_by)
