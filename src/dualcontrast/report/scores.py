@@ -103,8 +103,12 @@ def section(material: Material) -> Section:
     anchor, title, scores, swap = "scores", "Scores", material.scores, material.swap
     if isinstance(scores, Missing):
         absent = [Missing(scores.sentence, material.command("evaluate"))]
-        groups = [_swap(swap, None)] if swap else []  # `transfer` does not need the other scores
-        return Section(anchor, title, "scores.html", {"groups": groups}, missing=tuple(absent))
+        if swap is None:
+            return Section(anchor, title, missing=tuple(absent))
+        tables: dict[str, list[str]] = {"probes": [], "parts": [], "by_content": []}
+        return Section(
+            anchor, title, "scores.html", {"groups": [_swap(swap, None)], **tables}, missing=tuple(absent)
+        )
     absent = []
     if scores.content is None:
         absent.append(Missing("No content labels are known, so the content is not scored."))
