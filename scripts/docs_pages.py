@@ -1,11 +1,11 @@
-"""Pages of the site that are made of the code, so that they cannot drift from it: a hook of MkDocs (mkdocs.yml).
+"""MkDocs hook that generates pages from the code, so that they cannot drift from it (see mkdocs.yml).
 
-- index.md, contributing.md and changelog.md are the repository's README.md, CONTRIBUTING.md and CHANGELOG.md.
-- verbs/NAME.md is made of the command line: what a verb is for, its arguments and options. What docs/verbs/NAME.md
-  holds, examples and what they print, stands between.
-- settings.md is made of the models that recipes are checked by.
+- index.md, contributing.md and changelog.md are copies of README.md, CONTRIBUTING.md and CHANGELOG.md.
+- verbs/NAME.md comes from the command line: description, arguments and options of a command, with the hand-written
+  examples and text of docs/verbs/NAME.md between them.
+- settings.md comes from the models that validate recipes.
 - reference/NAME.md has the docstrings of a package.
-- Equations, between dollar signs, become MathML, which browsers show without a script.
+- Equations between dollar signs become MathML, which browsers render without a script.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "src" / "dualcontrast"
 COPIED = {"index.md": "README.md", "contributing.md": "CONTRIBUTING.md", "changelog.md": "CHANGELOG.md"}
 ORDER = ("images", "cryoet", "networks", "transforms", "methods", "training", "analysis", "report", "benchmarks")
-TITLES = {"api": "The Python way", "cryoet": "Cryo-ET"}
+TITLES = {"api": "Python API", "cryoet": "Cryo-ET"}
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """Put the made pages into the navigation."""
+    """Add the generated pages to the navigation."""
     verbs = ["verbs/index.md", *({name: page_of(name)} for name in verbs_by_name())]
     python = [{title_of(name): f"reference/{name}.md"} for name in reference()]
     made = {"verbs/": verbs, "reference/": python}
@@ -45,7 +45,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add the made pages."""
+    """Add the generated pages."""
     for name, source in COPIED.items():
         _put(files, config, name, copied(source))
     for name, verb in verbs_by_name().items():
@@ -58,7 +58,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_content(content: str, **_: Any) -> str:
-    """Turn equations into MathML."""
+    """Convert equations to MathML."""
     return re.sub(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', _mathml, content, flags=re.DOTALL)
 
 
@@ -75,24 +75,24 @@ def _put(files: Files, config: MkDocsConfig, name: str, content: str) -> None:
 
 
 def _prose(files: Files, name: str) -> str:
-    """Return what is written by hand of a page; nothing where there is no such file."""
+    """Return the hand-written part of a page, empty if there is no such file."""
     there = files.get_file_from_path(name)
     return "" if there is None else there.content_string.strip()
 
 
 def copied(source: str) -> str:
-    """Return a file of the repository's root, whose links lead from docs/."""
+    """Return a file of the repository root, with its links made relative to docs/."""
     text = (ROOT / source).read_text(encoding="utf-8")
     for name, other in COPIED.items():
         text = text.replace(f"]({other})", f"]({name})")
     return text.replace("](docs/", "](").replace('src="docs/', 'src="')
 
 
-# ---- verbs
+# ---- commands
 
 
 def verbs_by_name() -> dict[str, Any]:
-    """Return the verbs that are shown, by the words they are called by."""
+    """Return the visible commands by name, such as `benchmark table1`."""
     return dict(_verbs_of(typer.main.get_command(with_all_verbs())))
 
 
@@ -105,12 +105,12 @@ def _verbs_of(group: Any, *before: str) -> Iterator[tuple[str, Any]]:
 
 
 def page_of(verb: str) -> str:
-    """Return the page of a verb."""
+    """Return the path of a command's page."""
     return f"verbs/{verb.replace(' ', '-')}.md"
 
 
 def verb_page(name: str, verb: Any, prose: str) -> str:
-    """Return the page of a verb: what it is for, what is written of it by hand, its arguments and options."""
+    """Return the page of a command: description, hand-written text, arguments and options."""
     arguments = [one for one in verb.params if one.param_type_name == "argument"]
     options = [one for one in verb.params if one.param_type_name == "option"]
     needed = [written(one) for one in options if one.required]
@@ -124,10 +124,10 @@ def verb_page(name: str, verb: Any, prose: str) -> str:
 
 
 def verbs_page(prose: str) -> str:
-    """Return the page of all verbs."""
+    """Return the overview page of all commands."""
     lines = [f"[{name}]({page_of(name).removeprefix('verbs/')})\n:   {_first(verb.help)}"
              for name, verb in verbs_by_name().items()]  # fmt: skip
-    return "\n\n".join(["# Verbs", prose, "## All verbs", *lines]) + "\n"
+    return "\n\n".join(["# Commands", prose, "## All commands", *lines]) + "\n"
 
 
 def _paragraphs(text: str) -> str:
@@ -139,7 +139,7 @@ def _first(text: str) -> str:
 
 
 def written(parameter: Any) -> str:
-    """Return a parameter as it is typed, such as --out RUN, or [SOURCE] where it can be left out."""
+    """Return a parameter as typed, such as --out RUN; in brackets if optional, such as [SOURCE]."""
     if parameter.param_type_name == "option":
         flag = max(parameter.opts, key=len)
         return flag if parameter.is_flag else f"{flag} {parameter.metavar}"
@@ -148,10 +148,10 @@ def written(parameter: Any) -> str:
 
 
 def definition(parameter: Any) -> str:
-    """Return what a parameter is for, as an entry of a list of definitions."""
+    """Return the description of a parameter as an entry of a definition list."""
     told, default = _escaped(parameter.help), parameter.default
     if parameter.required and parameter.param_type_name == "option":
-        told += " Needed."
+        told += " Required."
     elif default is not None and default is not False and default not in ((), []) and not callable(default):
         told += f" Default: `{default}`."
     if getattr(parameter, "multiple", False) and "repeatedly" not in told:
@@ -198,23 +198,23 @@ def settings_page(prose: str) -> str:
 
 
 def table_of(model: type[BaseModel], before: str = "", without: tuple[str, ...] = ()) -> str:
-    """Return a table of a model's settings: name, default and what they are; nothing where there are none."""
+    """Return a table of a model's settings (name, default, meaning), empty if it has none."""
     rows = []
     for name, field in model.model_fields.items():
         if name in without:
             continue
         if field.is_required():
-            default = "needed"
+            default = "required"
         else:
             value = field.get_default(call_default_factory=True)
             default = "" if value is PydanticUndefined else f"`{_as_yaml(value)}`"
         told = "; ".join(part for part in (field.description, _choices(field.annotation)) if part)
         rows.append(f"| `{before}{name}` | {default} | {_cell(told)} |")
-    return "\n".join(["| setting | default | what it is |", "|---|---|---|", *rows]) if rows else ""
+    return "\n".join(["| setting | default | meaning |", "|---|---|---|", *rows]) if rows else ""
 
 
 def _choices(annotation: Any) -> str:
-    """Return the values that there are to choose from; nothing where any will do."""
+    """Return the allowed values of a setting, empty if it is not a choice."""
     choices = [
         one
         for part in (annotation, *get_args(annotation))
@@ -240,7 +240,7 @@ def _cell(text: str) -> str:
 
 
 def reference() -> dict[str, list[str]]:
-    """Return the modules of each page: api has those of no package, and packages follow the way of the data."""
+    """Return the modules of each page: api has the top-level ones; packages are in the order of the data flow."""
     alone = sorted(path.stem for path in PACKAGE.glob("*.py") if path.stem[0] != "_" and path.stem != "api")
     packages = [path.parent.name for path in PACKAGE.glob("*/__init__.py") if path.parent.name != "cli"]
     packages.sort(key=lambda name: (ORDER.index(name) if name in ORDER else len(ORDER), name))
@@ -257,5 +257,5 @@ def reference_page(name: str, modules: list[str]) -> str:
 
 
 def title_of(name: str) -> str:
-    """Return what a page of the reference is called."""
+    """Return the title of a reference page."""
     return TITLES.get(name, name.capitalize())

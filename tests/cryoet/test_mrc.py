@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import bz2
 import gzip
 import warnings
 from pathlib import Path
@@ -112,7 +113,7 @@ def test_a_file_cut_short_since_its_header_was_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [b"no density" * 200, bytes(2000), b"\x89PNG" + bytes(range(256)) * 8])
 def test_what_is_no_mrc_file(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "a.mrc").write_bytes(content)
-    with pytest.raises(SourceError, match=r"a\.mrc: not an MRC file: it lacks the word MAP"):
+    with pytest.raises(SourceError, match=r"a\.mrc: not an MRC file: its header lacks the word MAP"):
         read_header(tmp_path / "a.mrc")
 
 
@@ -139,10 +140,10 @@ def test_a_map_plain_or_gzipped(zipped: bool, rng: np.random.Generator, tmp_path
 
 def test_a_map_that_cannot_be_read(tmp_path: Path) -> None:
     path = written(tmp_path / "a.mrc", np.zeros((2, 3, 3, 3), np.float32))
-    with pytest.raises(SourceError, match="holds 2 volumes, and one density map is wanted"):
+    with pytest.raises(SourceError, match="holds 2 volumes, but a single density map is needed"):
         read_map(path)
     (tmp_path / "b.mrc.gz").write_bytes(gzip.compress(path.read_bytes())[:50])
-    with pytest.raises(SourceError, match=r"b\.mrc\.gz: missing, damaged"):
+    with pytest.raises(SourceError, match=r"b\.mrc\.gz: no such MRC file, or it cannot be read"):
         read_map(tmp_path / "b.mrc.gz")
 
 
@@ -164,3 +165,68 @@ def test_what_is_written_is_valid_and_read_again(rng: np.random.Generator, tmp_p
         stored = read_header(tmp_path / "a.mrc")
         assert stored.voxel_size == pytest.approx(size)
         np.testing.assert_array_equal(read_volume(stored), values.astype(np.float32))
+
+
+# ---- headers of other programs
+
+
+def with_header(path: Path, values: np.ndarray, **fields: int) -> Path:
+    """Write a volume, and change fields of its header."""
+    written(path, values)
+    with warnings.catch_warnings(), mrcfile.open(path, "r+", permissive=True) as file:
+        warnings.simplefilter("ignore")
+        for name, value in fields.items():
+            file.header[name] = value
+    return path
+
+
+@pytest.mark.parametrize(("flags", "unsigned"), [(0, True), (1, False), (16, True)])
+def test_bytes_of_imod_are_unsigned_unless_flagged(flags: int, unsigned: bool, tmp_path: Path) -> None:
+    values = np.arange(256, dtype=np.uint8).astype(np.int8)[:216].reshape(6, 6, 6)
+    path = written(tmp_path / "a.mrc", values)
+    raw = bytearray(path.read_bytes())
+    raw[152:160] = np.array([1146047817, flags], "<i4").tobytes()
+    path.write_bytes(raw)
+    expected = values.astype(np.uint8) if unsigned else values
+    np.testing.assert_array_equal(read_map(path)[0], expected.astype(np.float32))
+
+
+@pytest.mark.parametrize("axes", [(1, 2, 3), (2, 1, 3), (3, 2, 1), (3, 1, 2), (0, 0, 0)])
+def test_axes_are_put_in_order(axes: tuple[int, int, int], rng: np.random.Generator, tmp_path: Path) -> None:
+    """MAPC, MAPR and MAPS say which axis each dimension of the array is, fastest first."""
+    stored = rng.random((3, 4, 5), np.float32)
+    path = with_header(tmp_path / "a.mrc", stored, mapc=axes[0], mapr=axes[1], maps=axes[2])
+    order = axes if any(axes) else (1, 2, 3)
+    read, _ = read_map(path)
+    for place in np.ndindex(stored.shape):
+        position = dict(zip(order, place[::-1], strict=True))  # axis to index
+        assert read[position[3], position[2], position[1]] == stored[place]
+
+
+def test_axes_that_are_none_and_stacks_of_permuted_axes_are_refused(tmp_path: Path) -> None:
+    path = with_header(tmp_path / "a.mrc", np.zeros((3, 4, 5), np.float32), mapc=1, mapr=1, maps=3)
+    with pytest.raises(SourceError, match=r"MAPC, MAPR and MAPS are \(1, 1, 3\)"):
+        read_header(path)
+    path = with_header(tmp_path / "b.mrc", np.zeros((2, 4, 4, 4), np.float32), mapc=3, mapr=2, maps=1)
+    with pytest.raises(SourceError, match="a stack of volumes whose axes are permuted"):
+        read_header(path)
+
+
+def test_a_stack_of_pictures_is_refused(tmp_path: Path) -> None:
+    with mrcfile.new(tmp_path / "a.mrcs") as file:
+        file.set_data(np.zeros((12, 4, 4), np.float32))
+        file.set_image_stack()
+    with pytest.raises(SourceError, match="a stack of 12 pictures, not of volumes"):
+        read_header(tmp_path / "a.mrcs")
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz", ".bz2"])
+def test_compressed_files_are_read_like_plain_ones(suffix: str, rng: np.random.Generator, tmp_path: Path) -> None:
+    values = rng.random((1, 4, 4, 4), np.float32)  # space group 401 with one volume
+    path = written(tmp_path / "a.mrc", values)
+    if suffix:
+        compress = gzip.compress if suffix == ".gz" else bz2.compress
+        path.with_name(f"a.mrc{suffix}").write_bytes(compress(path.read_bytes()))
+    density, voxel_size = read_map(tmp_path / f"a.mrc{suffix}")
+    np.testing.assert_array_equal(density, values[0])
+    assert voxel_size == pytest.approx(2.5)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from dualcontrast.api.codes import Images
 from dualcontrast.errors import SourceError
 from dualcontrast.images import open_images
-from dualcontrast.images.open import stated_options
+from dualcontrast.images.open import non_default
 from dualcontrast.progress import Progress, silent
 
 if TYPE_CHECKING:
@@ -128,9 +128,7 @@ def show(
     """
     from dualcontrast.figures.show import are_maps, show_images, show_maps
 
-    options = stated_options(
-        key=key, labels=labels, datadir=datadir, invert=invert, bin=bin, poses=poses, mask=mask
-    )
+    options = non_default(key=key, labels=labels, datadir=datadir, invert=invert, bin=bin, poses=poses, mask=mask)
     sources = [images, *more]
     paths = [source for source in sources if isinstance(source, (str, Path))]
     if len(paths) == len(sources) and are_maps(paths):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import os
-import warnings
+import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -19,26 +21,32 @@ from dualcontrast.errors import SourceError
 
 HEADER_BYTES = 1024
 MODES = {0: "i1", 1: "i2", 2: "f4", 6: "u2", 12: "f2"}
+ZYX = (3, 2, 1)
+COMPRESSED: dict[str, Callable[[bytes], bytes]] = {".gz": gzip.decompress, ".bz2": bz2.decompress}
+# IMOD's own words in the header: https://bio3d.colorado.edu/imod/doc/mrc_format.txt
+IMOD_OFFSET, IMOD_STAMP, IMOD_SIGNED = 152, 1146047817, 1
 
 
 @dataclass(frozen=True)
 class VolumeFile:
-    """What the header of an MRC file says of the volumes in it.
+    """The contents of an MRC file according to its header.
 
     Attributes
     ----------
     path : pathlib.Path
-        The file, plain.
+        The file, plain or compressed.
     count : int
         Number of volumes.
     shape : tuple of int
-        Shape of one, (z, y, x).
+        Shape of one volume, (z, y, x).
     voxel_size : float or None
-        Side of a voxel in Angstrom along x; None where the header does not tell.
+        Voxel size in Angstrom along x; None if the header does not state it.
     dtype : numpy.dtype
-        Of a voxel, with its byte order.
+        Type of a voxel, with its byte order.
     offset : int
         Bytes before the first voxel.
+    axes : tuple of int
+        The axes of the array as stored, slowest first: 3 is z, 2 is y, 1 is x.
     """
 
     path: Path
@@ -47,52 +55,57 @@ class VolumeFile:
     voxel_size: float | None
     dtype: np.dtype[Any]
     offset: int
+    axes: tuple[int, int, int] = ZYX
 
 
 def read_header(path: str | Path) -> VolumeFile:
-    """Read the header of an MRC file, and make sure that the voxels it announces are there.
+    """Read the header of an MRC file, and check that the file holds all voxels that it announces.
 
-    A file that says so itself (MRC2014's space group 401), or whose z extent is a multiple of its other sides,
-    is a stack of volumes; so is one of half-volumes in Fourier space, N // 2 + 1 voxels along x.
+    A file is a stack of volumes if its header says so (MRC2014's space group 401) or if its z extent is a
+    multiple of the other sides; so is one of half-volumes in Fourier space, N // 2 + 1 voxels along x. Bytes are
+    unsigned in files of IMOD that do not say otherwise, and signed in all others, as MRC2014 has it.
 
     Raises
     ------
     SourceError
-        The file is missing, no MRC file, of a mode that holds no density, or truncated.
+        The file is missing, not an MRC file, of a mode that holds no density, truncated, or a stack of pictures.
     """
     path = Path(path)
     try:
-        with path.open("rb") as file:
-            raw = file.read(HEADER_BYTES)
-            size = os.fstat(file.fileno()).st_size
-    except OSError:
-        raise SourceError(f"{path}: no such MRC file, or it cannot be read; put it there") from None
+        raw, size = _beginning(path)
+    except (OSError, EOFError, zlib.error):
+        raise SourceError(f"{path}: no such MRC file, or it cannot be read; check the path") from None
     if len(raw) < HEADER_BYTES:
-        raise SourceError(f"{path}: truncated: {len(raw)} bytes do not hold the header of an MRC file")
-    header = _parsed(raw, HEADER_DTYPE)
+        raise SourceError(f"{path}: truncated: {len(raw)} bytes are too few for the header of an MRC file")
+    header = _parse(raw, HEADER_DTYPE)
     if not _is_sensible(header):
-        header = _parsed(raw, HEADER_DTYPE.newbyteorder())
+        header = _parse(raw, HEADER_DTYPE.newbyteorder())
     if not _is_sensible(header):
-        told = "" if header["map"] == MAP_ID else ": it lacks the word MAP in its header"
-        raise SourceError(f"{path}: not an MRC file{told}; put a whole copy there")
+        reason = "" if header["map"] == MAP_ID else ": its header lacks the word MAP"
+        raise SourceError(f"{path}: not an MRC file{reason}; replace it with an intact copy")
     mode = int(header["mode"])
     if mode not in MODES:
-        raise SourceError(f"{path}: MRC mode {mode} holds no density; write the volume as mode 2, 32-bit floats")
+        raise SourceError(f"{path}: MRC mode {mode} holds no density; save the volume as mode 2, 32-bit floats")
     x, y, z = (int(header[name]) for name in ("nx", "ny", "nz"))
-    deep = _depth(x, y, z, int(header["mz"]), int(header["ispg"]))
+    depth = _depth(path, x, y, z, int(header["mz"]), int(header["ispg"]))
+    axes = _axes(path, header)
+    if axes != ZYX and depth != z:
+        raise SourceError(f"{path}: a stack of volumes whose axes are permuted; save it in the order x, y, z")
     cell, sampling = float(header["cella"]["x"]), int(header["mx"])
+    kind = "u1" if mode == 0 and _has_unsigned_bytes(raw, header) else MODES[mode]
     stored = VolumeFile(
         path,
-        z // deep,
-        (deep, y, x),
+        z // depth,
+        _transposed((depth, y, x), axes),
         cell / sampling if sampling > 0 and cell > 0 else None,
-        np.dtype(MODES[mode]).newbyteorder(header.dtype["nx"].byteorder),
+        np.dtype(kind).newbyteorder(header.dtype["nx"].byteorder),
         HEADER_BYTES + int(header["nsymbt"]),
+        axes,
     )
-    wanted = stored.offset + x * y * z * stored.dtype.itemsize
-    if size < wanted:
+    expected = stored.offset + x * y * z * stored.dtype.itemsize
+    if size < expected:
         raise SourceError(
-            f"{path}: truncated: {size:,} bytes of {wanted:,} for {x} x {y} x {z} voxels; copy the file again"
+            f"{path}: truncated: {size:,} bytes of {expected:,} for {x} x {y} x {z} voxels; copy the file again"
         )
     return stored
 
@@ -103,53 +116,83 @@ def read_volume(stored: VolumeFile, index: int = 0) -> np.ndarray:
     Raises
     ------
     SourceError
-        The file is no longer what its header said.
+        The file has changed since its header was read.
     """
     voxels = int(np.prod(stored.shape))
+    start = stored.offset + index * voxels * stored.dtype.itemsize
     try:
-        values = np.fromfile(
-            stored.path, stored.dtype, voxels, offset=stored.offset + index * voxels * stored.dtype.itemsize
-        )
-    except OSError:
-        raise SourceError(f"{stored.path}: no such MRC file, or it cannot be read; put it there") from None
+        if stored.path.suffix.lower() in COMPRESSED:
+            values = np.frombuffer(_decompressed(stored.path)[start:], stored.dtype)[:voxels]
+        else:
+            values = np.fromfile(stored.path, stored.dtype, voxels, offset=start)
+    except (OSError, EOFError, ValueError, zlib.error):
+        raise SourceError(f"{stored.path}: no such MRC file, or it cannot be read; check the path") from None
     if len(values) < voxels:
         raise SourceError(f"{stored.path}: truncated within volume {index + 1}; copy the file again")
-    return values.astype(np.float32).reshape(stored.shape)
+    shape = [stored.shape[3 - axis] for axis in stored.axes]
+    volume = values.astype(np.float32).reshape(shape)
+    return np.ascontiguousarray(np.transpose(volume, [stored.axes.index(axis) for axis in ZYX]))
 
 
 def read_map(path: str | Path) -> tuple[np.ndarray, float | None]:
-    """Read the density map in an MRC file, plain or gzipped.
+    """Read the density map in an MRC file, plain or compressed (.gz, .bz2).
 
     Returns
     -------
     tuple
-        (z, y, x), float32, and the side of a voxel in Angstrom, or None where the header does not tell.
+        (z, y, x), float32, and the voxel size in Angstrom, or None if the header does not state it.
 
     Raises
     ------
     SourceError
-        There is no such map, or it is damaged, or the file holds a stack of several.
+        There is no such map, it is damaged, or the file holds several volumes.
     """
-    path = Path(path)
-    if path.suffix != ".gz":
-        stored = read_header(path)
-        if stored.count > 1:
-            raise SourceError(f"{path}: holds {stored.count} volumes, and one density map is wanted")
-        return read_volume(stored), stored.voxel_size
-    import mrcfile
+    stored = read_header(path)
+    if stored.count > 1:
+        raise SourceError(f"{path}: holds {stored.count} volumes, but a single density map is needed")
+    return read_volume(stored), stored.voxel_size
 
-    try:
-        with warnings.catch_warnings():  # its remarks on unusual headers are no matter here
-            warnings.simplefilter("ignore")
-            with mrcfile.open(path, permissive=True) as file:
-                values, size = file.data, float(file.voxel_size.x)
-                assert values is not None
-                density = np.array(values, np.float32)
-    except (OSError, ValueError, EOFError, AssertionError, gzip.BadGzipFile):
-        raise SourceError(f"{path}: missing, damaged, or no gzipped MRC file; put a whole copy there") from None
-    if density.ndim != 3:
-        raise SourceError(f"{path}: an array of shape {density.shape} is no density map")
-    return density, size or None
+
+def _beginning(path: Path) -> tuple[bytes, int]:
+    """Return the first bytes of a file, and the number of all its bytes, after decompression."""
+    if path.suffix.lower() in COMPRESSED:
+        content = _decompressed(path)
+        return content[:HEADER_BYTES], len(content)
+    with path.open("rb") as file:
+        return file.read(HEADER_BYTES), os.fstat(file.fileno()).st_size
+
+
+@lru_cache(maxsize=1)  # the header and the voxels of a map are read one after the other
+def _decompressed_once(path: Path, modified: int) -> bytes:
+    return COMPRESSED[path.suffix.lower()](path.read_bytes())
+
+
+def _decompressed(path: Path) -> bytes:
+    return _decompressed_once(path, path.stat().st_mtime_ns)
+
+
+def _axes(path: Path, header: Any) -> tuple[int, int, int]:
+    """Return the axes of the stored array, slowest first, from MAPC, MAPR and MAPS."""
+    axes = int(header["maps"]), int(header["mapr"]), int(header["mapc"])
+    if axes == (0, 0, 0):  # not stated by old programs
+        return ZYX
+    if sorted(axes) != [1, 2, 3]:
+        raise SourceError(
+            f"{path}: MAPC, MAPR and MAPS are {axes[::-1]}, which are not the axes 1, 2, 3; repair them"
+        )
+    return axes
+
+
+def _transposed(shape: tuple[int, int, int], axes: tuple[int, int, int]) -> tuple[int, int, int]:
+    """Return the shape (z, y, x) of an array stored with these axes."""
+    z, y, x = (shape[axes.index(axis)] for axis in ZYX)
+    return z, y, x
+
+
+def _has_unsigned_bytes(raw: bytes, header: Any) -> bool:
+    """Check whether IMOD wrote the file, and its bytes are not flagged as signed."""
+    stamp, flags = np.frombuffer(raw, header.dtype["nx"], 2, offset=IMOD_OFFSET)
+    return int(stamp) == IMOD_STAMP and not int(flags) & IMOD_SIGNED
 
 
 def write_volume(path: str | Path, volume: np.ndarray, voxel_size: float) -> None:
@@ -158,11 +201,11 @@ def write_volume(path: str | Path, volume: np.ndarray, voxel_size: float) -> Non
     Parameters
     ----------
     path
-        Where to. The caller sees to it that a half-written file is never taken for a whole one.
+        The file. The caller makes sure that a partial file is never mistaken for a complete one.
     volume
         (z, y, x).
     voxel_size
-        Side of a voxel in Angstrom.
+        In Angstrom.
     """
     values = np.ascontiguousarray(volume, "<f4")
     header = _header_like(values.shape, voxel_size).copy()
@@ -175,11 +218,11 @@ def write_volume(path: str | Path, volume: np.ndarray, voxel_size: float) -> Non
 
 @lru_cache(maxsize=8)
 def _header_like(shape: tuple[int, ...], voxel_size: float) -> np.ndarray:
-    """Return the header that mrcfile gives a volume of this shape; thousands of subtomograms share it."""
+    """Return the header that mrcfile writes for a volume of this shape; thousands of subtomograms share it."""
     import mrcfile
 
     with TemporaryDirectory() as folder:
-        path = Path(folder) / "like.mrc"
+        path = Path(folder) / "empty.mrc"
         with mrcfile.new(path) as file:
             file.set_data(np.zeros(shape, np.float32))
             file.set_volume()
@@ -187,20 +230,25 @@ def _header_like(shape: tuple[int, ...], voxel_size: float) -> np.ndarray:
         return np.asarray(np.fromfile(path, HEADER_DTYPE.newbyteorder("<"), 1)[0])
 
 
-def _parsed(raw: bytes, dtype: np.dtype[Any]) -> Any:
+def _parse(raw: bytes, dtype: np.dtype[Any]) -> Any:
     return np.frombuffer(raw, dtype).view(np.recarray)[0]
 
 
 def _is_sensible(header: Any) -> bool:
-    """Tell whether the sizes in a header are read in the right byte order, and from an MRC file at all."""
+    """Check that the sizes in a header are plausible: read in the right byte order, and from an MRC file."""
     sides = [int(header[name]) for name in ("nx", "ny", "nz")]
     return all(0 < side < 1 << 17 for side in sides) and 0 <= int(header["mode"]) < 200 and header["nsymbt"] >= 0
 
 
-def _depth(x: int, y: int, z: int, mz: int, space_group: int) -> int:
+def _depth(path: Path, x: int, y: int, z: int, mz: int, space_group: int) -> int:
     """Return the z extent of one volume of a file."""
     if space_group >= 401 and 0 < mz < z and z % mz == 0:
         return mz
     if x in (y, y // 2 + 1) and z > y and z % y == 0:
+        if space_group == 0 and x == y and mz != y:
+            raise SourceError(
+                f"{path}: a stack of {z} pictures, not of volumes, according to its header (space group 0); "
+                "extract volumes, or set space group 401 if it holds volumes"
+            )
         return y
     return z
