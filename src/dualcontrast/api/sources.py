@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dualcontrast.api.codes import Images
 from dualcontrast.errors import SourceError
@@ -22,7 +22,7 @@ def simulate(
     *,
     recipe: str | Path | None = None,
     structures: Iterable[str] = (),
-    settings: Mapping[str, Any] | None = None,
+    settings: Mapping[str, object] | None = None,
     data: str | Path | None = None,
     resume: bool = False,
     overwrite: bool = False,

@@ -32,7 +32,7 @@ def train(
     *,
     out: str | Path,
     recipe: str | Path | Recipe | None = None,
-    settings: Mapping[str, Any] | None = None,
+    settings: Mapping[str, object] | None = None,
     device: str = "auto",
     resume: bool = False,
     overwrite: bool = False,
@@ -147,7 +147,7 @@ def _source(images: Images) -> str | None:
     return str(Path(images).resolve()) if Path(images).exists() else str(images)
 
 
-def _default_recipe(shape: tuple[int, ...], settings: Mapping[str, Any]) -> str:
+def _default_recipe(shape: tuple[int, ...], settings: Mapping[str, object]) -> str:
     """Name the default recipe for images (C, spatial...): the best, or that for another method if one is set."""
     best, other = ("images", "images-paper") if len(shape) == 3 else ("subtomograms", "subtomograms-infonce")
     method = settings.get("method")
@@ -155,7 +155,7 @@ def _default_recipe(shape: tuple[int, ...], settings: Mapping[str, Any]) -> str:
     return best if name in (None, "dualcontrast_plus") else other
 
 
-def _requested(recipe: str | Path | Recipe, settings: Mapping[str, Any], images: ImageSet) -> Recipe:
+def _requested(recipe: str | Path | Recipe, settings: Mapping[str, object], images: ImageSet) -> Recipe:
     """Apply the changes to a recipe, and adapt it to the tilt range of the images."""
     if isinstance(recipe, Recipe):
         requested = recipe_of(merged(recipe.model_dump(mode="json"), settings))

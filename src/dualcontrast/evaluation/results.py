@@ -27,7 +27,7 @@ class Result:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, stored: Mapping[str, Any]) -> Self:
+    def from_json(cls, stored: Mapping[str, object]) -> Self:
         """Convert from JSON; files of earlier versions may lack some of the keys.
 
         Raises
@@ -232,15 +232,7 @@ class SwapScores(Result):
 
 @dataclass(frozen=True, kw_only=True)
 class TransformationCounts(Result):
-    """Images that the transformation was scored on within content classes.
-
-    Attributes
-    ----------
-    content_classes : int
-        Number of content classes with at least two transformations.
-    train_images, test_images : int
-        Number of their images.
-    """
+    """Number of content classes with at least two transformations, and of their images."""
 
     content_classes: int
     train_images: int
@@ -249,15 +241,7 @@ class TransformationCounts(Result):
 
 @dataclass(frozen=True, kw_only=True)
 class PooledCounts(Result):
-    """Images that content and transformation were scored on as one label.
-
-    Attributes
-    ----------
-    classes : int
-        Number of pairs of content and transformation among the training images.
-    train_images, test_images : int
-        Number of images.
-    """
+    """Number of pairs of content and transformation among the training images, and of images."""
 
     classes: int
     train_images: int

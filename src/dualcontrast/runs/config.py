@@ -46,7 +46,7 @@ class DataDescription:
 
     @classmethod
     def of(
-        cls, prepared: ImageSet, source: str | None = None, options: Mapping[str, Any] | None = None
+        cls, prepared: ImageSet, source: str | None = None, options: Mapping[str, object] | None = None
     ) -> DataDescription:
         """Describe the images that a run works on, as `prepared_images` returns them."""
         return cls(

@@ -6,7 +6,7 @@ import fcntl
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -218,7 +218,7 @@ class RunFolder:
         """Return the file of the scores of some weights."""
         return self.path / ("scores.json" if weights == "best" else f"scores-{weights}.json")
 
-    def write_scores(self, scores: Mapping[str, Any], weights: str = "best") -> None:
+    def write_scores(self, scores: Mapping[str, object], weights: str = "best") -> None:
         """Write scores, as JSON."""
         write_json(self.scores_path(weights), scores)
 
@@ -265,7 +265,7 @@ class RunFolder:
                 break
         return lines
 
-    def write_log(self, lines: list[dict[str, Any]]) -> None:
+    def write_log(self, lines: Iterable[Mapping[str, object]]) -> None:
         """Write the whole log."""
         write_text(self.log_path, "".join(json.dumps(line) + "\n" for line in lines))
 
@@ -287,7 +287,7 @@ class RunFolder:
         names = sorted(path.name for path in self.path.iterdir() if path.name != ".lock")
         if names and not overwrite:
             raise RunError(
-                f"{self.path}: already holds {names[0]}; continue with `resume=True`, replace it with "
+                f"{self.path}: already holds {names[0]}; continue it with `resume=True`, replace it with "
                 "`overwrite=True`, or choose another `out`"
             )
         for pattern in RUN_FILES:
