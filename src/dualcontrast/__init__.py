@@ -1,13 +1,14 @@
-"""DualContrast: tell, without labels, what an image shows from the state it is in.
+"""DualContrast separates, without labels, what an image shows (content) from its state (transformation).
 
 >>> import dualcontrast
 >>> run = dualcontrast.train(images, out="runs/a")  # doctest: +SKIP
->>> codes = run.encode(images)  # doctest: +SKIP
+>>> codes = run.encode()  # doctest: +SKIP
+>>> scores = run.evaluate()  # doctest: +SKIP
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dualcontrast.version import __version__
 
@@ -29,7 +30,7 @@ _PUBLIC = {
 __all__ = ["DualContrastError", "Run", "__version__", "load", "open_images", "show", "simulate", "train"]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name not in _PUBLIC:
         raise AttributeError(f"module 'dualcontrast' has no attribute {name!r}")
     from importlib import import_module

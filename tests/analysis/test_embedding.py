@@ -9,7 +9,7 @@ from dualcontrast.analysis.embedding import LAYOUTS, embed, figure_name
 from dualcontrast.errors import RunError
 from dualcontrast.images.arrays import ArrayImages
 from dualcontrast.recipe import read_recipe
-from dualcontrast.runs import RunFolder, prepared_images
+from dualcontrast.runs import DataDescription, RunFolder, prepared_images
 
 
 def clusters(per_class: int = 30) -> tuple[np.ndarray, np.ndarray]:
@@ -151,9 +151,9 @@ def test_a_run_without_codes_is_encoded(tmp_path):
     recipe = read_recipe("mnist", {})
     pixels = np.random.default_rng(0).random((12, 1, 28, 28)).astype(np.float32)
     images = ArrayImages(pixels, "pixels.npy", pd.DataFrame({"row": np.arange(12)}))
-    digest = prepared_images(images, None, recipe.training.seed).digest()
+    data = DataDescription.of(prepared_images(images, None, recipe.training.seed))
     run = RunFolder(tmp_path / "run")
-    run.write_config(recipe, {"source": None, "options": {}, "digest": digest, "shape": [1, 28, 28]}, {})
+    run.write_config(recipe, data, {})
     torch.manual_seed(0)
     for weights in ("best", "last"):
         run.save_weights(recipe.build((1, 28, 28)), weights)

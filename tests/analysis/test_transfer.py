@@ -17,7 +17,7 @@ from dualcontrast.images.arrays import ArrayImages
 from dualcontrast.methods import METHODS, Batch, Codes, Method
 from dualcontrast.methods.dualcontrast import DualContrast
 from dualcontrast.recipe import read_recipe
-from dualcontrast.runs import RunFolder, prepared_images
+from dualcontrast.runs import DataDescription, RunFolder, prepared_images
 
 
 class NoDecoder(DualContrast):
@@ -37,9 +37,9 @@ def images_of(content: list | None, split: list[str] | None, count: int = 60) ->
 def run_of(images: ImageSet, folder: Path) -> RunFolder:
     """Make a run whose weights are fresh."""
     recipe = read_recipe("mnist", {})
-    digest = prepared_images(images, None, recipe.training.seed).digest()
+    data = DataDescription.of(prepared_images(images, None, recipe.training.seed))
     run = RunFolder(folder)
-    run.write_config(recipe, {"source": None, "options": {}, "digest": digest, "shape": [1, 28, 28]}, {})
+    run.write_config(recipe, data, {})
     torch.manual_seed(0)
     run.save_weights(recipe.build((1, 28, 28)), "best")
     run.attach(images)
@@ -108,8 +108,8 @@ def test_a_run_gives_a_grid_its_sources_its_figure_and_its_score(run):
     with Image.open(done.figure) as picture:
         assert picture.format == "PNG"
     assert done.swap is not None
-    assert (done.swap["hybrids"], done.swap["classes"]) == (18, 3)
-    assert run.read_scores() == {"content": {"sap": 0.5}, "swap": done.swap}
+    assert (done.swap.hybrids, done.swap.classes) == (18, 3)
+    assert run.read_scores() == {"content": {"sap": 0.5}, "swap": done.swap.to_json()}
     assert "Of 18 hybrids of two test images" in done.describe()[0]
 
 
@@ -126,7 +126,7 @@ def test_scores_of_weights_that_are_no_more_are_dropped(run):
     older = run.weights_path("best").stat().st_mtime_ns - 10**9
     os.utime(run.scores_path(), ns=(older, older))
     done = transfer(run)
-    assert run.read_scores() == {"swap": done.swap}
+    assert run.read_scores() == {"swap": done.swap.to_json()}
 
 
 def test_other_weights_have_a_figure_and_scores_of_their_own(run):
@@ -135,7 +135,7 @@ def test_other_weights_have_a_figure_and_scores_of_their_own(run):
     assert done.figure == run.path / "figures" / "transfer-last.png"
     assert done.figure.is_file()
     assert run.read_scores() is None
-    assert run.read_scores("last") == {"swap": done.swap}
+    assert run.read_scores("last") == {"swap": done.swap.to_json()}
 
 
 def test_unknown_weights_are_refused(run):

@@ -13,7 +13,7 @@ from dualcontrast.benchmarks import pictures
 from dualcontrast.benchmarks.pictures import draw_codes, draw_transfers
 from dualcontrast.images.arrays import ArrayImages
 from dualcontrast.recipe import read_recipe
-from dualcontrast.runs import RunFolder, prepared_images
+from dualcontrast.runs import DataDescription, RunFolder, prepared_images
 
 
 @pytest.fixture
@@ -37,9 +37,9 @@ def images() -> ArrayImages:
 def run_of(method: str, images: ArrayImages, folder: Path) -> RunFolder:
     """Make a run whose weights are fresh."""
     recipe = read_recipe("mnist", {"method": {"name": method}})
-    digest = prepared_images(images, None, recipe.training.seed).digest()
+    data = DataDescription.of(prepared_images(images, None, recipe.training.seed))
     run = RunFolder(folder / method)
-    run.write_config(recipe, {"source": None, "options": {}, "digest": digest, "shape": images.shape}, {})
+    run.write_config(recipe, data, {})
     torch.manual_seed(0)
     run.save_weights(recipe.build(images.shape), "best")
     return run

@@ -71,8 +71,8 @@ def test_cells_are_trained_scored_and_shown(done: Outcome[TableRow], folder: Pat
         run = Run.open(folder / "work" / cell.run_name)
         assert stored["scores"] == run.read_scores()
         assert stored["scores"]["content"]["from_content"] == row["D_c_c"]
-        assert stored["cell"]["recipe"] == run.config()["recipe"] == cell.recipe
-        assert stored["cell"]["data_digest"] == run.config()["data"]["digest"]
+        assert stored["cell"]["recipe"] == run.config().recipe == cell.recipe
+        assert stored["cell"]["data_digest"] == run.config().data.digest
         training, last = stored["training"], run.read_log()[-1]
         assert (training["steps"], training["images_seen"]) == (last["step"], last["images_seen"])
         assert (training["stopped_by"], training["threads"], training["device"]) == ("minutes", 1, "cpu")

@@ -1,12 +1,11 @@
-import json
-
 import numpy as np
 import pandas as pd
 import pytest
 
 from dualcontrast.evaluation import factors
-from dualcontrast.evaluation.factors import probe_statistics, score_codes, score_factor, score_parts
+from dualcontrast.evaluation.factors import CodeScores, probe_factor, probe_statistics, score_codes, score_parts
 from dualcontrast.evaluation.probes import content_tasks, tasks_of, transformation_tasks
+from dualcontrast.evaluation.results import ClassScores, CodeAccuracies, FactorScores, TransformationScores
 from dualcontrast.images.arrays import ArrayImages
 from dualcontrast.runs import SavedCodes
 
@@ -44,22 +43,22 @@ def saved(content: np.ndarray, transformation: np.ndarray, table: pd.DataFrame) 
     return SavedCodes(content, transformation, *latents, table)
 
 
-def scores_of(codes: SavedCodes, **options) -> dict:
+def scores_of(codes: SavedCodes, **options) -> CodeScores:
     return score_codes(codes, tasks_of(codes.table), **options)
 
 
 def test_perfect_codes(table):
     codes = saved(code_of(table["content"], 1), code_of(table["transformation"], 2), table)
     scores = scores_of(codes)
-    content, transformation = scores["content"], scores["transformation"]
-    assert content["from_content"] == 1.0
-    assert content["from_transformation"] == pytest.approx(1 / 3, abs=0.12)
-    assert content["chance"] == pytest.approx(1 / 3, abs=0.01)
-    assert transformation["from_transformation"] == 1.0
-    assert transformation["from_content"] == pytest.approx(1 / 2, abs=0.15)
-    assert transformation["chance"] == pytest.approx(1 / 2, abs=0.01)
+    content, transformation = scores.content, scores.transformation
+    assert content.from_content == 1.0
+    assert content.from_transformation == pytest.approx(1 / 3, abs=0.12)
+    assert content.chance == pytest.approx(1 / 3, abs=0.01)
+    assert transformation.from_transformation == 1.0
+    assert transformation.from_content == pytest.approx(1 / 2, abs=0.15)
+    assert transformation.chance == pytest.approx(1 / 2, abs=0.01)
     for score in (content, transformation):
-        assert score["gap"] == score["sap"] > 0.3
+        assert score.gap == score.sap > 0.3
 
 
 def test_swapped_codes_have_the_sap_of_perfect_ones_and_the_opposite_gap(table):
@@ -67,42 +66,42 @@ def test_swapped_codes_have_the_sap_of_perfect_ones_and_the_opposite_gap(table):
     perfect = scores_of(saved(content, transformation, table))
     swapped = scores_of(saved(transformation, content, table))
     for factor in ("content", "transformation"):
-        assert swapped[factor]["sap"] == perfect[factor]["sap"]
-        assert swapped[factor]["gap"] == -perfect[factor]["gap"] < 0
+        assert getattr(swapped, factor).sap == getattr(perfect, factor).sap
+        assert getattr(swapped, factor).gap == -getattr(perfect, factor).gap < 0
 
 
 def test_entangled_codes_have_no_gap(table):
     both = np.hstack([code_of(table["content"], 1), code_of(table["transformation"], 2)])
     scores = scores_of(saved(both, both, table))
     for factor in ("content", "transformation"):
-        assert scores[factor]["from_content"] == scores[factor]["from_transformation"] == 1.0
-        assert scores[factor]["gap"] == scores[factor]["sap"] == 0.0
+        assert getattr(scores, factor).from_content == getattr(scores, factor).from_transformation == 1.0
+        assert getattr(scores, factor).gap == getattr(scores, factor).sap == 0.0
 
 
 def test_every_probe_tells_perfect_swapped_and_entangled_codes_apart(table):
     content, transformation = code_of(table["content"], 1), code_of(table["transformation"], 2)
     both = np.hstack([content, transformation])
     perfect, swapped, entangled = (
-        scores_of(saved(c, z, table))["probes"]
+        scores_of(saved(c, z, table)).probes
         for c, z in ((content, transformation), (transformation, content), (both, both))
     )
     other = {"content": "transformation", "transformation": "content"}
     for factor, chance in (("content", 1 / 3), ("transformation", 1 / 2)):
         for name in PROBE_NAMES:
-            assert perfect[factor][name][f"from_{factor}"] == 1.0
-            assert perfect[factor][name][f"from_{other[factor]}"] == pytest.approx(chance, abs=0.2)
-            assert swapped[factor][name][f"from_{other[factor]}"] == 1.0
-            assert swapped[factor][name][f"from_{factor}"] == pytest.approx(chance, abs=0.2)
-            assert entangled[factor][name] == {"from_content": 1.0, "from_transformation": 1.0}
+            assert perfect[factor][name].from_code(factor) == 1.0
+            assert perfect[factor][name].from_code(other[factor]) == pytest.approx(chance, abs=0.2)
+            assert swapped[factor][name].from_code(other[factor]) == 1.0
+            assert swapped[factor][name].from_code(factor) == pytest.approx(chance, abs=0.2)
+            assert entangled[factor][name] == CodeAccuracies(from_content=1.0, from_transformation=1.0)
 
 
 def test_random_codes_are_at_chance(table):
     scores = scores_of(saved(noise(480, 1), noise(480, 2), table))
     for factor in ("content", "transformation"):
-        score = scores[factor]
-        for code in ("from_content", "from_transformation"):
-            assert abs(score[code] - score["chance"]) < 0.15
-            assert all(abs(row[code] - score["chance"]) < 0.15 for row in scores["probes"][factor].values())
+        score = getattr(scores, factor)
+        for code in ("content", "transformation"):
+            assert abs(score.from_code(code) - score.chance) < 0.15
+            assert all(abs(row.from_code(code) - score.chance) < 0.15 for row in scores.probes[factor].values())
 
 
 def test_transformation_is_told_within_content_though_it_looks_otherwise_in_each():
@@ -114,10 +113,10 @@ def test_transformation_is_told_within_content_though_it_looks_otherwise_in_each
     table = pd.DataFrame(
         {"split": np.where(place < 300, "train", "test"), "content": content, "transformation": state}
     )
-    score = score_factor("transformation", noise(400, 1), code, transformation_tasks(table))
+    score = probe_factor("transformation", noise(400, 1), code, transformation_tasks(table))
     assert score.from_transformation == 1.0
 
-    as_one = score_factor("content", noise(400, 1), code, content_tasks(table.assign(content=state)))
+    as_one = probe_factor("content", noise(400, 1), code, content_tasks(table.assign(content=state)))
     assert as_one.from_transformation < 0.7
 
 
@@ -128,7 +127,7 @@ def test_transformation_is_the_mean_over_content_classes_whatever_their_size():
     split = np.where(np.arange(300) // 12 % 2 == 0, "train", "test")
     code = np.where((content == "a")[:, None], 5 * np.eye(3)[states], 0.0)
     table = pd.DataFrame({"split": split, "content": content, "transformation": states})
-    score = score_factor("transformation", np.zeros((300, 1)), code, transformation_tasks(table))
+    score = probe_factor("transformation", np.zeros((300, 1)), code, transformation_tasks(table))
     assert score.from_transformation == pytest.approx((1 + 0.75) / 2)
     assert score.from_content == score.chance == pytest.approx((1 / 3 + 0.75) / 2)
 
@@ -136,7 +135,7 @@ def test_transformation_is_the_mean_over_content_classes_whatever_their_size():
 def test_chance_of_unbalanced_classes():
     labels = np.array([0] * 90 + [1] * 10 + [0] * 8 + [1] * 2)
     table = pd.DataFrame({"split": ["train"] * 100 + ["test"] * 10, "content": labels})
-    score = score_factor("content", np.zeros((110, 2)), np.zeros((110, 2)), content_tasks(table))
+    score = probe_factor("content", np.zeros((110, 2)), np.zeros((110, 2)), content_tasks(table))
     assert score.chance == score.from_content == 0.8
     assert score.gap == 0
 
@@ -145,37 +144,33 @@ def test_information_in_a_tiny_direction_shows_in_the_standardised_probe_alone(t
     content = noise(480, 3)
     content[:, 0] = 1e-4 * pd.factorize(table["content"])[0]
     content[:, 1] = 1e-4 * (content[:, 0] == 1e-4)
-    rows = scores_of(saved(content, noise(480, 4), table))["probes"]["content"]
-    assert rows["linear"]["from_content"] < 0.5
-    assert rows["linear_standardised"]["from_content"] > 0.95
+    rows = scores_of(saved(content, noise(480, 4), table)).probes["content"]
+    assert rows["linear"].from_content < 0.5
+    assert rows["linear_standardised"].from_content > 0.95
 
 
 def test_latents_that_lost_the_code_show_in_their_own_probe(table):
     codes = saved(code_of(table["content"], 1), noise(480, 2), table)
     lost = SavedCodes(codes.content, codes.transformation, noise(480, 5), codes.transformation_latent, table)
-    rows = scores_of(lost)["probes"]["content"]
-    assert rows["linear"]["from_content"] == 1.0
-    assert rows["linear_latent"]["from_content"] < 0.5
+    rows = scores_of(lost).probes["content"]
+    assert rows["linear"].from_content == 1.0
+    assert rows["linear_latent"].from_content < 0.5
 
 
-def test_the_dictionary_of_scores(table):
-    told = []
+def test_scores_of_every_question_and_probe(table):
+    seen = []
     codes = saved(code_of(table["content"], 1), code_of(table["transformation"], 2), table)
-    scores = scores_of(codes, progress=lambda *seen: told.append(seen))
-    figures = {"from_content", "from_transformation", "sap", "gap", "chance"}
+    scores = scores_of(codes, progress=lambda *step: seen.append(step))
     for question in ("content", "transformation", "transformation_pooled"):
-        assert set(scores[question]) == figures | ({"by_content"} if question == "transformation" else set())
-        assert set(scores["probes"][question]) == PROBE_NAMES
-        linear = scores["probes"][question]["linear"]
-        assert linear == {key: scores[question][key] for key in ("from_content", "from_transformation")}
-    protocol = scores["protocol"]
-    assert (protocol["train_images"], protocol["test_images"], protocol["classes"]) == (324, 156, 3)
-    assert protocol["transformation"] == {"content_classes": 3, "train_images": 324, "test_images": 156}
-    assert protocol["transformation_pooled"] == {"classes": 6, "train_images": 324, "test_images": 156}
-    assert protocol["not_converged"] == []
-    assert json.loads(json.dumps(scores)) == scores
-    assert told[0] == ("probing", 0, 15)
-    assert told[-1] == ("probing", 15, 15)
+        score, by_probe = getattr(scores, question), scores.probes[question]
+        assert set(by_probe) == PROBE_NAMES
+        assert (by_probe["linear"].from_content, by_probe["linear"].from_transformation) == (
+            score.from_content,
+            score.from_transformation,
+        )
+    assert scores.not_converged == []
+    assert seen[0] == ("probing", 0, 15)
+    assert seen[-1] == ("probing", 15, 15)
 
 
 @pytest.fixture
@@ -193,65 +188,56 @@ def test_pooled_and_within_where_z_tells_the_pair_and_c_the_identity(pairs):
     scores = scores_of(SavedCodes(c, z, c, z, pairs))
     # From the identity alone, the more common pair of each: 3 + 3 + 4 of 12. The most common pair is 4 of 12.
     sixth = round(1 / 6, 4)
-    assert scores["transformation_pooled"] == {
-        "from_content": round(10 / 12, 4),
-        "from_transformation": 1.0,
-        "sap": sixth,
-        "gap": sixth,
-        "chance": round(4 / 12, 4),
-    }
-    within = {"from_content": 0.75, "from_transformation": 1.0, "chance": 0.75, "test_images": 16}
-    assert scores["transformation"] == {
-        "from_content": 0.75,
-        "from_transformation": 1.0,
-        "sap": 0.25,
-        "gap": 0.25,
-        "chance": 0.75,
-        "by_content": {"ape": within, "can": within},
-    }
-    protocol = scores["protocol"]
-    assert protocol["transformation"] == {"content_classes": 2, "train_images": 64, "test_images": 32}
-    assert protocol["transformation_pooled"] == {"classes": 5, "train_images": 96, "test_images": 48}
+    assert scores.transformation_pooled == FactorScores(
+        from_content=round(10 / 12, 4), from_transformation=1.0, sap=sixth, gap=sixth, chance=round(4 / 12, 4)
+    )
+    within = ClassScores(from_content=0.75, from_transformation=1.0, chance=0.75, test_images=16)
+    assert scores.transformation == TransformationScores(
+        from_content=0.75,
+        from_transformation=1.0,
+        sap=0.25,
+        gap=0.25,
+        chance=0.75,
+        by_content={"ape": within, "can": within},
+    )
 
 
 def test_by_content_says_whose_transformation_is_told(pairs):
     ape = pairs["content"] == "ape"
     z = np.where(ape & (pairs["transformation"] == "open"), 5.0, 0.0)[:, None]
-    of = scores_of(SavedCodes(z * 0, z, z * 0, z, pairs))["transformation"]
-    assert of["from_transformation"] == (1 + 0.75) / 2
-    assert {name: told["from_transformation"] for name, told in of["by_content"].items()} == {
+    score = scores_of(SavedCodes(z * 0, z, z * 0, z, pairs)).transformation
+    assert score.from_transformation == (1 + 0.75) / 2
+    assert {name: within.from_transformation for name, within in score.by_content.items()} == {
         "ape": 1.0,
         "can": 0.75,
     }
 
 
 def test_pooled_codes_that_say_nothing_are_at_chance(pairs):
-    pooled = scores_of(saved(np.zeros((144, 2)), np.zeros((144, 2)), pairs))["transformation_pooled"]
-    assert pooled["from_content"] == pooled["from_transformation"] == pooled["chance"] == round(1 / 3, 4)
-    assert pooled["gap"] == 0.0
+    pooled = scores_of(saved(np.zeros((144, 2)), np.zeros((144, 2)), pairs)).transformation_pooled
+    assert pooled.from_content == pooled.from_transformation == pooled.chance == round(1 / 3, 4)
+    assert pooled.gap == 0.0
 
 
 def test_a_single_content_class_leaves_content_untold_and_transformation_told(table):
     table = table.assign(content="ape")
     scores = scores_of(saved(noise(480, 1), code_of(table["transformation"], 2), table))
-    assert scores["content"] is scores["probes"]["content"] is None
-    assert scores["transformation"]["from_transformation"] == 1.0
-    assert list(scores["transformation"]["by_content"]) == ["ape"]
-    assert scores["transformation_pooled"]["from_transformation"] == 1.0
-    assert scores["protocol"]["classes"] == 1
+    assert scores.content is scores.probes["content"] is None
+    assert scores.transformation.from_transformation == 1.0
+    assert list(scores.transformation.by_content) == ["ape"]
+    assert scores.transformation_pooled.from_transformation == 1.0
 
 
 def test_where_no_content_has_two_transformations_both_scores_are_null(table):
     scores = scores_of(saved(noise(480, 1), noise(480, 2), table.assign(transformation=table["content"])))
     for question in ("transformation", "transformation_pooled"):
-        assert scores[question] is scores["probes"][question] is scores["protocol"][question] is None
+        assert getattr(scores, question) is scores.probes[question] is None
 
 
 def test_without_transformation_labels_that_factor_is_null(table):
     scores = scores_of(saved(noise(480, 1), noise(480, 2), table.drop(columns="transformation")))
-    assert scores["content"] is not None
-    assert scores["transformation"] is scores["probes"]["transformation"] is None
-    assert scores["protocol"]["transformation"] is None
+    assert scores.content is not None
+    assert scores.transformation is scores.probes["transformation"] is None
 
 
 # ---- trivial statistics

@@ -19,6 +19,7 @@ from dualcontrast.cryoet.simulator import draw_poses
 from dualcontrast.cryoet.structures import template_of
 from dualcontrast.evaluation import ideal_observer as simulated
 from dualcontrast.evaluation.ideal_observer import ideal_observer
+from dualcontrast.evaluation.results import ObserverScores
 
 STATES = [
     "nucleosome=nucleosome/2pyo.pdb.gz",
@@ -54,7 +55,7 @@ def clear(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Simula
 
 
 def test_with_little_noise_the_observer_tells_everything(clear: Simulation) -> None:
-    expected = {"content": 1.0, "transformation": 1.0, "transformation_pooled": 1.0, "test_images": 30}
+    expected = ObserverScores(content=1.0, transformation=1.0, transformation_pooled=1.0, test_images=30)
     assert ideal_observer(clear, table_of(clear)) == expected
 
 
@@ -62,8 +63,8 @@ def test_with_nothing_but_noise_the_observer_guesses(shared_data: Path, tmp_path
     told = ideal_observer(drowned := simulation(tmp_path, shared_data, snr=1e-9), table_of(drowned))
     assert told is not None
     # the priors decide: two states in three are nucleosomes; its two conformations look alike
-    assert told["content"] == pytest.approx(2 / 3, abs=0.15)
-    assert told["transformation"] == pytest.approx(1 / 2, abs=0.25)
+    assert told.content == pytest.approx(2 / 3, abs=0.15)
+    assert told.transformation == pytest.approx(1 / 2, abs=0.25)
 
 
 def test_the_posterior_is_that_of_turned_atoms(shared_data: Path, tmp_path: Path) -> None:
@@ -101,7 +102,7 @@ def test_the_observer_looks_at_test_images_alone_and_not_at_too_many(
     monkeypatch.setattr(simulated, "OBSERVED_AT_MOST", 7)
     told = ideal_observer(clear, table_of(clear))
     assert told is not None
-    assert told["test_images"] == 7
+    assert told.test_images == 7
 
 
 def test_a_simulation_is_known_by_its_star(clear: Simulation, tmp_path: Path) -> None:

@@ -101,11 +101,11 @@ def test_large_training_sets_are_drawn_from_by_seed_and_class_share(name, monkey
     assert (result.train_images, result.test_images) == (40, 200)
     assert result == probe(name, codes, task, seed=3)
 
-    drawn = probes._drawn(task, 40, 3)
+    drawn = probes._training_subset(task, 40, 3)
     assert len(set(drawn)) == 40
     assert set(drawn) <= set(task.train)
     assert np.bincount(task.labels[drawn]).tolist() == [10, 10, 10, 10]
-    assert set(drawn) != set(probes._drawn(task, 40, 4))
+    assert set(drawn) != set(probes._training_subset(task, 40, 4))
 
 
 def test_the_mlp_tells_what_no_line_tells_from_few_images():
@@ -121,7 +121,7 @@ def test_the_mlp_tells_what_no_line_tells_from_few_images():
 
 def test_a_draw_keeps_a_class_of_one_image():
     labels = np.array([0] * 99 + [1])
-    drawn = probes._drawn(Task(labels, np.arange(100), np.arange(0)), 10, 0)
+    drawn = probes._training_subset(Task(labels, np.arange(100), np.arange(0)), 10, 0)
     assert set(labels[drawn]) == {0, 1}
 
 
@@ -203,7 +203,7 @@ def test_transformation_is_told_within_each_content_class():
             transformation=["open", "closed", "open"] * 2,
         )
     )
-    assert [(task.within, task.train.tolist(), task.test.tolist()) for task in tasks] == [
+    assert [(task.content_class, task.train.tolist(), task.test.tolist()) for task in tasks] == [
         ("a", [0, 1], [2]),
         ("b", [3, 4], [5]),
     ]

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from dualcontrast.errors import MethodError, SourceError
 from dualcontrast.evaluation import swap
+from dualcontrast.evaluation.results import SwapScores
 from dualcontrast.evaluation.swap import can_swap, describe_swap, swap_score
 from dualcontrast.images import ImageSet
 from dualcontrast.images.arrays import ArrayImages
@@ -122,57 +123,57 @@ def few_steps(monkeypatch) -> None:
 
 def test_a_perfect_method_keeps_both():
     score = swap_score(Perfect(), shapes_in_places())
-    assert score["content_kept"] > 0.95
-    assert score["content_of_z_source"] < 0.05
-    assert score["transformation_kept"] == 1.0
-    assert score["transformation_kept_chance"] == 0.01
-    assert 0.1 < score["transformation_effect"] < 1.1
-    assert score["classifier_real"] > 0.95
-    assert score["classifier_reconstructed"] == score["classifier_real"]
-    assert score["noise_added"] == 0.0
-    assert (score["hybrids"], score["classes"], score["split"], score["seed"]) == (120, 3, "test", 0)
+    assert score.content_kept > 0.95
+    assert score.content_of_z_source < 0.05
+    assert score.transformation_kept == 1.0
+    assert score.transformation_kept_chance == 0.01
+    assert 0.1 < score.transformation_effect < 1.1
+    assert score.classifier_real > 0.95
+    assert score.classifier_reconstructed == score.classifier_real
+    assert score.noise_added == 0.0
+    assert (score.hybrids, score.classes, score.split, score.seed) == (120, 3, "test", 0)
 
 
 def test_a_decoder_that_ignores_z_keeps_content_alone():
     score = swap_score(IgnoresTransformation(), shapes_in_places())
-    assert score["content_kept"] > 0.95
-    assert score["transformation_effect"] == 0.0
-    assert score["transformation_kept"] < 0.05
+    assert score.content_kept > 0.95
+    assert score.transformation_effect == 0.0
+    assert score.transformation_kept < 0.05
 
 
 def test_a_decoder_that_ignores_c_shows_the_source_of_z():
     score = swap_score(IgnoresContent(), shapes_in_places())
-    assert score["content_of_z_source"] > 0.95
-    assert score["content_kept"] < 0.05
-    assert score["transformation_effect"] == 1.0
-    assert score["transformation_kept"] == 1.0
+    assert score.content_of_z_source > 0.95
+    assert score.content_kept < 0.05
+    assert score.transformation_effect == 1.0
+    assert score.transformation_kept == 1.0
 
 
 def test_swapped_codes_show_the_source_of_z_in_the_place_of_c():
     score, perfect = (swap_score(method, shapes_in_places()) for method in (Swapped(), Perfect()))
-    assert score["content_of_z_source"] > 0.95
-    assert score["content_kept"] < 0.05
-    assert score["transformation_effect"] < 1  # the place comes from c, unlike where all comes from z
-    assert score["classifier_reconstructed"] == perfect["classifier_reconstructed"]
+    assert score.content_of_z_source > 0.95
+    assert score.content_kept < 0.05
+    assert score.transformation_effect < 1  # the place comes from c, unlike where all comes from z
+    assert score.classifier_reconstructed == perfect.classifier_reconstructed
 
 
 def test_random_codes_score_chance():
     score = swap_score(Random(), shapes_in_places())
     # Four standard deviations of a share of 120 images about one in three, and about one in a hundred.
-    assert score["content_kept"] == pytest.approx(1 / 3, abs=4 * np.sqrt(2 / 9 / 120))
-    assert score["classifier_reconstructed"] == pytest.approx(1 / 3, abs=4 * np.sqrt(2 / 9 / 120))
-    assert score["transformation_kept"] < 0.01 + 4 * np.sqrt(0.01 / 120)
+    assert score.content_kept == pytest.approx(1 / 3, abs=4 * np.sqrt(2 / 9 / 120))
+    assert score.classifier_reconstructed == pytest.approx(1 / 3, abs=4 * np.sqrt(2 / 9 / 120))
+    assert score.transformation_kept < 0.01 + 4 * np.sqrt(0.01 / 120)
 
 
 def test_a_constant_code_scores_chance():
     score = swap_score(ConstantTransformation(), shapes_in_places(test=50))
-    assert score["transformation_kept"] == score["transformation_kept_chance"] == 0.02
-    assert score["transformation_effect"] == 0.0
+    assert score.transformation_kept == score.transformation_kept_chance == 0.02
+    assert score.transformation_effect == 0.0
 
 
 def test_a_decoder_of_one_image_has_no_effect(monkeypatch):
     monkeypatch.setattr(Perfect, "decode", lambda self, codes: torch.ones(len(codes.content), 1, SIDE, SIDE))
-    assert swap_score(Perfect(), shapes_in_places(test=20))["transformation_effect"] == 0.0
+    assert swap_score(Perfect(), shapes_in_places(test=20)).transformation_effect == 0.0
 
 
 def test_scores_follow_the_seed_and_leave_the_random_state_alone():
@@ -185,7 +186,7 @@ def test_scores_follow_the_seed_and_leave_the_random_state_alone():
     assert first == swap_score(Perfect(), images, seed=1)
     assert torch.equal(torch.get_rng_state(), state)
     assert (np.random.get_state()[1] == numpy_state).all()
-    assert json.loads(json.dumps(first)) == first
+    assert SwapScores.from_json(json.loads(json.dumps(first.to_json()))) == first
     assert ("training the classifier", 150, 150) in steps
     assert steps[-1] == ("swapping codes", 40, 40)
 
@@ -198,7 +199,7 @@ def test_the_method_comes_back_in_its_mode():
 
 @pytest.mark.parametrize(("hybrids", "made"), [(1, 2), (2, 2), (30, 30), (500, 50)])
 def test_there_are_as_many_hybrids_as_asked_for_and_as_test_images_allow(hybrids, made):
-    assert swap_score(Perfect(), shapes_in_places(test=50), hybrids=hybrids)["hybrids"] == made
+    assert swap_score(Perfect(), shapes_in_places(test=50), hybrids=hybrids).hybrids == made
 
 
 def test_classes_that_were_not_trained_and_images_without_a_label_are_left_out():
@@ -208,14 +209,14 @@ def test_classes_that_were_not_trained_and_images_without_a_label_are_left_out()
     content[1530:1540] = None
     images.table["content"] = content
     score = swap_score(Perfect(), images)
-    assert (score["hybrids"], score["classes"]) == (30, 3)
-    assert score["classifier_real"] > 0.9
+    assert (score.hybrids, score.classes) == (30, 3)
+    assert score.classifier_real > 0.9
 
 
 def test_without_test_images_those_for_training_serve():
     images = shapes_in_places(test=0)
     score = swap_score(Perfect(), images, hybrids=50)
-    assert (score["split"], score["hybrids"]) == ("train", 50)
+    assert (score.split, score.hybrids) == ("train", 50)
 
 
 @pytest.mark.parametrize(
@@ -270,21 +271,21 @@ def noisy_volumes(noise: float, size: float = 50.0) -> ImageSet:
 
 def test_volumes_are_scored_with_the_noise_that_reconstructions_lack():
     score = swap_score(Halves(), noisy_volumes(noise=2.0))
-    assert score["classifier_real"] == score["classifier_reconstructed"] == score["content_kept"] == 1.0
-    assert score["content_of_z_source"] == 0.0
+    assert score.classifier_real == score.classifier_reconstructed == score.content_kept == 1.0
+    assert score.content_of_z_source == 0.0
     # An encoding anew differs by the noise's mean over 128 voxels, 0.2: z_j is nearest but for a few.
-    assert score["transformation_kept"] > 0.9
+    assert score.transformation_kept > 0.9
     # Three means take up 3 of 512 values, and so much of the noise.
-    assert score["noise_added"] == pytest.approx(2.0 * np.sqrt(1 - 3 / 512), rel=0.02)
-    told = f"of reconstructions with noise of standard deviation {score['noise_added']:.3g} added.)"
+    assert score.noise_added == pytest.approx(2.0 * np.sqrt(1 - 3 / 512), rel=0.02)
+    told = f"of reconstructions with noise of standard deviation {score.noise_added:.3g} added.)"
     assert told in " ".join(describe_swap(score))
     assert score == swap_score(Halves(), noisy_volumes(noise=2.0))
 
 
 def test_volumes_without_noise_get_none():
     score = swap_score(Halves(), noisy_volumes(noise=0.0))
-    assert score["noise_added"] == pytest.approx(0, abs=1e-3)
-    assert score["transformation_kept"] == 1.0
+    assert score.noise_added == pytest.approx(0, abs=1e-3)
+    assert score.transformation_kept == 1.0
 
 
 def test_noise_is_the_standard_deviation_of_all_residuals(monkeypatch):
@@ -297,7 +298,7 @@ def test_noise_is_the_standard_deviation_of_all_residuals(monkeypatch):
 
     classifier = nn.Sequential(nn.Flatten(), nn.Linear(512, 2))
     with torch.no_grad():
-        codes, _, noise = swap._observed(Biased(), classifier, images, "cpu", lambda *_, **__: None)
+        codes, _, noise = swap._encode_and_classify(Biased(), classifier, images, "cpu", lambda *_, **__: None)
         volumes = images.read(np.arange(120))
         residuals = volumes - Biased().decode(Halves().encode(Batch.of(volumes)))
     torch.testing.assert_close(codes, Halves().encode(Batch.of(volumes)))
@@ -322,26 +323,30 @@ def test_classifier_and_encoder_see_noise_that_the_effect_of_z_is_free_of():
     other = (np.arange(30) + 7) % 30
     torch.manual_seed(0)
     shown = images.select(np.arange(30))
-    seen, noise = swap._judged(Watched(), Classifier(), shown, other, device="cpu", progress=lambda *_, **__: None)
+    classified = swap._decode_and_classify(
+        Watched(), Classifier(), shown, other, device="cpu", progress=lambda *_, **__: None
+    )
     c, z = Halves().encode(Batch.of(shown.read(np.arange(30))))
     clean, hybrids = Halves().decode(Codes(c, z)), Halves().decode(Codes(c, z[other]))
     (_, reconstructed, hybrid), (_, again) = looked, encoded
     added = torch.stack([reconstructed - clean, hybrid - hybrids])
-    assert float(added.std()) == pytest.approx(noise, rel=0.03)
+    assert float(added.std()) == pytest.approx(classified.noise, rel=0.03)
     assert float(added.mean()) == pytest.approx(0, abs=0.1)
     # White: no two neighbours, and no two draws, have anything in common.
     assert float((added[..., 1:] * added[..., :-1]).mean()) == pytest.approx(0, abs=0.1)
     assert float((added[0] * added[1]).mean()) == pytest.approx(0, abs=0.2)
     assert torch.equal(hybrid, again)
-    np.testing.assert_allclose(seen["changed"], (hybrids - clean).square().mean(dim=(1, 2, 3, 4)), rtol=1e-4)
-    np.testing.assert_allclose(seen["apart"], (clean[other] - clean).square().mean(dim=(1, 2, 3, 4)), rtol=1e-4)
+    np.testing.assert_allclose(classified.change, (hybrids - clean).square().mean(dim=(1, 2, 3, 4)), rtol=1e-4)
+    np.testing.assert_allclose(
+        classified.distance, (clean[other] - clean).square().mean(dim=(1, 2, 3, 4)), rtol=1e-4
+    )
 
 
-def test_the_score_is_told_in_sentences():
+def test_the_score_in_sentences():
     told = " ".join(describe_swap(swap_score(Perfect(), shapes_in_places(), hybrids=50)))
     assert "50 hybrids" in told
     assert "of reconstructions.)" in told
-    assert "100.0 % keep the transformation of the image that gave it (chance 2.0 %)" in told
+    assert "100.0 % keep the transformation of their transformation image (chance 2.0 %)" in told
 
 
 class Linear(Method):
@@ -369,22 +374,28 @@ def test_judgements_are_those_of_a_slow_loop(monkeypatch):
     images = ArrayImages(pixels, "pixels", pd.DataFrame({"row": np.arange(n)}))
     other = (np.arange(n) + rng.integers(1, n, size=n)) % n
     method, classifier = Linear(), nn.Sequential(nn.Flatten(), nn.Linear(16, 3))
-    seen, noise = swap._judged(method, classifier, images, other, device="cpu", progress=lambda *_, **__: None)
+    classified = swap._decode_and_classify(
+        method, classifier, images, other, device="cpu", progress=lambda *_, **__: None
+    )
 
     def decoded(i: int, j: int) -> Tensor:
         return method.decode(Codes(codes[i].content, codes[j].transformation))
 
     codes = [method.encode(Batch.of(torch.from_numpy(pixels[i : i + 1]))) for i in range(n)]
-    assert noise == 0.0
+    assert classified.noise == 0.0
     for i, j in enumerate(other.tolist()):
-        assert seen["real"][i] == classifier(torch.from_numpy(pixels[i : i + 1])).argmax()
-        assert seen["hybrid"][i] == classifier(decoded(i, j)).argmax()
-        assert seen["reconstructed"][i] == classifier(decoded(i, i)).argmax()
-        assert seen["changed"][i] == pytest.approx(float(((decoded(i, j) - decoded(i, i)) ** 2).mean()), rel=1e-4)
-        assert seen["apart"][i] == pytest.approx(float(((decoded(j, j) - decoded(i, i)) ** 2).mean()), rel=1e-4)
+        assert classified.real_class[i] == classifier(torch.from_numpy(pixels[i : i + 1])).argmax()
+        assert classified.hybrid_class[i] == classifier(decoded(i, j)).argmax()
+        assert classified.reconstructed_class[i] == classifier(decoded(i, i)).argmax()
+        assert classified.change[i] == pytest.approx(
+            float(((decoded(i, j) - decoded(i, i)) ** 2).mean()), rel=1e-4
+        )
+        assert classified.distance[i] == pytest.approx(
+            float(((decoded(j, j) - decoded(i, i)) ** 2).mean()), rel=1e-4
+        )
         z = method.encode(Batch.of(decoded(i, j))).transformation
         distances = [float((z - codes[(j + k) % n].transformation).norm()) for k in range(6)]
-        assert seen["nearest"][i] == (np.argmin(distances) == 0)
+        assert classified.nearest[i] == (np.argmin(distances) == 0)
 
 
 def test_a_tie_counts_in_part():
@@ -397,7 +408,7 @@ def test_others_are_of_another_class_each_with_equal_chance():
     classes = np.array([2, 0, 1, 0, 2, 2, 7])
     counts = np.zeros((7, 7))
     for _ in range(4000):
-        counts[np.arange(7), swap._of_another_class(classes, rng)] += 1
+        counts[np.arange(7), swap._partners(classes, rng)] += 1
     allowed = classes[:, None] != classes[None]
     assert (counts[~allowed] == 0).all()
     np.testing.assert_allclose(counts / 4000, allowed / allowed.sum(axis=1, keepdims=True), atol=0.03)

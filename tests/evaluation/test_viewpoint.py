@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from scipy.spatial.transform import Rotation
 
+from dualcontrast.evaluation.results import ViewpointScores
 from dualcontrast.evaluation.viewpoint import describe_viewpoint, viewing_directions, viewpoint_score
 from dualcontrast.images import open_images
 from dualcontrast.images.linemod import POSE_COLUMNS
@@ -50,9 +51,9 @@ def test_perfect_codes() -> None:
     table, matrices = poses()
     score = viewpoint_score(saved(noise(600, 1), matrices[:, 2] @ noise(3, 2) + 5, table))
     assert score is not None
-    assert score["from_transformation"] == pytest.approx(1, abs=1e-3)
-    assert abs(score["from_content"]) < 0.1
-    assert score["chance"] == 0
+    assert score.from_transformation == pytest.approx(1, abs=1e-3)
+    assert abs(score.from_content) < 0.1
+    assert score.chance == 0
 
 
 def test_swapped_codes() -> None:
@@ -60,8 +61,8 @@ def test_swapped_codes() -> None:
     perfect = viewpoint_score(saved(noise(600, 1), matrices[:, 2], table))
     swapped = viewpoint_score(saved(matrices[:, 2], noise(600, 1), table))
     assert perfect is not None and swapped is not None
-    assert swapped["from_content"] == perfect["from_transformation"] > 0.99
-    assert swapped["from_transformation"] == perfect["from_content"] < 0.1
+    assert swapped.from_content == perfect.from_transformation > 0.99
+    assert swapped.from_transformation == perfect.from_content < 0.1
 
 
 def test_entangled_codes() -> None:
@@ -69,22 +70,22 @@ def test_entangled_codes() -> None:
     both = np.hstack([matrices[:, 2], 3.0 * (table["content"] == "cat").to_numpy()[:, None]])
     score = viewpoint_score(saved(both, both, table))
     assert score is not None
-    assert score["from_transformation"] == score["from_content"] > 0.99
+    assert score.from_transformation == score.from_content > 0.99
 
 
 def test_random_codes() -> None:
     table, _ = poses()
     score = viewpoint_score(saved(noise(600, 1), noise(600, 2), table))
     assert score is not None
-    assert abs(score["from_transformation"]) < 0.1
-    assert abs(score["from_content"]) < 0.1
+    assert abs(score.from_transformation) < 0.1
+    assert abs(score.from_content) < 0.1
 
 
 def test_a_code_that_is_constant_is_at_chance() -> None:
     table, _ = poses()
     score = viewpoint_score(saved(np.ones((600, 2)), np.ones((600, 2)), table))
     assert score is not None
-    assert score["from_content"] == score["from_transformation"] == 0
+    assert score.from_content == score.from_transformation == 0
 
 
 # ---- details
@@ -97,7 +98,7 @@ def test_one_image_that_differs_does_not_outweigh_all_others() -> None:
     code[np.flatnonzero(table["split"] == "test")[:2]] = 0.0
     score = viewpoint_score(saved(noise(600, 1), code, table))
     assert score is not None
-    assert score["from_transformation"] > 0.2  # one of three numbers is told, but for two of 200 images
+    assert score.from_transformation > 0.2  # one of three numbers is told, but for two of 200 images
 
 
 def test_objects_have_frames_of_their_own_and_count_alike() -> None:
@@ -107,10 +108,10 @@ def test_objects_have_frames_of_their_own_and_count_alike() -> None:
     code[cat] = -code[cat][:, [1, 2, 0]]  # over both objects no linear map fits
     score = viewpoint_score(saved(np.where(cat[:, None], code, 0.0), code, table))
     assert score is not None
-    assert score["from_transformation"] > 0.99
-    assert score["per_object"]["ape"]["from_content"] == pytest.approx(0, abs=1e-6)
-    assert score["from_content"] == pytest.approx(score["per_object"]["cat"]["from_content"] / 2, abs=1e-4)
-    assert [of["test_images"] for of in score["per_object"].values()] == [100, 100]
+    assert score.from_transformation > 0.99
+    assert score.per_object["ape"].from_content == pytest.approx(0, abs=1e-6)
+    assert score.from_content == pytest.approx(score.per_object["cat"].from_content / 2, abs=1e-4)
+    assert [of.test_images for of in score.per_object.values()] == [100, 100]
 
 
 def test_half_of_the_variance_is_half() -> None:
@@ -128,7 +129,7 @@ def test_half_of_the_variance_is_half() -> None:
     expected = 1 - error / np.square(directions[tested] - directions[train].mean(axis=0)).sum()
     score = viewpoint_score(saved(noise(3000, 4), code, table))
     assert score is not None
-    assert score["per_object"]["ape"]["from_transformation"] == pytest.approx(expected, abs=5e-3)
+    assert score.per_object["ape"].from_transformation == pytest.approx(expected, abs=5e-3)
     assert expected == pytest.approx(0.5, abs=0.05)
 
 
@@ -151,6 +152,6 @@ def test_the_renders_have_their_viewpoints(shared_data: Path) -> None:
 
 
 def test_in_words() -> None:
-    (line,) = describe_viewpoint({"from_transformation": 0.634, "from_content": 0.051})
-    assert "tells 63 % of the variance" in line
+    (line,) = describe_viewpoint(ViewpointScores(from_transformation=0.634, from_content=0.051, per_object={}))
+    assert "explains 63 % of the variance" in line
     assert "content code 5 % (chance 0 %)" in line

@@ -63,7 +63,7 @@ def test_a_run_from_a_star_is_scored_against_the_ideal_observer(run: Path) -> No
     assert set(scores["transformation"]["by_content"]) == {"nucleosome"}
     assert scores["transformation_pooled"] is not None
     words = call("evaluate", run, "--device", "cpu").out
-    assert "An ideal observer, who knows every template, pose and CTF, names the content right in 100.0 %" in words
+    assert "An ideal observer, who knows every template, pose and CTF, reaches 100.0 % for the content" in words
 
 
 def test_codes_keep_the_rows_of_the_star(run: Path, folder: Path) -> None:
@@ -147,7 +147,7 @@ def test_views_lose_the_wedge_that_is_missing(tilts: int, widths: list[int], tmp
         "training": {"minutes": 1e-6, "batch_size": 4},
     }
     run = dualcontrast.train(simulation.star, out=tmp_path / "run", settings=quick)
-    views = run.config()["recipe"]["views"]
+    views = run.config().recipe["views"]
     assert [view["degrees"] for view in views if view["name"] == "wedge"] == pytest.approx(widths, abs=3)
 
 

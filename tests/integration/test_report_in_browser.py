@@ -114,7 +114,7 @@ def test_all_is_drawn_without_a_request_or_an_error(digits: Run, desktop: Page) 
     missing = desktop.run(
         "return [...document.querySelectorAll('.missing:not([hidden])')].map((p) => p.innerText)"
     )
-    assert missing == [f"Hybrids are not judged yet. Run dualcontrast transfer {digits.path}"]
+    assert missing == [f"Hybrids are not scored yet. Run dualcontrast transfer {digits.path}"]
     desktop.draw_all()
     assert_valid(desktop)
     assert desktop.run("return document.querySelectorAll('.panels .main-svg').length") > 3

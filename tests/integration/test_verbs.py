@@ -100,7 +100,7 @@ def test_evaluate_scores_and_says_what_the_scores_mean(run: Run) -> None:
     assert set(scores["content"]) == {"from_content", "from_transformation", "sap", "gap", "chance"}
     assert scores["transformation"] is scores["transformation_pooled"] is None
     ended = call("evaluate", run.path)
-    assert "The content code names the content label right in" in ended.out
+    assert "The content code predicts the content label of" in ended.out
     assert ended.out.splitlines()[-1].startswith("All figures: ")
     assert "A probe on trivial statistics of the images" in ended.out
     assert "probing: 5 of 5" in ended.err

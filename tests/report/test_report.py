@@ -16,14 +16,14 @@ from dualcontrast.errors import RunError
 
 def test_a_run_without_codes_is_refused(tmp_path: Path) -> None:
     untouched = small_run(tmp_path / "run")
-    with pytest.raises(RunError, match="dualcontrast encode"):
+    with pytest.raises(RunError, match=r"call `run\.encode\(\)`"):
         untouched.report(how="pca")
     assert not (untouched.path / "report.html").exists()
 
 
 def test_weights_have_reports_of_their_own(run: Run, tmp_path: Path) -> None:
     run = Run(shutil.copytree(run.path, tmp_path / "run"))
-    with pytest.raises(RunError, match=r"run dualcontrast encode .* --weights last"):
+    with pytest.raises(RunError, match=r"call `run.encode\\(weights='last'\\)`"):
         run.report(weights="last")
     with pytest.raises(RunError, match="has no weights 'lst'; it has best, last"):
         run.report(weights="lst")
@@ -48,7 +48,7 @@ def test_the_verb_prints_the_path_of_the_report(run: Run) -> None:
     ended = call("report", run.path, "--how", "pca")
     assert ended.status == 0, ended.err
     lines = ended.out.splitlines()
-    assert lines[0].startswith("Left out of Scores: Hybrids are not judged yet: dualcontrast transfer ")
+    assert lines[0].startswith("Left out of Scores: Hybrids are not scored yet: dualcontrast transfer ")
     assert re.fullmatch(r"Report: .*report\.html \(\d\.\d MB\); open it in a browser", lines[1])
     found = json.loads(call("report", run.path, "--how", "pca", "--json", "--quiet").out)
     assert found["report"] == str(run.report_path())

@@ -10,7 +10,7 @@ from dualcontrast.errors import RunError
 from dualcontrast.images.arrays import ArrayImages
 from dualcontrast.methods import Batch, Codes, Method
 from dualcontrast.recipe import read_recipe
-from dualcontrast.runs import RunFolder, prepared_images, read_codes
+from dualcontrast.runs import DataDescription, RunFolder, prepared_images, read_codes
 from dualcontrast.runs.encoding import codes_of, encode, encode_run, inference
 
 
@@ -25,9 +25,9 @@ def run(tmp_path) -> RunFolder:
     """Give a run of 12 images whose weights are fresh."""
     recipe = read_recipe("mnist", {"training": {"batch_size": 5}})
     images = some_images()
-    digest = prepared_images(images, None, recipe.training.seed).digest()
+    data = DataDescription.of(prepared_images(images, None, recipe.training.seed))
     run = RunFolder(tmp_path / "run")
-    run.write_config(recipe, {"source": None, "options": {}, "digest": digest, "shape": [1, 28, 28]}, {})
+    run.write_config(recipe, data, {})
     torch.manual_seed(0)
     run.save_weights(recipe.build((1, 28, 28)), "best")
     run.attach(images)

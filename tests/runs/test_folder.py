@@ -6,136 +6,33 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-import yaml
+from tests.support.folders import SHAPE, data_of, images_of, recipe, untrained_folder
 
-import dualcontrast.runs.folder
 from dualcontrast.errors import RunError
 from dualcontrast.images.arrays import ArrayImages
 from dualcontrast.methods import Batch
-from dualcontrast.recipe import Recipe, recipe_of
-from dualcontrast.runs import RunFolder, SavedCodes, prepared_images, read_codes, write_codes
-
-SHAPE = (1, 12, 12)
-
-
-def images_of(count: int = 40, seed: int = 0, labels: bool = True, split: bool = False) -> ArrayImages:
-    rng = np.random.default_rng(seed)
-    table = pd.DataFrame({"row": np.arange(count)})
-    if labels:
-        table["content"] = rng.integers(0, 3, count)
-    if split:
-        table["split"] = np.where(np.arange(count) % 4, "train", "test")
-    return ArrayImages(rng.integers(0, 256, (count, *SHAPE), dtype=np.uint8), "digits.npy", table)
-
-
-def recipe(**stated: Any) -> Recipe:
-    small = {"decoder": {"code_width": 8, "hidden": [16]}}
-    return recipe_of({"network": small, "training": {"limit": 30, "seed": 5}, **stated})
-
-
-def data_of(images: ArrayImages, recipe: Recipe) -> dict[str, Any]:
-    prepared = prepared_images(images, recipe.training.limit, recipe.training.seed)
-    return {
-        "source": None,
-        "options": {},
-        "digest": prepared.digest(),
-        "images": len(prepared),
-        "shape": prepared.shape,
-        "pixel_size": prepared.pixel_size,
-    }
+from dualcontrast.runs import RunFolder, prepared_images
 
 
 @pytest.fixture
 def run(tmp_path: Path) -> RunFolder:
-    """Make a run that was trained on `images_of()`."""
-    folder = RunFolder(tmp_path / "run")
-    folder.write_config(recipe(), data_of(images_of(), recipe()), {"command": "a test"})
-    torch.manual_seed(0)
-    folder.save_weights(recipe().build(SHAPE), "best")
-    return RunFolder.open(folder.path)
-
-
-# ---- configuration
-
-
-def test_the_configuration_comes_back(run: RunFolder) -> None:
-    config = run.config()
-    assert list(config) == ["format", "recipe", "data", "made_by"]
-    assert config["data"] == {**data_of(images_of(), recipe()), "shape": list(SHAPE)}
-    assert config["made_by"] == {"command": "a test"}
-    assert run.recipe() == recipe()
-
-
-@pytest.mark.parametrize("preset", ["paper", "authors-code"])
-def test_a_recipe_of_any_preset_comes_back(tmp_path: Path, preset: str) -> None:
-    stated = recipe(preset=preset, views=["scale"])
-    run = RunFolder(tmp_path)
-    run.write_config(stated, data_of(images_of(), stated), {})
-    assert run.recipe() == stated
-
-
-def test_a_folder_without_a_configuration_is_no_run(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match=r"not a run folder, since it has no config\.yaml"):
-        RunFolder(tmp_path).config()
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "format: [1",
-        "",
-        "- format\n- 1\n",
-        "recipe: {}\n",
-        "format: one\n",
-        "format: null\n",
-        "\x00\x01",
-        "format",
-    ],
-)
-def test_a_damaged_configuration_is_refused(run: RunFolder, text: str) -> None:
-    run.config_path.write_text(text)
-    with pytest.raises(RunError, match=r"config\.yaml: damaged; train the run again, or put back a copy"):
-        run.config()
-
-
-def test_a_configuration_that_lacks_a_part_is_refused(run: RunFolder) -> None:
-    run.config_path.write_text("format: 1\n")
-    with pytest.raises(RunError, match="damaged"):
-        run.load_method()
-
-
-def test_a_newer_format_is_refused_in_a_sentence(run: RunFolder) -> None:
-    config = run.config()
-    config["format"] = dualcontrast.runs.folder.FORMAT + 1
-    run.config_path.write_text(yaml.safe_dump(config))
-    with pytest.raises(
-        RunError, match=r"made by a newer version \(format 2, this one reads 1\); update dualcontrast"
-    ):
-        run.recipe()
-
-
-def test_a_recipe_that_was_edited_wrongly_is_refused_with_the_files_name(run: RunFolder) -> None:
-    run.config_path.write_text(run.config_path.read_text().replace("epochs:", "epoch:"))
-    with pytest.raises(
-        Exception, match=r"config\.yaml: no setting is called training\.epoch; did you mean epochs"
-    ):
-        run.recipe()
+    """Make a run on `images_of()`."""
+    return untrained_folder(tmp_path / "run")
 
 
 def test_opening_says_what_is_missing(run: RunFolder, tmp_path: Path) -> None:
-    with pytest.raises(RunError, match="no such run folder; make one with dualcontrast train"):
+    with pytest.raises(RunError, match=r"no such run folder; make one with `dualcontrast\.train\(images, out="):
         RunFolder.open(tmp_path / "none")
     (tmp_path / "empty").mkdir()
     with pytest.raises(RunError, match=r"not a run folder, since it has no config\.yaml"):
         RunFolder.open(tmp_path / "empty")
     run.weights_path("best").unlink()
-    with pytest.raises(RunError, match=r"has no weights\.safetensors yet; train it, or go on with it by --resume"):
+    with pytest.raises(RunError, match=r"has no weights\.safetensors yet; continue it with `.*resume=True\)`"):
         RunFolder.open(run.path)
 
 
@@ -148,7 +45,7 @@ def test_images_of_the_run_are_those_it_was_trained_on(run: RunFolder) -> None:
     run.attach(images_of())
     images = run.images()
     assert len(images) == 30
-    assert images.digest() == run.config()["data"]["digest"]
+    assert images.digest() == run.config().data.digest
     assert set(images.table["split"]) == {"train", "test"}
     assert run.images() is images
 
@@ -258,92 +155,6 @@ def test_weights_of_another_network_are_refused(run: RunFolder) -> None:
 
 
 # ---- codes, scores, figures
-
-
-def codes_of(count: int = 6) -> SavedCodes:
-    rng = np.random.default_rng(0)
-    content, latent = rng.standard_normal((2, count, 4)).astype(np.float32)
-    transformation, other = rng.standard_normal((2, count, 3)).astype(np.float32)
-    table = pd.DataFrame(
-        {
-            "row": np.arange(count) * 2,
-            "split": ["train", "test"] * (count // 2),
-            "content": ["a, b", 'c"d', "Å", "1", "", "e"][:count],
-        }
-    )
-    return SavedCodes(content, transformation, latent, other, table)
-
-
-def test_codes_come_back_to_the_last_bit(tmp_path: Path) -> None:
-    codes = codes_of()
-    write_codes(tmp_path / "codes", codes)
-    again = read_codes(tmp_path / "codes")
-    for name in ("content", "transformation", "content_latent", "transformation_latent"):
-        expected, array = getattr(codes, name), getattr(again, name)
-        assert array.dtype == np.float32
-        np.testing.assert_array_equal(array, expected)
-    assert list(again.table["row"]) == list(codes.table["row"])
-    assert list(again.table["split"]) == list(codes.table["split"])
-    assert list(again.table["content"].fillna("")) == list(codes.table["content"])
-
-
-def test_codes_are_missing_until_all_of_them_are_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    save = np.save
-
-    def failing(file: Path, array: np.ndarray) -> None:
-        if "transformation" in file.name:
-            raise OSError("the disk is full")
-        save(file, array)
-
-    monkeypatch.setattr(np, "save", failing)
-    with pytest.raises(OSError, match="full"):
-        write_codes(tmp_path, codes_of())
-    with pytest.raises(RunError, match="no codes there; make them with dualcontrast encode RUN"):
-        read_codes(tmp_path)
-
-
-def test_codes_cut_off_while_written_anew_are_not_read_as_a_mixture(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    write_codes(tmp_path, codes_of())
-    new = codes_of()
-    monkeypatch.setattr(dualcontrast.runs.folder, "write_text", lambda *_: pytest.fail())
-    with pytest.raises(pytest.fail.Exception):
-        write_codes(tmp_path, SavedCodes(-new.content, *(new.transformation,) * 3, new.table))
-    with pytest.raises(RunError):
-        read_codes(tmp_path)
-
-
-@pytest.mark.parametrize("name", ["content.npy", "transformation_latent.npy"])
-@pytest.mark.parametrize("damage", ["cut", "empty", "missing", "other", "pickle"])
-def test_damaged_codes_are_refused(tmp_path: Path, name: str, damage: str) -> None:
-    write_codes(tmp_path, codes_of())
-    path = tmp_path / name
-    if damage == "cut":
-        path.write_bytes(path.read_bytes()[:-10])
-    elif damage == "empty":
-        path.write_bytes(b"")
-    elif damage == "missing":
-        path.unlink()
-    elif damage == "pickle":
-        np.save(path, np.array([{}], dtype=object), allow_pickle=True)
-    else:
-        path.write_bytes(b"these are no codes")
-    with pytest.raises(RunError, match=r"damaged codes .*; make them again with dualcontrast encode"):
-        read_codes(tmp_path)
-
-
-def test_a_damaged_table_is_refused(tmp_path: Path) -> None:
-    write_codes(tmp_path, codes_of())
-    table = tmp_path / "table.csv"
-    lines = table.read_text().splitlines(keepends=True)
-    table.write_text("".join(lines[:-2]))
-    with pytest.raises(RunError, match="codes and table differ in length"):
-        read_codes(tmp_path)
-    for text in ("", 'row\n1\n"2,3\n', "row\n1\n2,3,4\n"):
-        table.write_text(text)
-        with pytest.raises(RunError, match="make them again with dualcontrast encode"):
-            read_codes(tmp_path)
 
 
 def test_each_weights_codes_and_scores_have_a_place_of_their_own(run: RunFolder) -> None:

@@ -13,7 +13,7 @@ from dualcontrast.api import Run
 from dualcontrast.cryoet.simulation import Simulation
 from dualcontrast.images import open_images
 from dualcontrast.recipe import recipe_of
-from dualcontrast.runs import SavedCodes, prepared_images, write_codes
+from dualcontrast.runs import DataDescription, SavedCodes, prepared_images, write_codes
 from dualcontrast.settings import merged
 
 STATES = (
@@ -46,15 +46,7 @@ def untrained_run(
     recipe = recipe_of(merged(TINY, changes or {}))
     images = open_images(source, **options)
     prepared = prepared_images(images, recipe.training.limit, recipe.training.seed)
-    data = {
-        "source": str(source.resolve()),
-        "options": dict(images.options),
-        "digest": prepared.digest(),
-        "names": prepared.names_digest(),
-        "images": len(prepared),
-        "shape": list(prepared.shape),
-        "pixel_size": prepared.pixel_size,
-    }
+    data = DataDescription.of(prepared, str(source.resolve()), images.options)
     run.write_config(recipe, data, {"command": "a test"})
     run.save_weights(recipe.build(images.shape), "best")
     return run

@@ -105,7 +105,7 @@ def test_minutes_stop_within_the_first_epoch_and_leave_weights(tmp_path: Path) -
     (last,) = run.read_log()
     assert (last["stopped"], last["step"], last["epoch"]) == ("minutes", 1, 0)
     assert all(torch.equal(weights_of(run)[key], value) for key, value in weights_of(run, "last").items())
-    assert run.config()["recipe"]["training"]["minutes"] == 1e-6
+    assert run.config().recipe["training"]["minutes"] == 1e-6
 
 
 def test_minutes_are_those_of_the_clock_that_is_given(tmp_path: Path) -> None:

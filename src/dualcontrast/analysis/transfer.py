@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor
 
 from dualcontrast.evaluation.probes import is_test
+from dualcontrast.evaluation.results import SwapScores
 from dualcontrast.evaluation.swap import can_swap, describe_swap, require_decoder, swap_score
 from dualcontrast.figures.drawing import draw_transfer_grid
 from dualcontrast.images import ImageSet
@@ -34,7 +34,7 @@ class Transfer:
         Rows, in the source, of the images that give content (n) and transformation (m).
     figure : pathlib.Path
         The PNG of the grid.
-    swap : dict or None
+    swap : SwapScores or None
         The swap score, as `swap_score` returns it; None if the labels do not suffice.
     """
 
@@ -42,7 +42,7 @@ class Transfer:
     content_rows: tuple[int, ...]
     transformation_rows: tuple[int, ...]
     figure: Path
-    swap: dict[str, Any] | None
+    swap: SwapScores | None
 
     def describe(self) -> list[str]:
         """Describe the swap score, one sentence per line."""
@@ -198,8 +198,8 @@ def _class_numbers(table: pd.DataFrame) -> np.ndarray:
     return np.asarray(pd.factorize(table["content"], sort=True)[0])
 
 
-def _add_to_scores(run: RunFolder, weights: str, swap: dict[str, Any]) -> None:
+def _add_to_scores(run: RunFolder, weights: str, swap: SwapScores) -> None:
     """Add the swap score to the other scores, unless those are of earlier weights."""
     current = made_with_weights(run.scores_path(weights), run, weights)
     scores = run.read_scores(weights) if current else None
-    run.write_scores({**(scores or {}), "swap": swap}, weights)
+    run.write_scores({**(scores or {}), "swap": swap.to_json()}, weights)

@@ -7,13 +7,13 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from dualcontrast.errors import RunError
 from dualcontrast.files import write_json
 
 FORMAT = 1
-EMBEDDING = "tsne"  # the method that lays out the codes of a cell in the plane
+EMBEDDING: Final = "tsne"  # the method that lays out the codes of a cell in the plane
 
 
 @dataclass(frozen=True)

@@ -192,7 +192,7 @@ def _row(view: View, run: RunFolder, images: int, request: FigureRequest) -> Pan
     codes = codes_of(run)
     tasks = tasks_of(codes.table)[view.by]
     within = request.identity if view.of_identity else ""
-    task = next((task for task in tasks if task.within == within), None)  # None if there are too few images
+    task = next((task for task in tasks if task.content_class == within), None)  # None if there are too few images
     return PanelRow(
         panel=view.title(request.identity),
         method=view.method,

@@ -9,7 +9,6 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,6 +17,8 @@ import torch
 from dualcontrast.api import Run, train
 from dualcontrast.benchmarks.cells import EMBEDDING, Cell, CellResult, TrainingCost, write_result
 from dualcontrast.errors import RunError
+from dualcontrast.evaluation.results import Scores
+from dualcontrast.evaluation.scores import read_scores
 from dualcontrast.files import write_json
 from dualcontrast.methods import method_named
 from dualcontrast.progress import Progress, silent
@@ -56,7 +57,7 @@ def run_cell(cell: Cell, results: Path, work: Path, device: str = "cpu", progres
     scores = run.evaluate(device=device, progress=progress)
     if method_named(cell.recipe["method"]["name"]).has_decoder:
         run.transfer(device=device, progress=progress)
-        scores = run.read_scores() or scores
+        scores = read_scores(run) or scores
     for code in ("content", "transformation"):
         with suppress(RunError):  # codes that are all equal, for example, have no embedding; the scores show it
             run.embed(code=code, how=EMBEDDING, limit=EMBEDDED, device=device, progress=progress)
@@ -106,16 +107,16 @@ def _train(run: Run, cell: Cell, device: str, progress: Progress) -> bool:
     return True
 
 
-def _result(run: Run, cell: Cell, scores: Mapping[str, object]) -> CellResult:
+def _result(run: Run, cell: Cell, scores: Scores) -> CellResult:
     """Collect all that a table may show of a cell."""
     last = run.read_log()[-1]
-    images = run.config()["data"]
+    data = run.config().data
     trained = json.loads(_marker(run).read_text(encoding="utf-8"))
     return CellResult(
         cell=cell.key,
-        scores=dict(scores),
-        images=images["images"],
-        shape=images["shape"],
+        scores=scores.to_json(),
+        images=data.images or 0,
+        shape=list(data.shape),
         training=TrainingCost(
             steps=last["step"],
             images_seen=last["images_seen"],

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 from dualcontrast.cli.console import Console, from_here
 from dualcontrast.cli.options import AsJson, Device, Moved, Quiet, one_of
 from dualcontrast.cli.verbs import RunArgument, Weights, app
+
+if TYPE_CHECKING:
+    from dualcontrast.analysis.clusters import Number
+    from dualcontrast.maps.averager import With
 
 Clustering = Annotated[
     str, typer.Option("--clusters", metavar="NAME", help="Which clusters: a name given to cluster.")
@@ -112,7 +116,7 @@ def average(
     with console.progress() as progress:
         done = api.load(run).average(
             clusters=clusters,
-            by=with_,
+            by=cast("With", with_),
             align=align,
             search=Search(iterations, degrees, seed),
             datadir=datadir,
@@ -183,6 +187,6 @@ def export(
     console.result({"files": files, "indices": indices, **counts}, told)
 
 
-def _number(text: str) -> int | str:
+def _number(text: str) -> Number:
     """Return a number where the text is one; what else it may be is for the verb to say."""
-    return int(text) if text.lstrip("-").isdigit() else text
+    return int(text) if text.lstrip("-").isdigit() else cast("Number", text)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -16,6 +16,8 @@ from dualcontrast.version import __version__
 
 if TYPE_CHECKING:
     from dualcontrast.api import Run
+    from dualcontrast.api.codes import Layout
+    from dualcontrast.evaluation.results import Factor
 
 app = typer.Typer(
     name="dualcontrast",
@@ -194,7 +196,7 @@ def evaluate(
     loaded = _opened(run, datadir)
     with console.progress() as progress:
         scores = loaded.evaluate(weights=weights, device=device, progress=progress)
-    console.result(scores, [*describe(scores), f"All figures: {from_here(loaded.scores_path(weights))}"])
+    console.result(scores.to_json(), [*describe(scores), f"All figures: {from_here(loaded.scores_path(weights))}"])
 
 
 @app.command()
@@ -219,7 +221,8 @@ def transfer(
     with console.progress() as progress:
         done = loaded.transfer(weights=weights, count=count, seed=seed, device=device, progress=progress)
     console.result(
-        {"figure": str(done.figure), "swap": done.swap}, [*done.describe(), f"Grid: {from_here(done.figure)}"]
+        {"figure": str(done.figure), "swap": done.swap and done.swap.to_json()},
+        [*done.describe(), f"Grid: {from_here(done.figure)}"],
     )
 
 
@@ -257,10 +260,10 @@ def embed(
     loaded = _opened(run, datadir)
     with console.progress() as progress:
         points = loaded.embed(
-            code=code,
-            by=by,
+            code=cast("Factor", code),
+            by=cast("Factor", by),
             only=only,
-            how=how,
+            how=cast("Layout", how),
             limit=limit,
             weights=weights,
             seed=seed,

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from dualcontrast.api import Run, train
-from dualcontrast.evaluation.scores import describe
+from dualcontrast.evaluation.results import Scores
+from dualcontrast.evaluation.scores import describe, read_scores
 from dualcontrast.progress import Progress, silent
 
 
@@ -21,7 +22,7 @@ class DigitsDemo:
     ----------
     run : Run
         The trained run.
-    scores : dict
+    scores : Scores
         Its scores, including the swap score.
     figures : list of Path
         The transfer grid, the contrastive pairs and the embeddings.
@@ -30,7 +31,7 @@ class DigitsDemo:
     """
 
     run: Run
-    scores: dict[str, Any]
+    scores: Scores
     figures: list[Path]
     report: Path
 
@@ -38,7 +39,7 @@ class DigitsDemo:
         """Convert the demo to plain values."""
         return {
             "run": str(self.run.path),
-            "scores": self.scores,
+            "scores": self.scores.to_json(),
             "figures": [str(figure) for figure in self.figures],
             "report": str(self.report),
         }
@@ -91,7 +92,7 @@ def demo(out: str | Path, *, seed: int = 0, overwrite: bool = False, progress: P
     for code in ("content", "transformation"):
         run.embed(code=code, how="tsne", progress=progress)
     names = ("transfer", "pairs", "embedding_content_tsne", "embedding_transformation_tsne")
-    scores = run.read_scores()
+    scores = read_scores(run)
     assert scores is not None
     page = run.report(seed=seed, progress=progress).path
     return DigitsDemo(run, scores, [run.figure_path(name) for name in names], page)

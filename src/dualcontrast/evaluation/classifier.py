@@ -21,27 +21,27 @@ LEARNING_RATE = 3e-3
 def trained_classifier(
     images: ImageSet,
     classes: np.ndarray,
-    places: np.ndarray,
+    training: np.ndarray,
     *,
     steps: int,
     rng: np.random.Generator,
     device: str | torch.device = "cpu",
     progress: Progress = silent,
 ) -> nn.Module:
-    """Train a classifier by Adam under a one-cycle schedule, and return it in evaluation mode.
+    """Train a classifier with Adam and a one-cycle schedule, and return it in evaluation mode.
 
     Parameters
     ----------
     images
-        The images to learn from.
+        The set of images.
     classes
-        The class of each image, (N,), integers from 0; -1 where it has none.
-    places
-        The images that train it.
+        The class of each image, (N,), integers from 0; -1 if unknown.
+    training
+        Indices of the training images.
     steps
-        How many batches of at most 100 images.
+        Number of batches, of at most 100 images.
     rng
-        Draws the first weights and the order of the images.
+        Draws the initial weights and the order of the images.
     device
         Where to compute; the classifier stays there.
     progress
@@ -57,7 +57,7 @@ def trained_classifier(
         classifier = _classifier(images.shape, int(classes.max()) + 1).to(device)
     optimizer = torch.optim.Adam(classifier.parameters())
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=steps)
-    batches = _shuffled(places, rng)
+    batches = _shuffled(training, rng)
     for step in range(steps):
         index = next(batches)
         target = torch.from_numpy(classes[index]).to(device)
@@ -70,18 +70,18 @@ def trained_classifier(
     return classifier.eval()
 
 
-def _shuffled(places: np.ndarray, rng: np.random.Generator) -> Iterator[np.ndarray]:
-    """Yield batches of nearly equal size, in a new order each time round, for ever."""
+def _shuffled(training: np.ndarray, rng: np.random.Generator) -> Iterator[np.ndarray]:
+    """Yield batches of nearly equal size without end, in a new order each epoch."""
     while True:
-        yield from np.array_split(rng.permutation(places), math.ceil(len(places) / BATCH))
+        yield from np.array_split(rng.permutation(training), math.ceil(len(training) / BATCH))
 
 
 def _classifier(shape: Sequence[int], classes: int) -> nn.Sequential:
-    """Make blocks that halve the sides until the shortest has at most four pixels, then a linear layer."""
+    """Build blocks that halve the sides until the shortest has at most four pixels, and a linear layer."""
     dimensions = len(shape) - 1
     convolution, norm = CONVOLUTIONS[dimensions], BATCH_NORMS[dimensions]
     channels, sides, width = shape[0], list(shape[1:]), 16
-    layers: list[nn.Module] = [norm(channels)]  # images of any range are welcome
+    layers: list[nn.Module] = [norm(channels)]  # images may have any range
     while min(sides) > 4:
         layers += [convolution(channels, width, 3, stride=2, padding=1), norm(width), nn.ReLU()]
         channels, sides, width = width, [(side + 1) // 2 for side in sides], min(2 * width, 64)

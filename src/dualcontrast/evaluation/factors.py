@@ -1,62 +1,49 @@
-"""How well content and transformation are told from either code, and from trivial statistics of the images."""
+"""How well probes predict content and transformation from codes and from trivial statistics of the images."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any, Literal
 
 import numpy as np
-import pandas as pd
 
 from dualcontrast.evaluation.image_statistics import statistics_of
-from dualcontrast.evaluation.probes import (
-    FIT_AT_MOST,
-    NEIGHBOURS,
-    PROBES,
-    ProbeResult,
-    Task,
-    is_test,
-    label_numbers,
-    probe,
+from dualcontrast.evaluation.probes import PROBES, ProbeResult, Task, probe
+from dualcontrast.evaluation.results import (
+    ClassScores,
+    CodeAccuracies,
+    Factor,
+    FactorScores,
+    Question,
+    TransformationScores,
 )
 from dualcontrast.images import ImageSet
 from dualcontrast.progress import Progress, silent
 from dualcontrast.runs import SavedCodes
 
-Factor = Literal["content", "transformation"]
-
-# What is asked of the codes, and the factor that it is asked of.
-QUESTIONS: dict[str, Factor] = {
+# Each question, and the factor that its labels are of.
+QUESTIONS: dict[Question, Factor] = {
     "content": "content",
     "transformation": "transformation",
     "transformation_pooled": "transformation",
 }
-SEED = 0  # of draws in scoring; the same whatever a run's own seed, so that runs are scored alike
+SEED = 0  # of random draws in scoring; independent of a run's own seed, so that all runs are scored alike
 PART_PROBES = ("linear", "knn")
-PROTOCOL = (
-    "fitted on the training split, tested on the test split; transformation: within each content class, averaged "
-    "over classes; transformation_pooled: content and transformation as one label, over all images; "
-    "linear: logistic regression on unscaled codes, as in the paper; linear_latent: the same on a draw of the "
-    f"latents; knn: {NEIGHBOURS} nearest codes, unscaled; mlp: 100 hidden units on standardised codes; "
-    f"knn and mlp are fitted on at most {FIT_AT_MOST['mlp']} images; trivial_statistics: linear_standardised on "
-    "mean, standard deviation, centre of mass and radial profile of each image"
-)
 
 
 @dataclass(frozen=True)
-class FactorScore:
-    """How well one factor is told from either code, by one probe.
+class FactorResult:
+    """How well one probe predicts one factor from either code.
 
     Attributes
     ----------
     factor : {"content", "transformation"}
-        What is told.
+        The factor that the labels of the tasks are of.
     tasks : sequence of Task
-        One or more, which the score is the mean of.
+        One or more; the result is their mean.
     content_results, transformation_results : sequence of ProbeResult
-        What the probe achieved in each task, on the content code and on the transformation code.
+        The probe's result in each task, on the content code and on the transformation code.
     """
 
     factor: Factor
@@ -76,33 +63,82 @@ class FactorScore:
 
     @property
     def chance(self) -> float:
-        """Test accuracy of the most common training class."""
+        """Test accuracy of always predicting the most common training class."""
         return float(np.mean([task.chance() for task in self.tasks]))
 
     @property
     def converged(self) -> bool:
-        """Whether every logistic regression came to its optimum."""
+        """Whether every logistic regression converged."""
         return all(result.converged for result in (*self.content_results, *self.transformation_results))
 
     @property
     def gap(self) -> float:
-        """The factor's own code less the other one; negative where the codes are the wrong way round."""
+        """Accuracy from the factor's own code minus that from the other; negative if the codes are swapped."""
         difference = self.from_content - self.from_transformation
         return difference if self.factor == "content" else -difference
 
     @property
     def sap(self) -> float:
-        """The paper's separated attribute predictability, |gap|: it rewards swapped codes as well."""
+        """The paper's separated attribute predictability, |gap|; swapped codes score high as well."""
         return abs(self.gap)
+
+    def accuracies(self) -> CodeAccuracies:
+        """Round the accuracies from both codes."""
+        return CodeAccuracies(
+            from_content=round(self.from_content, 4), from_transformation=round(self.from_transformation, 4)
+        )
+
+    def scores(self) -> FactorScores:
+        """Round all scores."""
+        return FactorScores(**self._rounded())
+
+    def transformation_scores(self) -> TransformationScores:
+        """Round all scores, and those of each task by its content class."""
+        results = zip(self.tasks, self.content_results, self.transformation_results, strict=True)
+        by_content = {
+            task.content_class: ClassScores(
+                from_content=round(content.accuracy, 4),
+                from_transformation=round(transformation.accuracy, 4),
+                chance=round(task.chance(), 4),
+                test_images=content.test_images,
+            )
+            for task, content, transformation in results
+        }
+        return TransformationScores(**self._rounded(), by_content=by_content)
+
+    def _rounded(self) -> dict[str, float]:
+        names = ("from_content", "from_transformation", "sap", "gap", "chance")
+        return {name: round(getattr(self, name), 4) for name in names}
+
+
+@dataclass(frozen=True)
+class CodeScores:
+    """Scores of codes by every probe.
+
+    Attributes
+    ----------
+    content, transformation, transformation_pooled
+        Scores of each question by the paper's linear probe; None where there is nothing to predict.
+    probes : dict
+        Accuracies by question and probe; None where there is nothing to predict.
+    not_converged : list of str
+        Fits that ran out of steps, as QUESTION.PROBE.
+    """
+
+    content: FactorScores | None
+    transformation: TransformationScores | None
+    transformation_pooled: FactorScores | None
+    probes: dict[Question, dict[str, CodeAccuracies] | None]
+    not_converged: list[str]
 
 
 def score_codes(
     codes: SavedCodes,
-    tasks: Mapping[str, Sequence[Task]],
+    tasks: Mapping[Question, Sequence[Task]],
     *,
     seed: int = SEED,
     progress: Progress = silent,
-) -> dict[str, Any]:
+) -> CodeScores:
     """Score codes by every probe.
 
     Parameters
@@ -110,56 +146,39 @@ def score_codes(
     codes
         Codes and latents of a set of images.
     tasks
-        What to tell, as `probes.tasks_of` makes it of the codes' table.
+        The tasks of each question, from `probes.tasks_of` on the table of the codes.
     seed
-        Of the probes.
+        Seed of the probes.
     progress
-        Told of the probes fitted.
-
-    Returns
-    -------
-    dict
-        `content`, `transformation` and `transformation_pooled`: `from_content`, `from_transformation`, `sap`,
-        `gap` and `chance` by the paper's linear probe, or None where there is nothing to tell. The second is
-        the mean over content classes, of which `by_content` has, by name, `from_content`,
-        `from_transformation`, `chance` and `test_images`. `probes`: by these three and by probe,
-        `from_content` and `from_transformation`. `protocol`: numbers of images and classes, and probes whose
-        fit did not converge. Numbers are rounded to 4 digits.
+        Called with the number of probes fitted.
     """
     inputs = {name: (name, codes.content, codes.transformation) for name in PROBES}
     inputs["linear_latent"] = ("linear", codes.content_latent, codes.transformation_latent)
-    wanted = [(question, name) for question in QUESTIONS if tasks[question] for name in inputs]
-    scores: dict[str, dict[str, FactorScore]] = {question: {} for question in QUESTIONS}
-    for done, (question, name) in enumerate(wanted):
-        progress("probing", done, len(wanted))
+    fits = [(question, name) for question in QUESTIONS if tasks[question] for name in inputs]
+    results: dict[Question, dict[str, FactorResult]] = {question: {} for question in QUESTIONS}
+    for done, (question, name) in enumerate(fits):
+        progress("probing", done, len(fits))
         kind, content, transformation = inputs[name]
-        scores[question][name] = score_factor(
+        results[question][name] = probe_factor(
             QUESTIONS[question], content, transformation, tasks[question], kind=kind, seed=seed
         )
-    progress("probing", len(wanted), len(wanted))
-    linear = {question: _summary(score["linear"]) if score else None for question, score in scores.items()}
-    if linear["transformation"] is not None:
-        linear["transformation"]["by_content"] = _by_content(scores["transformation"]["linear"])
-    return {
-        **linear,
-        "probes": {
-            question: {name: _accuracies(score) for name, score in by_probe.items()} or None
-            for question, by_probe in scores.items()
+    progress("probing", len(fits), len(fits))
+    content_result, transformation_result, pooled_result = (
+        results[question].get("linear") for question in QUESTIONS
+    )
+    return CodeScores(
+        content=content_result.scores() if content_result else None,
+        transformation=transformation_result.transformation_scores() if transformation_result else None,
+        transformation_pooled=pooled_result.scores() if pooled_result else None,
+        probes={
+            question: {name: result.accuracies() for name, result in by_probe.items()} or None
+            for question, by_probe in results.items()
         },
-        "protocol": {
-            **_content_counts(codes.table, tasks["content"]),
-            "transformation": _transformation_counts(tasks["transformation"]),
-            "transformation_pooled": _pooled_counts(tasks["transformation_pooled"]),
-            "probe": PROTOCOL,
-            "not_converged": [
-                f"{question}.{name}" for question, name in wanted if not scores[question][name].converged
-            ],
-            "seed": seed,
-        },
-    }
+        not_converged=[f"{question}.{name}" for question, name in fits if not results[question][name].converged],
+    )
 
 
-def score_factor(
+def probe_factor(
     factor: Factor,
     content: np.ndarray,
     transformation: np.ndarray,
@@ -167,31 +186,35 @@ def score_factor(
     *,
     kind: str = "linear",
     seed: int = SEED,
-) -> FactorScore:
-    """Tell a factor from either code by one kind of probe, averaged over tasks.
+) -> FactorResult:
+    """Predict a factor from either code by one kind of probe.
 
     Parameters
     ----------
     factor
-        What the labels of the tasks are.
+        The factor that the labels of the tasks are of.
     content, transformation
         The codes, (N, d_c) and (N, d_z).
     tasks
-        One or more, as `probes.tasks_of` makes them.
+        One or more, from `probes.tasks_of`.
     kind
         One of `probes.PROBES`.
     seed
-        Of the probes.
+        Seed of the probes.
     """
-    return FactorScore(
+    return FactorResult(
         factor, tasks, probe_each(kind, content, tasks, seed), probe_each(kind, transformation, tasks, seed)
     )
 
 
 def score_parts(
-    transformation: np.ndarray, parts: Mapping[str, int], tasks: Mapping[str, Sequence[Task]], *, seed: int = SEED
-) -> dict[str, dict[str, dict[str, float]]] | None:
-    """Score the parts of a transformation code, each alone.
+    transformation: np.ndarray,
+    parts: Mapping[str, int],
+    tasks: Mapping[Question, Sequence[Task]],
+    *,
+    seed: int = SEED,
+) -> dict[str, dict[Question, dict[str, float]]] | None:
+    """Score each part of a transformation code alone.
 
     Parameters
     ----------
@@ -200,14 +223,14 @@ def score_parts(
     parts
         The length of each part, in order.
     tasks
-        As `probes.tasks_of` makes them.
+        The tasks of each question, from `probes.tasks_of`.
     seed
-        Of the probes.
+        Seed of the probes.
 
     Returns
     -------
     dict or None
-        By part and question, the mean accuracy of the probes of `PART_PROBES`; None where there is one part.
+        By part and question, the mean accuracy of each probe of `PART_PROBES`; None for fewer than two parts.
     """
     if len(parts) < 2:
         return None
@@ -215,9 +238,9 @@ def score_parts(
     codes = dict(zip(parts, np.split(transformation, ends[:-1], axis=1), strict=True))
     return {
         part: {
-            question: {kind: round(mean_accuracy(probe_each(kind, code, asked, seed)), 4) for kind in PART_PROBES}
-            for question, asked in tasks.items()
-            if asked
+            question: {kind: round(mean_accuracy(probe_each(kind, code, some, seed)), 4) for kind in PART_PROBES}
+            for question, some in tasks.items()
+            if some
         }
         for part, code in codes.items()
     }
@@ -225,110 +248,50 @@ def score_parts(
 
 def probe_statistics(
     images: ImageSet,
-    tasks: Mapping[str, Sequence[Task]],
+    tasks: Mapping[Question, Sequence[Task]],
     *,
     batch_size: int = 500,
     seed: int = SEED,
     progress: Progress = silent,
-) -> dict[str, list[ProbeResult]]:
-    """Probe trivial statistics of the images for what the codes are asked; see `statistics`.
+) -> dict[Question, list[ProbeResult]]:
+    """Answer the same questions from trivial statistics of the images; see `image_statistics`.
 
     Parameters
     ----------
     images
-        The images that the tasks are of; only those in some task are read.
+        The images of the tasks; only those that a task contains are read.
     tasks
-        As `probes.tasks_of` makes them.
+        The tasks of each question, from `probes.tasks_of`.
     batch_size
         Images in memory at a time.
     seed
-        Of the probes.
+        Seed of the probes.
     progress
-        Told of the images measured.
+        Called with the number of images measured.
 
     Returns
     -------
     dict
-        For each question, what the standardised linear probe achieved in each of its tasks.
+        By question, the result of the standardised linear probe in each task.
     """
-    of_tasks = np.zeros(len(images), dtype=bool)
+    needed = np.zeros(len(images), dtype=bool)
     for task in chain.from_iterable(tasks.values()):
-        of_tasks[task.train] = of_tasks[task.test] = True
-    if not of_tasks.any():
+        needed[task.train] = needed[task.test] = True
+    if not needed.any():
         return {question: [] for question in tasks}
-    measured = statistics_of(images.select(np.flatnonzero(of_tasks)), batch_size=batch_size, progress=progress)
+    measured = statistics_of(images.select(np.flatnonzero(needed)), batch_size=batch_size, progress=progress)
     statistics = np.zeros((len(images), measured.shape[1]), dtype=measured.dtype)
-    statistics[of_tasks] = measured
+    statistics[needed] = measured
     return {
-        question: probe_each("linear_standardised", statistics, asked, seed) for question, asked in tasks.items()
+        question: probe_each("linear_standardised", statistics, some, seed) for question, some in tasks.items()
     }
 
 
 def probe_each(kind: str, inputs: np.ndarray, tasks: Sequence[Task], seed: int) -> list[ProbeResult]:
-    """Return what a probe achieves in each of several tasks, (N, d) inputs being those of them all."""
+    """Run one kind of probe on each of several tasks; the inputs, (N, d), are those of all images."""
     return [probe(kind, inputs, task, seed) for task in tasks]
 
 
 def mean_accuracy(results: Sequence[ProbeResult]) -> float:
-    """Return the mean test accuracy over tasks, each counting alike."""
+    """Average the test accuracy over tasks, each with the same weight."""
     return float(np.mean([result.accuracy for result in results]))
-
-
-def _accuracies(score: FactorScore) -> dict[str, float]:
-    return {
-        "from_content": round(score.from_content, 4),
-        "from_transformation": round(score.from_transformation, 4),
-    }
-
-
-def _summary(score: FactorScore) -> dict[str, Any]:
-    return {
-        **_accuracies(score),
-        "sap": round(score.sap, 4),
-        "gap": round(score.gap, 4),
-        "chance": round(score.chance, 4),
-    }
-
-
-def _by_content(score: FactorScore) -> dict[str, dict[str, float]]:
-    """Return the score within each content class, by the class's name."""
-    parts = zip(score.tasks, score.content_results, score.transformation_results, strict=True)
-    return {
-        task.within: {
-            "from_content": round(content.accuracy, 4),
-            "from_transformation": round(transformation.accuracy, 4),
-            "chance": round(task.chance(), 4),
-            "test_images": content.test_images,
-        }
-        for task, content, transformation in parts
-    }
-
-
-def _content_counts(table: pd.DataFrame, tasks: Sequence[Task]) -> dict[str, int | None]:
-    """Return the numbers of images that content was scored on, of all where it was not, and of classes."""
-    labels, test = label_numbers(table, "content"), is_test(table)
-    known = labels >= 0
-    counted = known if tasks else np.ones_like(known)
-    return {
-        "train_images": int(np.sum(counted & ~test)),
-        "test_images": int(np.sum(counted & test)),
-        "classes": len(np.unique(labels[known & ~test])) if known.any() else None,
-    }
-
-
-def _transformation_counts(tasks: Sequence[Task]) -> dict[str, int] | None:
-    return {"content_classes": len(tasks), **_image_counts(tasks)} if tasks else None
-
-
-def _pooled_counts(tasks: Sequence[Task]) -> dict[str, int] | None:
-    if not tasks:
-        return None
-    (task,) = tasks
-    return {"classes": len(np.unique(task.labels[task.train])), **_image_counts(tasks)}
-
-
-def _image_counts(tasks: Sequence[Task]) -> dict[str, int]:
-    return {
-        "train_images": sum(len(task.train) for task in tasks),
-        "test_images": sum(len(task.test) for task in tasks),
-    }

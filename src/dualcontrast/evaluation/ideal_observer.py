@@ -1,9 +1,8 @@
-"""What only a simulation can tell: pictures of its templates, and how much an ideal observer would see."""
+"""Figures of a simulation, and the accuracy of an ideal observer, who knows its templates, poses and CTF."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,6 +14,7 @@ from dualcontrast.cryoet.particles import read_particles
 from dualcontrast.cryoet.simulation import Simulation
 from dualcontrast.cryoet.simulator import Oversampled
 from dualcontrast.evaluation.probes import is_test
+from dualcontrast.evaluation.results import ObserverScores
 from dualcontrast.figures.slices import draw_slices
 from dualcontrast.figures.surfaces import draw_surfaces
 from dualcontrast.progress import Progress, silent
@@ -47,30 +47,28 @@ def draw_simulation(simulation: Simulation) -> list[Path]:
 
 def ideal_observer(
     simulation: Simulation, table: pd.DataFrame, *, seed: int = 0, progress: Progress = silent
-) -> dict[str, Any] | None:
-    """Tell identity and conformation with everything known but them: an upper bound for any code.
+) -> ObserverScores | None:
+    """Predict identity and conformation with everything else known: an upper bound for any code.
 
-    The observer knows the templates V, each subtomogram's pose R and the transfer function W C. Noise being
-    white within the measured region, the likelihood of a state is exp(-|X - W C R V|^2 / 2); an identity's is
-    the sum over its states, weighted by their shares.
+    The observer knows the templates V, each subtomogram's pose R and the transfer function W C. The noise is
+    white within the measured region, so the likelihood of a state is exp(-|X - W C R V|^2 / 2). That of an
+    identity is the sum over its states, weighted by their shares.
 
     Parameters
     ----------
     simulation
-        Where the subtomograms come from.
+        The simulation that made the subtomograms.
     table
-        Of a set of its images: `row`, `split`, `content` and `transformation`.
+        The table of a set of its images: `row`, `split`, `content` and `transformation`.
     seed
-        Of the choice of at most 500 test images.
+        Seed of the choice of at most 500 test images.
     progress
-        Told of the subtomograms looked at.
+        Called with the number of subtomograms compared.
 
     Returns
     -------
-    dict or None
-        Accuracies on test images: of `content`; of `transformation` with the identity known, averaged over
-        identities of several conformations; of `transformation_pooled`, the two together; and their number,
-        `test_images`. None where there are no test images.
+    ObserverScores or None
+        Accuracies on test images, rounded to 4 digits; None where there are no test images.
     """
     order = np.random.default_rng(seed).permutation(np.flatnonzero(is_test(table)))
     chosen = table.iloc[np.sort(order[:OBSERVED_AT_MOST])]
@@ -84,22 +82,22 @@ def ideal_observer(
     true_identity = chosen["content"].to_numpy().astype(str)
     true_state = np.char.add(np.char.add(true_identity, "_"), chosen["transformation"].to_numpy().astype(str))
     state_names = np.array([state.name for state in states])
-    within = []
+    accuracies = []  # of the conformation, with the identity known
     for name in names:
-        own, own_states = true_identity == name, identities == name
-        if own_states.sum() > 1 and own.any():
-            told = state_names[own_states][posterior[np.ix_(own, own_states)].argmax(axis=1)]
-            within.append(np.mean(told == true_state[own]))
-    return {
-        "content": round(float(np.mean(names[by_identity.argmax(axis=1)] == true_identity)), 4),
-        "transformation": round(float(np.mean(within)), 4) if within else None,
-        "transformation_pooled": round(float(np.mean(state_names[posterior.argmax(axis=1)] == true_state)), 4),
-        "test_images": len(chosen),
-    }
+        images, its_states = true_identity == name, identities == name
+        if its_states.sum() > 1 and images.any():
+            predicted = state_names[its_states][posterior[np.ix_(images, its_states)].argmax(axis=1)]
+            accuracies.append(np.mean(predicted == true_state[images]))
+    return ObserverScores(
+        content=round(float(np.mean(names[by_identity.argmax(axis=1)] == true_identity)), 4),
+        transformation=round(float(np.mean(accuracies)), 4) if accuracies else None,
+        transformation_pooled=round(float(np.mean(state_names[posterior.argmax(axis=1)] == true_state)), 4),
+        test_images=len(chosen),
+    )
 
 
 def _log_posterior(simulation: Simulation, rows: np.ndarray, progress: Progress) -> np.ndarray:
-    """Return log(share) - |X - W C R V|^2 / 2 of subtomograms under every state, (n, S)."""
+    """Compute log(share) - |X - W C R V|^2 / 2 of n subtomograms for each of S states, (n, S)."""
     settings = simulation.settings
     particles = read_particles(simulation.star)
     matrices, shifts = particles.matrices(), particles.shifts() / settings.voxel_size

@@ -1,4 +1,4 @@
-"""Trivial statistics of images: what can be told from these needed no learning."""
+"""Trivial statistics of images: a score no higher than theirs needed no learning."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from dualcontrast.transforms.geometry import centre_of
 
 
 def trivial_statistics(images: Tensor) -> Tensor:
-    """Measure brightness, contrast, place and radial profile of images.
+    """Measure the brightness, contrast, position and radial profile of images.
 
-    The centre of mass is that of the values above the image's minimum: linear in the values, so that noise
-    averages out, where squares would weigh the noise of a whole box against a small particle; and the same
-    whatever constant is added to the image, or factor it is multiplied by.
+    The centre of mass is that of the values above the image's minimum. It is linear in the values, so noise
+    averages out; with squares, the noise of a whole box would outweigh a small particle. It does not change if a
+    constant is added to the image, or if the image is multiplied by a positive factor.
 
     Parameters
     ----------
@@ -33,11 +33,11 @@ def trivial_statistics(images: Tensor) -> Tensor:
         - mean and standard deviation of the values;
         - the centre of mass, in pixels from the centre, in the order of the array's axes; 0 where all values
           are equal;
-        - the means of the values in shells one pixel wide about the centre: at a distance from k to k + 1,
-          the latter left out, for k from 0 to N // 2 - 1.
+        - the means of the values in shells one pixel wide about the centre, at distances in [k, k + 1) for k
+          from 0 to N // 2 - 1.
     """
     positions = _positions(images.shape[2:], images.device)
-    outside = min(images.shape[2:]) // 2  # the last shell, of all that no other holds, is dropped
+    outside = min(images.shape[2:]) // 2  # the last shell holds everything further out; it is dropped
     shells = positions.square().sum(dim=1).sqrt().long().clamp(max=outside)
     values = images.flatten(2)  # (B, C, P)
     spread, mean = torch.std_mean(values, dim=2, correction=0, keepdim=True)
@@ -50,7 +50,7 @@ def trivial_statistics(images: Tensor) -> Tensor:
 
 
 def statistics_of(images: ImageSet, *, batch_size: int = 500, progress: Progress = silent) -> np.ndarray:
-    """Return the trivial statistics of every image of a set, in its order, (N, F), float32.
+    """Measure the trivial statistics of every image of a set, in its order, (N, F), float32.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ def statistics_of(images: ImageSet, *, batch_size: int = 500, progress: Progress
     batch_size
         Images in memory at a time.
     progress
-        Told the number of images measured.
+        Called with the number of images measured.
     """
     parts = []
     for index, pixels in images.batches(batch_size):
@@ -69,7 +69,7 @@ def statistics_of(images: ImageSet, *, batch_size: int = 500, progress: Progress
 
 
 def _positions(spatial: Sequence[int], device: torch.device) -> Tensor:
-    """Return the positions of all pixels relative to the centre, in the order of the array's axes, (P, D)."""
+    """Compute the positions of all pixels relative to the centre, in the order of the array's axes, (P, D)."""
     axes = [
         torch.arange(n, dtype=torch.float32, device=device) - c
         for n, c in zip(spatial, centre_of(spatial), strict=True)

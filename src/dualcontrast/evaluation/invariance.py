@@ -1,4 +1,4 @@
-"""How far codes stay where they are when T is applied to the images."""
+"""How little codes change when T is applied to the images."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from dualcontrast.evaluation.probes import is_test
+from dualcontrast.evaluation.results import InvarianceScores
 from dualcontrast.images import ImageSet, limited
 from dualcontrast.methods import Batch, Codes, Method
 from dualcontrast.runs.encoding import inference
@@ -21,19 +22,19 @@ def invariance(
     seed: int = 0,
     batch_size: int = 500,
     device: str | torch.device = "cpu",
-) -> dict[str, float]:
-    """Measure how far codes stay where they are when T is applied: condition 1 of the paper's section 3.1.
+) -> InvarianceScores:
+    """Measure how little codes change when T is applied: condition 1 of the paper's section 3.1.
 
-    A high cosine means nothing where all codes point one way, so that of random pairs stands beside it.
+    A high cosine means nothing if all codes point in one direction, so random pairs are scored as well.
 
     Parameters
     ----------
     method
         A trained method; T is its `view`.
     images
-        Two at least, as `images_to_judge` chooses them.
+        At least two, from `invariance_images`.
     seed
-        Of T and of the random pairs.
+        Seed of T and of the random pairs.
     batch_size
         Images encoded at a time.
     device
@@ -41,9 +42,9 @@ def invariance(
 
     Returns
     -------
-    dict
-        `content`, the mean cosine of c(x) and c(T(x)); `content_chance`, that of c(x) and c(x') with x'
-        another image; the same for `transformation`. Rounded to 4 digits.
+    InvarianceScores
+        The mean cosine of c(x) and c(T(x)), that of c(x) and c(x') with x' another image, and the same of the
+        transformation codes. Rounded to 4 digits.
     """
     of_images: list[Codes] = []
     of_views: list[Codes] = []
@@ -52,17 +53,17 @@ def invariance(
             of_images.append(method.encode(batch))
             of_views.append(method.encode(Batch(method.view(batch.images), batch.index)))
     order = torch.from_numpy(np.random.default_rng(seed).permutation(len(images)))
-    figures: dict[str, float] = {}
+    cosines: dict[str, float] = {}
     for name in Codes._fields:
         codes = torch.cat([getattr(part, name) for part in of_images]).cpu()
         views = torch.cat([getattr(part, name) for part in of_views]).cpu()
-        figures[name] = _mean_cosine(codes, views)
-        figures[f"{name}_chance"] = _mean_cosine(codes[order], codes[order.roll(1)])
-    return figures
+        cosines[name] = _mean_cosine(codes, views)
+        cosines[f"{name}_chance"] = _mean_cosine(codes[order], codes[order.roll(1)])
+    return InvarianceScores(**cosines)
 
 
-def images_to_judge(images: ImageSet, seed: int = 0) -> ImageSet:
-    """Return up to 2,000 of the test images; of all images where fewer than two are for testing."""
+def invariance_images(images: ImageSet, seed: int = 0) -> ImageSet:
+    """Choose up to 2,000 test images; of all images if there are fewer than two test images."""
     test = np.flatnonzero(is_test(images.table))
     return limited(images.select(test) if len(test) >= 2 else images, AT_MOST, seed)
 

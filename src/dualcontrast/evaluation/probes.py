@@ -1,15 +1,16 @@
-"""Probes: classifiers that try to tell a factor from a code, fitted on training images, tested on others."""
+"""Probes: classifiers that predict a factor from a code, fitted on training images and tested on others."""
 
 from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from typing import Any
+from typing import Protocol
 
 import numpy as np
 import pandas as pd
 
 from dualcontrast.errors import RunError
+from dualcontrast.evaluation.results import Question
 
 PROBES = ("linear", "linear_standardised", "knn", "mlp")
 FIT_AT_MOST = {"knn": 20_000, "mlp": 20_000}
@@ -18,44 +19,54 @@ LINEAR_STEPS = 1000  # scikit-learn's default of 100 stops some fits early; the 
 MLP_STEPS = 100
 
 
+class Classifier(Protocol):
+    """The part of scikit-learn's classifiers that a probe uses."""
+
+    def fit(self, inputs: np.ndarray, labels: np.ndarray) -> object:
+        """Fit to inputs (N, d) and labels (N,)."""
+
+    def predict(self, inputs: np.ndarray) -> np.ndarray:
+        """Predict the labels of inputs (N, d), (N,)."""
+
+
 @dataclass(frozen=True)
 class Task:
-    """One thing to tell from a code.
+    """One label to predict from a code.
 
     Attributes
     ----------
     labels : numpy.ndarray
         (N,) integers, one for each image of a set.
     train, test : numpy.ndarray
-        Places of the images that fit a probe, and of those that test it. A test label that no training image
-        has counts as told wrongly.
-    within : str
-        The content class that all its images are of; empty where they are of any.
+        Indices of the images that fit a probe, and of those that test it. A test label that no training image
+        has counts as an error.
+    content_class : str
+        The content class of all its images; empty if they are of any class.
     """
 
     labels: np.ndarray
     train: np.ndarray
     test: np.ndarray
-    within: str = ""
+    content_class: str = ""
 
     def chance(self) -> float:
-        """Return the test accuracy of always answering the most common class of the training images."""
+        """Compute the test accuracy of always predicting the most common training class."""
         classes, counts = np.unique(self.labels[self.train], return_counts=True)
         return float(np.mean(self.labels[self.test] == classes[np.argmax(counts)]))
 
 
 @dataclass(frozen=True)
 class ProbeResult:
-    """What a probe achieved.
+    """The result of one probe in one task.
 
     Attributes
     ----------
     accuracy : float
-        Share of the test images told rightly.
+        Share of the test images predicted correctly.
     train_images, test_images : int
-        Number of images that fitted it, and of those that tested it.
+        Number of images that fitted and that tested the probe.
     converged : bool
-        Whether a logistic regression came to its optimum before it ran out of steps; True for other probes.
+        Whether a logistic regression converged before it ran out of steps; True for other probes.
     """
 
     accuracy: float
@@ -68,12 +79,12 @@ def probe(name: str, codes: np.ndarray, task: Task, seed: int = 0) -> ProbeResul
     """Fit a probe on the training images of a task and test it on the others.
 
     - `linear`: logistic regression on the codes as they are, the paper's protocol (section 4): scikit-learn's
-      defaults, but enough steps to converge. Its penalty hides what lies in small directions of a code.
+      defaults, but enough steps to converge. Its penalty hides information in directions of small variance.
     - `linear_standardised`: the same on codes of unit variance, which exaggerates collapsed directions.
-    - `knn`: the 10 nearest training codes, unscaled, since distance is the natural geometry of a code.
+    - `knn`: the 10 nearest training codes, unscaled.
     - `mlp`: one hidden layer of 100 units on standardised codes, with the solver and the penalty of `linear`.
-      Adam with early stopping is no better on many images and far worse on a few hundred, where the images
-      held out are too few to stop by.
+      Adam with early stopping is no better on many images, and far worse on a few hundred, where too few images
+      are held out.
 
     Parameters
     ----------
@@ -82,13 +93,13 @@ def probe(name: str, codes: np.ndarray, task: Task, seed: int = 0) -> ProbeResul
     codes
         (N, d), one for each label of the task.
     task
-        What to tell; its training images have two classes at least.
+        The task; its training images have at least two classes.
     seed
-        Of the training images drawn where a probe is fitted on fewer than there are, and of the MLP.
+        Seed of the MLP, and of the draw of training images if a probe is fitted on a subset.
     """
     from sklearn.exceptions import ConvergenceWarning
 
-    train = _drawn(task, FIT_AT_MOST.get(name), seed)
+    train = _training_subset(task, FIT_AT_MOST.get(name), seed)
     labels = task.labels[train]
     inputs = codes.astype(np.float64)
     model = _model(name, len(train), seed)
@@ -104,8 +115,8 @@ def probe(name: str, codes: np.ndarray, task: Task, seed: int = 0) -> ProbeResul
     )
 
 
-def tasks_of(table: pd.DataFrame) -> dict[str, list[Task]]:
-    """Return the tasks of each question asked of codes; none where the labels leave nothing to tell.
+def tasks_of(table: pd.DataFrame) -> dict[Question, list[Task]]:
+    """Make the tasks of each question; none where the labels leave nothing to predict.
 
     Parameters
     ----------
@@ -115,13 +126,13 @@ def tasks_of(table: pd.DataFrame) -> dict[str, list[Task]]:
     Returns
     -------
     dict
-        `content`, `transformation` and `transformation_pooled`, as `content_tasks`, `transformation_tasks` and
-        `pooled_tasks` give them.
+        `content`, `transformation` and `transformation_pooled`, from `content_tasks`, `transformation_tasks`
+        and `pooled_tasks`.
 
     Raises
     ------
     RunError
-        There are content labels, but no labelled image is for testing.
+        There are content labels, but no labelled test images.
     """
     return {
         "content": content_tasks(table),
@@ -131,7 +142,7 @@ def tasks_of(table: pd.DataFrame) -> dict[str, list[Task]]:
 
 
 def content_tasks(table: pd.DataFrame) -> list[Task]:
-    """Return the task of telling the content label; none where the training images have fewer than two.
+    """Make the task of predicting the content label; none if the training images have fewer than two labels.
 
     Parameters
     ----------
@@ -141,7 +152,7 @@ def content_tasks(table: pd.DataFrame) -> list[Task]:
     Raises
     ------
     RunError
-        There are labels, but no labelled image is for testing.
+        There are labels, but no labelled test images.
     """
     labels = label_numbers(table, "content")
     known = labels >= 0
@@ -156,11 +167,11 @@ def content_tasks(table: pd.DataFrame) -> list[Task]:
 
 
 def transformation_tasks(table: pd.DataFrame) -> list[Task]:
-    """Return the tasks of telling the transformation label, one within each content class.
+    """Make the tasks of predicting the transformation label, one within each content class.
 
-    The paper does not say how its D(z|.) are set up. A label such as "open" may look different in each
-    content, so a probe is asked within a content class. Classes whose training images have fewer than two
-    transformations, or whose test images have none of these, say nothing and are left out.
+    The paper does not say how its D(z|.) is computed. A label such as "open" may look different in each content,
+    so each probe works within one content class. Classes whose training images have fewer than two
+    transformations, or whose test images have none of these, are left out.
 
     Parameters
     ----------
@@ -172,16 +183,18 @@ def transformation_tasks(table: pd.DataFrame) -> list[Task]:
     tasks = []
     for one in np.unique(content[known]):
         chosen = known & (content == one)
-        tasks.append(_task(labels, table, chosen, within=str(table["content"].iloc[int(np.argmax(chosen))])))
-    return [task for task in tasks if _tells(task)]
+        tasks.append(
+            _task(labels, table, chosen, content_class=str(table["content"].iloc[int(np.argmax(chosen))]))
+        )
+    return [task for task in tasks if _is_informative(task)]
 
 
 def pooled_tasks(table: pd.DataFrame) -> list[Task]:
-    """Return the task of telling content and transformation at once, each pair of labels being one label.
+    """Make the task of predicting content and transformation as one label, the pair of both.
 
-    The other reading of the paper's D(z|.): one probe over all images. A content class with a single
-    transformation is one of the labels here. There is no such task where `transformation_tasks` are none,
-    since the pairs would then tell contents alone.
+    This is the other reading of the paper's D(z|.): one probe over all images. A content class with a single
+    transformation is one of the labels. There is no such task without `transformation_tasks`, since the pairs
+    would then be the contents.
 
     Parameters
     ----------
@@ -195,42 +208,45 @@ def pooled_tasks(table: pd.DataFrame) -> list[Task]:
 
 
 def label_numbers(table: pd.DataFrame, name: str) -> np.ndarray:
-    """Return the labels of a column as integers, -1 where a label or the column is missing, (N,)."""
+    """Convert the labels of a column to integers, (N,); -1 where a label or the column is missing."""
     if name not in table:
         return np.full(len(table), -1)
     return np.asarray(pd.factorize(table[name])[0])
 
 
 def is_test(table: pd.DataFrame) -> np.ndarray:
-    """Return which images of a table are for testing, (N,)."""
+    """Tell which images of a table are in the test split, (N,)."""
     return np.asarray(table["split"] == "test")
 
 
-def _model(name: str, images: int, seed: int) -> Any:
+def _model(name: str, images: int, seed: int) -> Classifier:
     from sklearn.linear_model import LogisticRegression
     from sklearn.neighbors import KNeighborsClassifier
     from sklearn.neural_network import MLPClassifier
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
+    model: Classifier
     if name == "linear":
-        return LogisticRegression(max_iter=LINEAR_STEPS)
-    if name == "linear_standardised":
-        return make_pipeline(StandardScaler(), LogisticRegression(max_iter=LINEAR_STEPS))
-    if name == "knn":
-        return KNeighborsClassifier(min(NEIGHBOURS, images))
-    if name == "mlp":
+        model = LogisticRegression(max_iter=LINEAR_STEPS)
+    elif name == "linear_standardised":
+        model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=LINEAR_STEPS))
+    elif name == "knn":
+        model = KNeighborsClassifier(min(NEIGHBOURS, images))
+    elif name == "mlp":
         network = MLPClassifier(
             hidden_layer_sizes=(100,), solver="lbfgs", alpha=1.0, max_iter=MLP_STEPS, random_state=seed
         )
-        return make_pipeline(StandardScaler(), network)
-    raise ValueError(f"no probe is called {name}; known are {', '.join(PROBES)}")
+        model = make_pipeline(StandardScaler(), network)
+    else:
+        raise ValueError(f"no probe is called {name}; known are {', '.join(PROBES)}")
+    return model
 
 
-def _drawn(task: Task, limit: int | None, seed: int) -> np.ndarray:
-    """Return the places of at most `limit` training images, drawn so that each class keeps its share.
+def _training_subset(task: Task, limit: int | None, seed: int) -> np.ndarray:
+    """Draw at most `limit` training images so that each class keeps its share; return their indices.
 
-    Their order is random: of codes equally near, the first are taken to be the nearest, whatever their class.
+    Their order is random, because `knn` breaks ties by order.
     """
     shuffled = np.random.default_rng(seed).permutation(task.train)
     if limit is None or len(task.train) <= limit:
@@ -240,11 +256,11 @@ def _drawn(task: Task, limit: int | None, seed: int) -> np.ndarray:
     return np.random.default_rng(seed).permutation(by_class[evenly])
 
 
-def _task(labels: np.ndarray, table: pd.DataFrame, chosen: np.ndarray, within: str = "") -> Task:
+def _task(labels: np.ndarray, table: pd.DataFrame, chosen: np.ndarray, content_class: str = "") -> Task:
     test = is_test(table)
-    return Task(labels, np.flatnonzero(chosen & ~test), np.flatnonzero(chosen & test), within)
+    return Task(labels, np.flatnonzero(chosen & ~test), np.flatnonzero(chosen & test), content_class)
 
 
-def _tells(task: Task) -> bool:
+def _is_informative(task: Task) -> bool:
     trained = np.unique(task.labels[task.train])
     return bool(len(trained) >= 2 and np.isin(task.labels[task.test], trained).any())

@@ -106,7 +106,7 @@ def open_images(
     >>> open_images(np.zeros((10, 28, 28), np.uint8)).shape
     (1, 28, 28)
     """
-    options = _non_default(
+    options = non_default(
         key=key,
         labels=labels,
         datadir=_absolute(datadir),
@@ -136,7 +136,7 @@ def options_of(source: str | Path) -> tuple[str, ...]:
     return next((reader.options for reader in readers if path.exists() and reader.accepts(path)), ())
 
 
-def _non_default(**options: Any) -> dict[str, Any]:
+def non_default(**options: Any) -> dict[str, Any]:
     """Return the options that differ from their defaults."""
     defaults = {"invert": False, "bin": 1, "poses": False}
     return {name: value for name, value in options.items() if value != defaults.get(name)}

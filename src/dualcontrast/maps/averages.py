@@ -107,7 +107,7 @@ def average(
         The source is not there or has changed.
     """
     search = search or Search()
-    if len(run.config()["data"]["shape"]) != 4:
+    if len(run.config().data.shape) != 4:
         raise RunError(
             f"{run.path}: was trained on pictures, and only volumes are averaged; give a run on volumes"
         )

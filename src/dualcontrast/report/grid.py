@@ -59,15 +59,13 @@ def section(material: Material) -> Section:
         return Section(anchor, title, missing=(Unavailable(f"{error}."),))
     left, top = _sources(material)
     decoded = grid_of(method, material.images, left, top, seed=options.seed, device=options.device)
-    scores = material.scores
-    swap = None if isinstance(scores, Unavailable) else scores.get("swap")
     content = Content(
         picture=mosaic(with_sources(*decoded)),
         rows=len(left),
         columns=len(top),
         side=max(material.shape[-2:]),
         volumes=material.are_volumes,
-        swap=describe_swap(swap)[0] if swap else "",
+        swap=describe_swap(material.swap)[0] if material.swap else "",
     )
     return Section(anchor, title, "transfer.html", content)
 

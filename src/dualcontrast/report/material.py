@@ -13,6 +13,8 @@ import torch
 
 from dualcontrast.analysis.clusters import DEFAULT, Clusters, read_clusters
 from dualcontrast.errors import RunError, SourceError
+from dualcontrast.evaluation.results import Scores, SwapScores
+from dualcontrast.evaluation.scores import read_scores, read_swap
 from dualcontrast.figures.captions import size_of
 from dualcontrast.figures.sampling import balanced_sample
 from dualcontrast.images import ImageSet
@@ -21,8 +23,8 @@ from dualcontrast.progress import Progress, silent
 from dualcontrast.recipe import Recipe
 from dualcontrast.report.pictures import Thumbnails, sheet_of
 from dualcontrast.report.section import Unavailable
-from dualcontrast.runs import RunFolder, SavedCodes
-from dualcontrast.runs.encoding import kept_codes, made_with_weights
+from dualcontrast.runs import RunConfig, RunFolder, SavedCodes
+from dualcontrast.runs.encoding import made_with_weights, stored_codes
 from dualcontrast.runs.source import attached
 
 THUMBNAILS = 3000  # at most
@@ -56,8 +58,8 @@ class Material:
         How the report is made.
     codes : SavedCodes
         The codes in the run folder.
-    scores : dict or Unavailable
-        The scores, including those of `transfer` alone.
+    scores : Scores or Unavailable
+        The scores.
     clusters : Clusters or Unavailable
         The clusters of the requested name.
     images : ImageSet or Unavailable
@@ -71,7 +73,7 @@ class Material:
     run: RunFolder
     options: ReportOptions
     codes: SavedCodes
-    scores: dict[str, Any] | Unavailable
+    scores: Scores | Unavailable
     clusters: Clusters | Unavailable
     images: ImageSet | Unavailable
     reader_options: Mapping[str, Any]
@@ -81,7 +83,7 @@ class Material:
         return len(self.codes.table)
 
     @cached_property
-    def config(self) -> Mapping[str, Any]:
+    def config(self) -> RunConfig:
         """The run's config.yaml."""
         return self.run.config()
 
@@ -98,12 +100,12 @@ class Material:
     @property
     def shape(self) -> tuple[int, ...]:
         """The shape of an image, (C, spatial...)."""
-        return tuple(self.config["data"]["shape"])
+        return self.config.data.shape
 
     @property
     def size(self) -> str:
         """The size of an image in words."""
-        return size_of(self.shape[1:], self.config["data"]["pixel_size"])
+        return size_of(self.shape[1:], self.config.data.pixel_size)
 
     @property
     def are_volumes(self) -> bool:
@@ -113,12 +115,17 @@ class Material:
     @property
     def is_star(self) -> bool:
         """Whether the images are the subtomograms of a STAR file."""
-        return Path(str(self.config["data"]["source"])).suffix == ".star"
+        return Path(str(self.config.data.source)).suffix == ".star"
 
     @property
     def things(self) -> str:
         """The plural noun for the images."""
         return ("subtomograms" if self.is_star else "volumes") if self.are_volumes else "pictures"
+
+    @cached_property
+    def swap(self) -> SwapScores | None:
+        """The swap score; None if there is none, or only one of earlier weights."""
+        return read_swap(self.run, self.options.weights)
 
     @cached_property
     def averages(self) -> list[dict[str, Any]] | Unavailable:
@@ -160,7 +167,7 @@ def gather(run: RunFolder, options: ReportOptions) -> Material:
     RunError, SourceError
         As in `report.report`.
     """
-    codes = kept_codes(run, options.weights)
+    codes = stored_codes(run, options.weights)
     clusters = _clusters(run, options.clusters, options.weights)
     images, reader_options = _images(run, options.datadir)
     pictured, sheet = balanced_sample(codes.table, THUMBNAILS, options.seed), None
@@ -181,8 +188,8 @@ def gather(run: RunFolder, options: ReportOptions) -> Material:
     )
 
 
-def _scores(run: RunFolder, weights: str) -> dict[str, Any] | Unavailable:
-    scores = run.read_scores(weights)
+def _scores(run: RunFolder, weights: str) -> Scores | Unavailable:
+    scores = read_scores(run, weights)
     if scores is None:
         return Unavailable("The codes are not scored yet.")
     if not made_with_weights(run.scores_path(weights), run, weights):
@@ -209,8 +216,8 @@ def _clusters(run: RunFolder, name: str, weights: str) -> Clusters | Unavailable
 
 def _images(run: RunFolder, datadir: str | Path | None) -> tuple[ImageSet | Unavailable, Mapping[str, Any]]:
     """Open the run's images, in memory or where they are now; also return the options that open them."""
-    data = run.config()["data"]
-    in_memory, options = data["source"] is None, data["options"]
+    data = run.config().data
+    in_memory, options = data.source is None, data.options
     try:
         if not in_memory:
             options = attached(run, datadir).options

@@ -1,35 +1,37 @@
-"""The head of a report, with what was found, and what was run on what."""
+"""The first sections of a report: the main findings, and the run itself."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from dualcontrast.evaluation.probes import is_test
+from dualcontrast.evaluation.results import Factor
 from dualcontrast.figures.captions import plural
 from dualcontrast.figures.sampling import balanced_sample
 from dualcontrast.report.material import Material
-from dualcontrast.report.scores import told
+from dualcontrast.report.scores import formatted
 from dualcontrast.report.section import Section, Unavailable
 
 SAMPLES = 24
 
 
 class Value(NamedTuple):
-    """A figure, in the colour of the code that it is read from, if of any."""
+    """A number, in the colour of the code that it comes from, if any."""
 
     text: str
     code: str = "text"
 
 
 class Finding(NamedTuple):
-    """One figure or two, and what they say."""
+    """One or two numbers, and their meaning."""
 
     values: tuple[Value, ...]
     text: str
 
 
 def findings(material: Material) -> list[Finding]:
-    """Return the essential findings of a run."""
+    """List the main findings of a run."""
     found = [Finding((Value(f"{len(material):,}"),), material.things)]
     clusters, scores, averages = material.clusters, material.scores, material.averages
     if not isinstance(clusters, Unavailable):
@@ -43,12 +45,16 @@ def findings(material: Material) -> list[Finding]:
             text += f"; agreement with the labels (ARI) {clusters.agreement['content'].ari:.2f}"
         found.append(Finding((Value(str(len(sizes))),), text))
     if not isinstance(scores, Unavailable):
-        for factor, other in (("content", "transformation"), ("transformation", "content")):
-            score = scores.get(factor)
+        pairs: tuple[tuple[Factor, Factor], ...] = (
+            ("content", "transformation"),
+            ("transformation", "content"),
+        )
+        for factor, other in pairs:
+            score = scores.of(factor)
             if score is not None:
-                values = tuple(Value(told(score[f"from_{code}"]), code) for code in (factor, other))
-                chance = told(score["chance"])
-                text = f"{factor} told from the {factor} code, and from the {other} code (chance {chance})"
+                values = tuple(Value(formatted(score.from_code(code)), code) for code in (factor, other))
+                chance = formatted(score.chance)
+                text = f"{factor} predicted from the {factor} code, and from the {other} code (chance {chance})"
                 found.append(Finding(values, text))
     if not isinstance(averages, Unavailable):
         best = min(unit["resolution"] for unit in averages)
@@ -58,7 +64,7 @@ def findings(material: Material) -> list[Finding]:
 
 
 def section(material: Material) -> Section:
-    """Return what was run on what, and some of the images."""
+    """Make the section of the run: its settings and data, and some of its images."""
     missing = []
     if isinstance(material.images, Unavailable):
         missing.append(Unavailable(f"Pictures are left out: {material.images.reason}"))
@@ -72,7 +78,7 @@ def section(material: Material) -> Section:
 
 
 def _facts(material: Material) -> list[tuple[str, str]]:
-    data, recipe, table = material.config["data"], material.recipe, material.codes.table
+    data, recipe, table = material.config.data, material.recipe, material.codes.table
     test = int(is_test(table).sum())
     colours = ", in colour" if material.shape[0] == 3 else ""
     labels = [plural(table[name].nunique(), name) for name in ("content", "transformation") if name in table]
@@ -82,8 +88,8 @@ def _facts(material: Material) -> list[tuple[str, str]]:
         codes += f" ({' + '.join(f'{name} {size}' for name, size in material.codes.parts.items())})"
     return [
         ("Method", f"{recipe.method.name}, recipe {recipe.name}, preset {recipe.preset}"),
-        ("Source", str(data["source"] or "images in memory")),
-        ("Read with", ", ".join(f"{name} {value}" for name, value in data["options"].items()) or "no options"),
+        ("Source", str(data.source or "images in memory")),
+        ("Read with", ", ".join(f"{name} {value}" for name, value in data.options.items()) or "no options"),
         ("Images", f"{len(table):,} {material.things} of {material.size}{colours}"),
         ("Labels", f"{', '.join(labels)}: never seen in training" if labels else "none known"),
         ("Split", f"{len(table) - test:,} to train, {test:,} to test" if test else "all to train, none to test"),
@@ -92,11 +98,14 @@ def _facts(material: Material) -> list[tuple[str, str]]:
     ]
 
 
-def _length(log: list[dict[str, Any]]) -> str:
+def _length(log: Sequence[Mapping[str, Any]]) -> str:
+    """Describe how long the training took."""
     if not log:
         return "no log"
     last = log[-1]
     seconds = last["seconds"]
-    told = f"{plural(last['epoch'], 'epoch')}, {last['images_seen']:,} images seen, "
-    told += f"{seconds:.0f} seconds" if seconds < 60 else f"{seconds / 60:.1f} minutes"
-    return told + {"minutes": ", as many as asked for", "signal": ", interrupted"}.get(last.get("stopped", ""), "")
+    length = f"{plural(last['epoch'], 'epoch')}, {last['images_seen']:,} images seen, "
+    length += f"{seconds:.0f} seconds" if seconds < 60 else f"{seconds / 60:.1f} minutes"
+    return length + {"minutes": ", as many as asked for", "signal": ", interrupted"}.get(
+        last.get("stopped", ""), ""
+    )

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import torch
-import yaml
 
 from dualcontrast.figures.captions import plural
 from dualcontrast.report.material import Material
@@ -27,7 +26,7 @@ class Content:
 
 def section(material: Material) -> Section:
     """Show how the run and the report were made."""
-    data, made_by, weights = material.config["data"], material.config["made_by"], material.options.weights
+    data, made_by, weights = material.config.data, material.config.made_by, material.options.weights
     facts = [
         ("Run folder", str(material.run.path.resolve())),
         (
@@ -35,18 +34,18 @@ def section(material: Material) -> Section:
             f"{weights} (lowest validation loss)" if weights == "best" else weights,
         ),
         ("Seed", str(material.recipe.training.seed)),
-        ("Data digest (SHA-256)", data["digest"]),
+        ("Data digest (SHA-256)", data.digest),
         ("Trained with", _versions(made_by)),
         (
             "Trained on",
-            f"{made_by.get('device', 'unknown device')}, {plural(made_by.get('threads', 0), 'thread')}",
+            f"{made_by.get('device', 'unknown device')}, {plural(int(made_by.get('threads', 0)), 'thread')}",
         ),
         ("Report", f"dualcontrast {__version__}, torch {torch.__version__}, {datetime.now():%Y-%m-%d %H:%M}"),
     ]
-    config = yaml.safe_dump(dict(material.config), sort_keys=False, allow_unicode=True)
+    config = material.config.to_yaml()
     content = Content(facts, made_by["command"], material.report_command, config)
     return Section("provenance", "How it was made", "provenance.html", content)
 
 
-def _versions(made_by: Mapping[str, object]) -> str:
+def _versions(made_by: Mapping[str, str | int]) -> str:
     return ", ".join(f"{name} {made_by[name]}" for name in ("dualcontrast", "torch", "python") if name in made_by)

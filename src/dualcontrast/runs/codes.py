@@ -1,4 +1,4 @@
-"""Codes as they lie in a run folder, or in any folder: written whole, and read again."""
+"""Codes of images, and their files in a run folder or any other."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dualcontrast.files import write_json, write_text, written_whole
 
 @dataclass(frozen=True)
 class SavedCodes:
-    """Codes of a run's images, as they lie in the run folder.
+    """Codes of a set of images, as stored in a run folder.
 
     Attributes
     ----------
@@ -24,9 +24,9 @@ class SavedCodes:
     content_latent, transformation_latent : numpy.ndarray
         One draw from each posterior, of the same shapes.
     table : pandas.DataFrame
-        One row an image: row of the source, split, and labels where they are known.
+        One row per image: row of the source, split, and labels where known.
     parts : dict of str to int
-        The parts of the transformation code by name, in order, with the length of each; empty where it is one.
+        Length of each part of the transformation code, by its name and in order; empty if it has one part.
     """
 
     content: np.ndarray
@@ -38,12 +38,12 @@ class SavedCodes:
 
     @property
     def state(self) -> np.ndarray:
-        """The first part of the transformation code, (N, d): what an image is in, without where it stands."""
+        """The first part of the transformation code, (N, d): the state of the object, without its pose."""
         return self.transformation[:, : next(iter(self.parts.values()), None)]
 
 
 def write_codes(folder: Path, codes: SavedCodes) -> None:
-    """Write codes into a folder, the table last: where it is, the rest is."""
+    """Write codes into a folder, the table last: codes with a table are complete."""
     (folder / "table.csv").unlink(missing_ok=True)
     for name in ("content", "transformation", "content_latent", "transformation_latent"):
         with written_whole(folder / f"{name}.npy") as temporary:
@@ -61,7 +61,7 @@ def read_codes(folder: Path) -> SavedCodes:
         They are missing or damaged.
     """
     if not (folder / "table.csv").is_file():
-        raise RunError(f"{folder}: no codes there; make them with dualcontrast encode RUN")
+        raise RunError(f"{folder}: no codes there; make them with `run.encode()`")
     try:
         arrays = {
             name: np.load(folder / f"{name}.npy")
@@ -70,12 +70,12 @@ def read_codes(folder: Path) -> SavedCodes:
         parts = json.loads((folder / "parts.json").read_text(encoding="utf-8"))
         codes = SavedCodes(**arrays, table=_read_table(folder / "table.csv"), parts=parts)
     except (OSError, ValueError, EOFError) as error:
-        raise RunError(f"{folder}: damaged codes ({error}); make them again with dualcontrast encode") from None
+        raise RunError(f"{folder}: damaged codes ({error}); make them again with `run.encode()`") from None
     if {len(array) for array in arrays.values()} != {len(codes.table)}:
-        raise RunError(f"{folder}: codes and table differ in length; make them again with dualcontrast encode")
+        raise RunError(f"{folder}: codes and table differ in length; make them again with `run.encode()`")
     return codes
 
 
 def _read_table(path: Path) -> pd.DataFrame:
-    """Read a table; only an empty field is missing, since a class may well be called NA or None."""
+    """Read a table; only an empty field is a missing value, since a class may be called NA or None."""
     return pd.read_csv(path, keep_default_na=False, na_values=[""])

@@ -1,4 +1,4 @@
-"""The codes of a run's images: made once with a trained method, kept in the run folder, and read again."""
+"""Encode images with a trained method, and store the codes of a run's own images in its folder."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def encode(
     Parameters
     ----------
     method
-        A trained method; it is left on `device`, in the mode it came in.
+        A trained method; it is left on `device`, in the mode it had.
     images
         Images of the shape the method was built for.
     batch_size
@@ -42,7 +42,7 @@ def encode(
     seed
         Seed of the draw of the latents. The global random state stays as it was.
     progress
-        Told the number of images encoded.
+        Called with the number of images encoded.
 
     Returns
     -------
@@ -67,7 +67,7 @@ def encode(
     saved = SavedCodes(
         content, transformation, content_latent, transformation_latent, table, method.transformation_parts
     )
-    _refuse_broken(saved, images.source)
+    _check_finite(saved, images.source)
     return saved
 
 
@@ -80,14 +80,14 @@ def encode_run(
 ) -> SavedCodes:
     """Encode all images of a run and write the codes into its folder.
 
-    The batches are as large as in training, which has shown that they fit in memory.
+    The batches have the size of those in training, so they fit in memory.
 
     Raises
     ------
     RunError
-        The run lacks such weights, its images have changed, or a code is not finite.
+        The run does not have such weights, its images have changed, or a code is not finite.
     SourceError
-        The images are not where they were.
+        The images are no longer at their path.
     """
     method = run.load_method(weights)
     batch_size = run.recipe().training.batch_size
@@ -103,12 +103,12 @@ def codes_of(
     device: str | torch.device = "cpu",
     progress: Progress = silent,
 ) -> SavedCodes:
-    """Return the codes of a run: those in its folder, or new ones where they are missing or out of date.
+    """Return the codes of a run, from its folder if they are there and up to date, else made anew.
 
     Raises
     ------
     RunError, SourceError
-        As `encode_run` and `read_codes` do.
+        As in `encode_run` and `read_codes`.
     """
     folder = run.codes_folder(weights)
     if made_with_weights(folder / "table.csv", run, weights):
@@ -116,34 +116,34 @@ def codes_of(
     return encode_run(run, weights=weights, device=device, progress=progress)
 
 
-def kept_codes(run: RunFolder, weights: str = "best") -> SavedCodes:
-    """Return the codes that lie in the folder of a run, without making any.
+def stored_codes(run: RunFolder, weights: str = "best") -> SavedCodes:
+    """Read the codes from the folder of a run, without making any.
 
     Raises
     ------
     RunError
-        There are no such weights, or no codes; these are older than the weights, or damaged.
+        There are no such weights or no codes, or the codes are damaged or older than the weights.
     """
     run.require_weights(weights)
     folder = run.codes_folder(weights)
     if not made_with_weights(folder / "table.csv", run, weights):
-        lack = "its codes are older than its weights" if folder.is_dir() else "its images are not encoded yet"
-        chosen = "" if weights == "best" else f" --weights {weights}"
-        raise RunError(f"{run.path}: {lack}; run dualcontrast encode {run.path}{chosen}")
+        problem = "its codes are older than its weights" if folder.is_dir() else "its images are not encoded yet"
+        chosen = "" if weights == "best" else f"weights={weights!r}"
+        raise RunError(f"{run.path}: {problem}; call `run.encode({chosen})`")
     return read_codes(folder)
 
 
 def made_with_weights(path: Path, run: RunFolder, weights: str) -> bool:
-    """Return whether a file drawn from a run's weights is there, and no older than they are."""
+    """Tell whether a file made with a run's weights exists and is no older than they are."""
     source = run.weights_path(weights)
     return path.is_file() and source.is_file() and path.stat().st_mtime_ns >= source.stat().st_mtime_ns
 
 
 @contextmanager
 def inference(method: Method, device: str | torch.device, seed: int) -> Iterator[None]:
-    """Run a method on `device` in evaluation mode, without gradients, its random draws following `seed`.
+    """Run a method on `device` in evaluation mode, without gradients, with random draws from `seed`.
 
-    On leaving, the mode and the global random state are what they were.
+    Afterwards, the mode and the global random state are as before.
     """
     device = torch.device(device)
     was_training = method.training
@@ -155,7 +155,7 @@ def inference(method: Method, device: str | torch.device, seed: int) -> Iterator
         method.train(was_training)
 
 
-def _refuse_broken(codes: SavedCodes, source: str) -> None:
+def _check_finite(codes: SavedCodes, source: str) -> None:
     finite = np.isfinite(np.hstack([codes.content, codes.transformation])).all(axis=1)
     if not finite.all():
         row = codes.table["row"].iloc[int(np.argmin(finite))]

@@ -1,4 +1,4 @@
-"""The run folder: one trained model, and all that is drawn from it, read and written here alone."""
+"""The run folder: one trained model, and everything made from it."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ import fcntl
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import yaml
 from safetensors.torch import load_file, save_file
 from typing_extensions import Self
 
@@ -20,10 +19,9 @@ from dualcontrast.files import read_json, write_json, write_text, written_whole
 from dualcontrast.images import ImageSet, limited, open_images, with_split
 from dualcontrast.methods import Method
 from dualcontrast.recipe import Recipe, recipe_of
+from dualcontrast.runs.config import DataDescription, RunConfig
 
-FORMAT = 1
-
-# What a run folder holds: --overwrite removes these and nothing else.
+# The files of a run; overwriting a run removes these and nothing else.
 RUN_FILES = (
     "config.yaml",
     "weights.safetensors",
@@ -55,7 +53,7 @@ class RunFolder:
 
     @classmethod
     def open(cls, path: str | Path) -> Self:
-        """Open a run that has been trained.
+        """Open a trained run.
 
         Raises
         ------
@@ -64,13 +62,14 @@ class RunFolder:
         """
         run = cls(path)
         if not run.path.is_dir():
-            make = f"make one with dualcontrast train SOURCE --out {path}"
+            make = f"make one with `dualcontrast.train(images, out={str(path)!r})`"
             raise RunError(f"{path}: no such run folder; {nearest_path(run.path, otherwise=make)}")
         if not run.config_path.is_file():
             raise RunError(f"{path}: not a run folder, since it has no config.yaml; give a folder made by train")
         if not run.weights_path("best").is_file():
             raise RunError(
-                f"{path}: the run has no weights.safetensors yet; train it, or go on with it by --resume"
+                f"{path}: the run has no weights.safetensors yet; continue it with "
+                f"`dualcontrast.train(images, out={str(path)!r}, resume=True)`"
             )
         return run
 
@@ -78,61 +77,41 @@ class RunFolder:
 
     @property
     def config_path(self) -> Path:
-        """The whole configuration, source and data digest."""
+        """Recipe, data and what made the run."""
         return self.path / "config.yaml"
 
-    def write_config(self, recipe: Recipe, data: Mapping[str, Any], made_by: Mapping[str, Any]) -> None:
+    def write_config(self, recipe: Recipe, data: DataDescription, made_by: Mapping[str, str | int]) -> None:
         """Write config.yaml: enough to train the run again.
 
         Parameters
         ----------
         recipe
-            The configuration of training.
+            The recipe of the training.
         data
-            `source`, `options` of its reader, `digest`, `names`, `images`, `shape` and `pixel_size`.
+            The images.
         made_by
-            Versions and the command.
+            The command and versions.
         """
-        config = {
-            "format": FORMAT,
-            "recipe": recipe.model_dump(mode="json"),
-            "data": dict(data),
-            "made_by": dict(made_by),
-        }
-        write_text(self.config_path, yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
+        RunConfig(recipe.model_dump(mode="json"), data, dict(made_by)).write(self.config_path)
 
-    def config(self) -> dict[str, Any]:
+    def config(self) -> RunConfig:
         """Read config.yaml.
 
         Raises
         ------
         RunError
-            It is missing, damaged, or written by a newer version.
+            It is missing, damaged, or was written by a newer version.
         """
-        try:
-            config = yaml.safe_load(self.config_path.read_text(encoding="utf-8"))
-            made = int(config["format"])
-            if made <= FORMAT:
-                _ = config["recipe"], config["data"]["digest"], config["data"]["shape"]
-        except FileNotFoundError:
-            raise RunError(f"{self.path}: not a run folder, since it has no config.yaml") from None
-        except (yaml.YAMLError, UnicodeDecodeError, TypeError, KeyError, ValueError):
-            raise RunError(f"{self.config_path}: damaged; train the run again, or put back a copy") from None
-        if made > FORMAT:
-            raise RunError(
-                f"{self.config_path}: the run was made by a newer version (format {made}, this one reads "
-                f"{FORMAT}); update dualcontrast"
-            )
-        return dict(config)
+        return RunConfig.read(self.config_path)
 
     def recipe(self) -> Recipe:
-        """Return the recipe that the run was trained by."""
-        return recipe_of(self.config()["recipe"], where=str(self.config_path))
+        """Return the recipe of the training."""
+        return recipe_of(self.config().recipe, where=str(self.config_path))
 
     # ---- images
 
     def images(self) -> ImageSet:
-        """Open the run's images again: limited and split as in training.
+        """Open the run's images again, limited and split as in training.
 
         Raises
         ------
@@ -142,48 +121,47 @@ class RunFolder:
             The source is not where it was.
         """
         if self._images is None:
-            data = self.config()["data"]
-            if data["source"] is None:
+            data = self.config().data
+            if data.source is None:
                 raise RunError(
                     f"{self.path}: trained on images in memory, which are no longer there; give a source of images"
                 )
-            path = Path(data["source"])
+            path = Path(data.source)
             if path.is_absolute() and not path.exists():  # a name such as mnist is no path
                 raise SourceError(
-                    f"{self.path}: its images are no longer there, looked for at {path}; put them back, or say in "
-                    "which folder they lie with --datadir"
+                    f"{self.path}: its images are no longer there, looked for at {path}; put them back, or give "
+                    "their folder as `datadir`"
                 )
-            self.attach(open_images(data["source"], **data["options"]))
+            self.attach(open_images(data.source, **data.options))
         assert self._images is not None
         return self._images
 
     def attach(self, images: ImageSet) -> None:
-        """Take `images` as the run's source, after a check that they are the ones it was trained on."""
-        data, training = self.config()["data"], self.recipe().training
+        """Use `images` as the run's source, after a check that it was trained on them."""
+        training = self.recipe().training
         prepared = prepared_images(images, training.limit, training.seed)
-        names = data.get("names")  # not there in runs of an earlier version
-        if prepared.digest() != data["digest"] or names not in (None, prepared.names_digest()):
+        if not self.config().data.matches(prepared):
             raise RunError(
                 f"{images.source}: not the images that {self.path} was trained on, or changed since; put those "
-                "back, rows in the same order, or give the source to dualcontrast encode to encode other images"
+                "back, rows in the same order, or encode other images with `run.encode(images)`"
             )
         self._images = prepared
 
     # ---- weights
 
     def weights_path(self, name: str) -> Path:
-        """Return the file of weights: "best" (lowest validation loss), "last", or "epoch-N" where kept."""
+        """Return the file of weights: "best" (lowest validation loss), "last" or "epoch-N"."""
         if name == "best":
             return self.path / "weights.safetensors"
         return self.path / "checkpoints" / f"{name}.safetensors"
 
     def kept_weights(self) -> list[str]:
-        """Return the names of all weights that are there."""
-        kept = [path.stem for path in (self.path / "checkpoints").glob("*.safetensors")]
-        return sorted([*kept, *(["best"] if self.weights_path("best").is_file() else [])])
+        """List the names of all weights in the folder."""
+        names = [path.stem for path in (self.path / "checkpoints").glob("*.safetensors")]
+        return sorted([*names, *(["best"] if self.weights_path("best").is_file() else [])])
 
     def require_weights(self, name: str) -> None:
-        """Make sure that there are weights of a name.
+        """Check that there are weights of a name.
 
         Raises
         ------
@@ -191,92 +169,92 @@ class RunFolder:
             There are none.
         """
         if not self.weights_path(name).is_file():
-            kept = self.kept_weights()
-            there = f"it has {', '.join(kept)}" if kept else "train it first"
-            raise RunError(f"{self.path}: has no weights {name!r}; {there}")
+            names = self.kept_weights()
+            fix = f"it has {', '.join(names)}" if names else "train it first"
+            raise RunError(f"{self.path}: has no weights {name!r}; {fix}")
 
     def save_weights(self, method: Method, name: str) -> None:
         """Write a method's weights under a name."""
         with written_whole(self.weights_path(name)) as temporary:
-            # Copies, since a layer that two codes share would be refused.
+            # Copies, since safetensors refuses tensors that share memory.
             weights = {key: value.contiguous().clone() for key, value in method.state_dict().items()}
             save_file(weights, temporary)
 
     def load_method(self, weights: str = "best") -> Method:
-        """Return the trained method, in evaluation mode, on the CPU.
+        """Load the trained method, in evaluation mode, on the CPU.
 
         Raises
         ------
         RunError
-            There are no such weights; an untrained method is never returned.
+            There are no such weights.
         """
         self.require_weights(weights)
-        method = self.recipe().build(tuple(self.config()["data"]["shape"]))
+        method = self.recipe().build(self.config().data.shape)
         self.read_weights(method, weights)
         return method.eval()
 
     def read_weights(self, method: Method, weights: str) -> None:
-        """Give a method the weights that are kept under a name.
+        """Load weights into a method.
 
         Raises
         ------
         RunError
-            They are damaged, or of another method.
+            They are damaged, or belong to another method.
         """
         path = self.weights_path(weights)
         try:
             method.load_state_dict(load_file(path))
-        except Exception as error:  # safetensors raises an error type of its own for damaged files
+        except Exception as error:  # safetensors has its own error type for damaged files
             reason = str(error).splitlines()[0].rstrip(":")
             raise RunError(f"{path}: damaged, or not the weights of this run ({reason})") from None
 
     # ---- codes, scores, figures
 
     def codes_folder(self, weights: str = "best") -> Path:
-        """Return the folder of the codes made with the named weights."""
+        """Return the folder of the codes of some weights."""
         return self.path / ("codes" if weights == "best" else f"codes-{weights}")
 
     def scores_path(self, weights: str = "best") -> Path:
-        """Return the file of the scores of the named weights."""
+        """Return the file of the scores of some weights."""
         return self.path / ("scores.json" if weights == "best" else f"scores-{weights}.json")
 
-    def write_scores(self, scores: Mapping[str, Any], weights: str = "best") -> None:
-        """Write the scores."""
+    def write_scores(self, scores: Mapping[str, object], weights: str = "best") -> None:
+        """Write scores, as JSON."""
         write_json(self.scores_path(weights), scores)
 
     def read_scores(self, weights: str = "best") -> dict[str, Any] | None:
-        """Read the scores; None where there are none."""
+        """Read scores as JSON; None if there are none. See `evaluation.scores.read_scores` for typed ones."""
         return read_json(self.scores_path(weights), "remove it, and make it again with evaluate")
 
     def figure_path(self, name: str, weights: str = "best") -> Path:
-        """Return where the figure of that name is written, drawn with the named weights."""
+        """Return the file of a figure, drawn with some weights."""
         return self.path / "figures" / (f"{name}.png" if weights == "best" else f"{name}-{weights}.png")
 
     def report_path(self, weights: str = "best") -> Path:
-        """Return where the report of the named weights is written."""
+        """Return the file of the report of some weights."""
         return self.path / ("report.html" if weights == "best" else f"report-{weights}.html")
 
     def clusters_path(self, name: str) -> Path:
-        """Return the file of the clusters of that name."""
+        """Return the file of the clusters of a name."""
         return self.path / "clusters" / f"{name}.csv"
 
     def export_folder(self, name: str) -> Path:
-        """Return the folder of what is exported by the clusters of that name."""
+        """Return the folder of the export with the clusters of a name."""
         return self.path / "export" / name
 
     def averages_folder(self, name: str) -> Path:
-        """Return the folder of the averages of the clusters of that name."""
+        """Return the folder of the averages of the clusters of a name."""
         return self.path / "averages" / name
 
     # ---- log
 
     @property
     def log_path(self) -> Path:
-        """One JSON line an epoch."""
+        """One JSON line per epoch."""
         return self.path / "log.jsonl"
 
     def read_log(self) -> list[dict[str, Any]]:
-        """Read the log; a last line cut short by a crash is left out."""
+        """Read the log, without a last line that a crash cut short."""
         if not self.log_path.is_file():
             return []
         lines = []
@@ -287,30 +265,30 @@ class RunFolder:
                 break
         return lines
 
-    def write_log(self, lines: list[dict[str, Any]]) -> None:
-        """Write the whole log anew."""
+    def write_log(self, lines: Iterable[Mapping[str, object]]) -> None:
+        """Write the whole log."""
         write_text(self.log_path, "".join(json.dumps(line) + "\n" for line in lines))
 
     # ---- one writer at a time
 
-    def make_way(self, overwrite: bool) -> None:
-        """Make sure that the folder is free for a new run.
+    def clear(self, overwrite: bool) -> None:
+        """Prepare the folder for a new run.
 
         Parameters
         ----------
         overwrite
-            Remove the files of an earlier run; those that are no run's stay.
+            Remove the files of an earlier run, and no others.
 
         Raises
         ------
         RunError
-            The folder has something in it that is not to be overwritten.
+            The folder is not empty, and not to be overwritten.
         """
-        there = sorted(path.name for path in self.path.iterdir() if path.name != ".lock")
-        if there and not overwrite:
+        names = sorted(path.name for path in self.path.iterdir() if path.name != ".lock")
+        if names and not overwrite:
             raise RunError(
-                f"{self.path}: already holds {there[0]}; go on with --resume, replace it with --overwrite, or "
-                "choose another --out"
+                f"{self.path}: already holds {names[0]}; continue it with `resume=True`, replace it with "
+                "`overwrite=True`, or choose another `out`"
             )
         for pattern in RUN_FILES:
             for path in self.path.glob(pattern):
@@ -318,7 +296,7 @@ class RunFolder:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the folder against a second writer; the lock goes with the process, however it ends.
+        """Lock the folder against a second writer; the lock ends with the process, however that ends.
 
         Raises
         ------
@@ -332,7 +310,7 @@ class RunFolder:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise RunError(
-                    f"{self.path}: another process is writing to this run; wait for it, or choose another --out"
+                    f"{self.path}: another process is writing to this run; wait for it, or choose another `out`"
                 ) from None
             yield
         finally:
@@ -340,5 +318,5 @@ class RunFolder:
 
 
 def prepared_images(images: ImageSet, limit: int | None, seed: int) -> ImageSet:
-    """Return the images a run works on: at most `limit` of the source, each in a split."""
+    """Prepare the images that a run works on: at most `limit` of the source, each in a split."""
     return with_split(limited(images, limit, seed), seed)

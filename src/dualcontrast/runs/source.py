@@ -1,4 +1,4 @@
-"""Where a run's images are now: where they were, or where they were moved to."""
+"""Find the images of a run, also after they were moved."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from dualcontrast.runs.folder import RunFolder
 
 @dataclass(frozen=True)
 class Source:
-    """The whole source that a run's images were taken from.
+    """The source of a run's images.
 
     Attributes
     ----------
     path : str
-        Where it is.
+        Its path.
     options : dict
-        With what options it is opened, as the run's own images were.
+        Options of its reader, as in training.
     images : ImageSet
-        All its images, row after row.
+        All its images, in the order of its rows.
     """
 
     path: str
@@ -36,57 +36,58 @@ class Source:
 
     @property
     def box(self) -> int:
-        """Voxels a side of the volumes as they are stored."""
+        """Side of the volumes in their files, in voxels."""
         return self.images.shape[-1] * int(self.options.get("bin", 1))
 
 
 def attached(run: RunFolder, datadir: str | Path | None = None) -> Source:
-    """Find the source of a run's images, and make sure that they are those it was trained on.
+    """Find the source of a run's images, and check that it was trained on them.
 
     Parameters
     ----------
     datadir
-        Where they are now, if they were moved: the folder of the source, or that in which the paths of a STAR
-        file start, with the STAR file in it or as far below it as it was.
+        The folder of the source, if it was moved; or the folder that the paths of a STAR file are relative to,
+        with the STAR file in it or at the same relative path as before.
 
     Raises
     ------
     RunError
         The images were arrays in memory, or have changed since training.
     SourceError
-        The source is neither where it was nor in `datadir`, or cannot be read.
+        The source is neither at its old path nor in `datadir`, or cannot be read.
     """
-    data = run.config()["data"]
-    recorded, options = data["source"], dict(data["options"])
+    data = run.config().data
+    recorded, options = data.source, data.options
     if recorded is None:
         raise RunError(
             f"{run.path}: trained on images in memory, which have no rows to go back to; train on a file"
         )
-    looked = [Path(recorded)]
+    candidates = [Path(recorded)]
     if datadir is not None:
         before, now = options.get("datadir"), Path(datadir).resolve()
-        looked = _places(recorded, before, now)
+        candidates = _candidates(recorded, before, now)
         if before is not None:
             options["datadir"] = str(now)
         if Path(options.get("mask", "")).is_absolute():
-            options["mask"] = str(_first_there(_places(options["mask"], before, now)))
-    path = _first_there(looked)
+            options["mask"] = str(_first_existing(_candidates(options["mask"], before, now)))
+    path = _first_existing(candidates)
     if path.is_absolute() and not path.exists():  # a name such as mnist is no path
         raise SourceError(
-            f"{run.path}: its images are no longer there, looked for at {' and '.join(map(str, looked))}; put "
-            "them back, or say in which folder they lie with --datadir"
+            f"{run.path}: its images are no longer there, looked for at {' and '.join(map(str, candidates))}; put "
+            "them back, or give their folder as `datadir`"
         )
     images = open_images(str(path), **options)
     run.attach(images)
     return Source(str(path), options, images)
 
 
-def _places(recorded: str, before: str | None, now: Path) -> list[Path]:
-    """Return where a file may be: where it was, as deep within the folder that was moved, or right in it."""
+def _candidates(recorded: str, before: str | None, now: Path) -> list[Path]:
+    """List where a file may be: at its old path, at its relative path in the moved folder, or directly in that."""
     path = Path(recorded)
-    within = [now / path.relative_to(before)] if before is not None and path.is_relative_to(before) else []
-    return list(dict.fromkeys([path, *within, now / path.name]))
+    moved = [now / path.relative_to(before)] if before is not None and path.is_relative_to(before) else []
+    return list(dict.fromkeys([path, *moved, now / path.name]))
 
 
-def _first_there(places: list[Path]) -> Path:
-    return next((place for place in places if place.exists()), places[0])
+def _first_existing(paths: list[Path]) -> Path:
+    """Return the first path that exists; the first of all if none does."""
+    return next((path for path in paths if path.exists()), paths[0])

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,22 +25,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return small_run(tmp_path_factory.mktemp("api") / "run", show_pairs=True)
 
 
-def test_a_run_is_trained_loaded_and_drawn_from(run: Run) -> None:
-    loaded = dualcontrast.load(run.path)
-    codes = loaded.encode(device="cpu")
-    assert codes.content.shape == codes.transformation.shape == (400, 10)
-    images = loaded.images().read(np.arange(5))
-    np.testing.assert_allclose(loaded.encode(images).content, codes.content[:5], atol=1e-5)
-    scores = loaded.evaluate()
-    assert set(scores) >= {"content", "transformation", "probes", "swap", "protocol"}
-    assert set(scores["content"]) == {"from_content", "from_transformation", "sap", "gap", "chance"}
+def test_pairs_are_drawn_on_demand(run: Run) -> None:
     assert run.figure_path("pairs").is_file()
-
-
-def test_other_images_are_encoded_in_batches_as_large_as_in_training(run: Run) -> None:
-    told: list[int] = []
-    run.encode(DIGITS, device="cpu", progress=lambda what, done, total, **_: told.append(done))
-    assert told[:2] == [40, 80]
 
 
 def test_drawing_pairs_leaves_the_training_as_it_is(tmp_path: Path) -> None:
@@ -80,9 +69,7 @@ def test_a_method_without_pairs_is_not_asked_to_show_them(tmp_path: Path) -> Non
 
 
 def test_config_is_enough_to_train_again(run: Run, tmp_path: Path) -> None:
-    again = dualcontrast.train(
-        run.config()["data"]["source"], out=tmp_path / "again", recipe=run.recipe(), device="cpu"
-    )
+    again = dualcontrast.train(run.config().data.source, out=tmp_path / "again", recipe=run.recipe(), device="cpu")
     for one, other in zip(run.load_method().parameters(), again.load_method().parameters(), strict=True):
         assert torch.equal(one, other)
 
@@ -93,22 +80,17 @@ def test_images_in_memory_train_and_are_asked_for_later(tmp_path: Path) -> None:
         pixels, out=tmp_path / "run", settings={"training": {"epochs": 1, "batch_size": 20}}, device="cpu"
     )
     assert run.encode().content.shape == (60, 20)
-    assert run.evaluate()["content"] is None
+    assert run.evaluate().content is None
     with pytest.raises(RunError, match="trained on images in memory, which are no longer there"):
         dualcontrast.load(run.path).images()
     assert dualcontrast.load(run.path).encode(pixels[:3]).content.shape == (3, 20)
-
-
-def test_images_of_another_shape_are_refused(run: Run) -> None:
-    with pytest.raises(RunError, match=r"images of shape \(1, 20, 20\), but .* takes \(1, 28, 28\)"):
-        run.encode(np.zeros((3, 20, 20), np.uint8))
 
 
 def test_a_folder_in_use_is_refused_and_overwritten_on_demand(tmp_path: Path) -> None:
     run = small_run(tmp_path / "run")
     (run.path / "my notes.txt").write_text("mine")
     (run.path / "codes-last").mkdir()
-    with pytest.raises(RunError, match="continue it with --resume, replace it with --overwrite"):
+    with pytest.raises(RunError, match="continue it with `resume=True`, replace it with `overwrite=True`"):
         small_run(tmp_path / "run")
     with pytest.raises(UsageError, match="--resume goes on and --overwrite begins anew; give one of them"):
         small_run(tmp_path / "run", resume=True, overwrite=True)
@@ -171,3 +153,16 @@ def test_the_recipe_that_suits_images_and_method(
         settings["method"] = {"name": method}
     run = dualcontrast.train(images, out=tmp_path / "run", settings=settings, device="cpu")
     assert run.recipe().name == expected
+
+
+def test_a_keyword_that_is_misspelt_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match=r"train\(\) got an unexpected keyword argument 'binn'"):
+        dualcontrast.train(DIGITS, out=tmp_path / "run", binn=2)  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize("function", [dualcontrast.train, dualcontrast.show])
+def test_options_of_readers_are_those_of_open_images(function: Callable[..., Any]) -> None:
+    parameters = inspect.signature(function).parameters
+    for name, option in list(inspect.signature(dualcontrast.open_images).parameters.items())[1:]:
+        assert parameters[name].kind is option.kind
+        assert parameters[name].default == option.default
