@@ -1,9 +1,9 @@
-"""Pages of the site that are made of the code, so that they cannot drift from it: a hook of MkDocs (mkdocs.yml).
+"""Pages of the site that are generated from the code, so that they stay in step: a hook of MkDocs (mkdocs.yml).
 
 - index.md, contributing.md and changelog.md are the repository's README.md, CONTRIBUTING.md and CHANGELOG.md.
-- verbs/NAME.md is made of the command line: what a verb is for, its arguments and options. What docs/verbs/NAME.md
-  holds, examples and what they print, stands between.
-- settings.md is made of the models that recipes are checked by.
+- verbs/NAME.md comes from the command line: what a verb does, its arguments and options. Between them it has the
+  text of docs/verbs/NAME.md, if any: examples and what they print.
+- settings.md comes from the models that validate recipes.
 - reference/NAME.md has the docstrings of a package.
 - Equations, between dollar signs, become MathML, which browsers show without a script.
 """
@@ -24,28 +24,29 @@ from mkdocs.structure.files import File, Files
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from dualcontrast.cli import with_all_verbs
+from dualcontrast.cli import command_line
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "src" / "dualcontrast"
 COPIED = {"index.md": "README.md", "contributing.md": "CONTRIBUTING.md", "changelog.md": "CHANGELOG.md"}
-ORDER = ("images", "cryoet", "networks", "transforms", "methods", "training", "analysis", "report", "benchmarks")
+ORDER = ("cryoet", "images", "transforms", "networks", "methods", "runs", "training")
+ORDER += ("figures", "evaluation", "analysis", "maps", "report", "benchmarks", "demo")
 TITLES = {"api": "The Python way", "cryoet": "Cryo-ET"}
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """Put the made pages into the navigation."""
+    """Put the generated pages into the navigation."""
     verbs = ["verbs/index.md", *({name: page_of(name)} for name in verbs_by_name())]
     python = [{title_of(name): f"reference/{name}.md"} for name in reference()]
-    made = {"verbs/": verbs, "reference/": python}
+    generated = {"verbs/": verbs, "reference/": python}
     for section in config.nav or []:
         for title, place in section.items() if isinstance(section, dict) else ():
-            section[title] = made.get(place, place) if isinstance(place, str) else place
+            section[title] = generated.get(place, place) if isinstance(place, str) else place
     return config
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add the made pages."""
+    """Add the generated pages."""
     for name, source in COPIED.items():
         _put(files, config, name, copied(source))
     for name, verb in verbs_by_name().items():
@@ -68,20 +69,20 @@ def _mathml(found: re.Match[str]) -> str:
 
 
 def _put(files: Files, config: MkDocsConfig, name: str, content: str) -> None:
-    there = files.get_file_from_path(name)
-    if there is not None:
-        files.remove(there)
+    existing = files.get_file_from_path(name)
+    if existing is not None:
+        files.remove(existing)
     files.append(File.generated(config, name, content=content))
 
 
 def _prose(files: Files, name: str) -> str:
-    """Return what is written by hand of a page; nothing where there is no such file."""
-    there = files.get_file_from_path(name)
-    return "" if there is None else there.content_string.strip()
+    """Return the hand-written text of a page; an empty string if there is none."""
+    file = files.get_file_from_path(name)
+    return "" if file is None else file.content_string.strip()
 
 
 def copied(source: str) -> str:
-    """Return a file of the repository's root, whose links lead from docs/."""
+    """Read a file of the repository's root, with its links made relative to docs/."""
     text = (ROOT / source).read_text(encoding="utf-8")
     for name, other in COPIED.items():
         text = text.replace(f"]({other})", f"]({name})")
@@ -92,8 +93,8 @@ def copied(source: str) -> str:
 
 
 def verbs_by_name() -> dict[str, Any]:
-    """Return the verbs that are shown, by the words they are called by."""
-    return dict(_verbs_of(typer.main.get_command(with_all_verbs())))
+    """Return the verbs that are not hidden, by name."""
+    return dict(_verbs_of(typer.main.get_command(command_line())))
 
 
 def _verbs_of(group: Any, *before: str) -> Iterator[tuple[str, Any]]:
@@ -110,7 +111,7 @@ def page_of(verb: str) -> str:
 
 
 def verb_page(name: str, verb: Any, prose: str) -> str:
-    """Return the page of a verb: what it is for, what is written of it by hand, its arguments and options."""
+    """Write the page of a verb: what it does, its hand-written text, its arguments and options."""
     arguments = [one for one in verb.params if one.param_type_name == "argument"]
     options = [one for one in verb.params if one.param_type_name == "option"]
     needed = [written(one) for one in options if one.required]
@@ -124,7 +125,7 @@ def verb_page(name: str, verb: Any, prose: str) -> str:
 
 
 def verbs_page(prose: str) -> str:
-    """Return the page of all verbs."""
+    """Write the page of all verbs."""
     lines = [f"[{name}]({page_of(name).removeprefix('verbs/')})\n:   {_first(verb.help)}"
              for name, verb in verbs_by_name().items()]  # fmt: skip
     return "\n\n".join(["# Verbs", prose, "## All verbs", *lines]) + "\n"
@@ -139,7 +140,7 @@ def _first(text: str) -> str:
 
 
 def written(parameter: Any) -> str:
-    """Return a parameter as it is typed, such as --out RUN, or [SOURCE] where it can be left out."""
+    """Write a parameter as it is typed, such as --out RUN, or [SOURCE] if it is optional."""
     if parameter.param_type_name == "option":
         flag = max(parameter.opts, key=len)
         return flag if parameter.is_flag else f"{flag} {parameter.metavar}"
@@ -148,15 +149,15 @@ def written(parameter: Any) -> str:
 
 
 def definition(parameter: Any) -> str:
-    """Return what a parameter is for, as an entry of a list of definitions."""
-    told, default = _escaped(parameter.help), parameter.default
+    """Describe a parameter in an entry of a definition list."""
+    text, default = _escaped(parameter.help), parameter.default
     if parameter.required and parameter.param_type_name == "option":
-        told += " Needed."
+        text += " Required."
     elif default is not None and default is not False and default not in ((), []) and not callable(default):
-        told += f" Default: `{default}`."
-    if getattr(parameter, "multiple", False) and "repeatedly" not in told:
-        told += " Can be given repeatedly."
-    return f"`{written(parameter)}`\n:   {told}"
+        text += f" Default: `{default}`."
+    if getattr(parameter, "multiple", False) and "repeatedly" not in text:
+        text += " Can be given repeatedly."
+    return f"`{written(parameter)}`\n:   {text}"
 
 
 def _escaped(text: str) -> str:
@@ -167,7 +168,7 @@ def _escaped(text: str) -> str:
 
 
 def settings_page(prose: str) -> str:
-    """Return the page of all settings and packaged recipes."""
+    """Write the page of all settings and packaged recipes."""
     from dualcontrast.cryoet.simulation import SimulationSettings, packaged_simulations
     from dualcontrast.methods import METHODS
     from dualcontrast.networks import DecoderSettings, EncoderSettings
@@ -198,23 +199,23 @@ def settings_page(prose: str) -> str:
 
 
 def table_of(model: type[BaseModel], before: str = "", without: tuple[str, ...] = ()) -> str:
-    """Return a table of a model's settings: name, default and what they are; nothing where there are none."""
+    """Write a table of a model's settings: name, default and description; an empty string if there are none."""
     rows = []
     for name, field in model.model_fields.items():
         if name in without:
             continue
         if field.is_required():
-            default = "needed"
+            default = "required"
         else:
             value = field.get_default(call_default_factory=True)
             default = "" if value is PydanticUndefined else f"`{_as_yaml(value)}`"
-        told = "; ".join(part for part in (field.description, _choices(field.annotation)) if part)
-        rows.append(f"| `{before}{name}` | {default} | {_cell(told)} |")
-    return "\n".join(["| setting | default | what it is |", "|---|---|---|", *rows]) if rows else ""
+        text = "; ".join(part for part in (field.description, _choices(field.annotation)) if part)
+        rows.append(f"| `{before}{name}` | {default} | {_cell(text)} |")
+    return "\n".join(["| setting | default | description |", "|---|---|---|", *rows]) if rows else ""
 
 
 def _choices(annotation: Any) -> str:
-    """Return the values that there are to choose from; nothing where any will do."""
+    """List the accepted values; an empty string if there is no list."""
     choices = [
         one
         for part in (annotation, *get_args(annotation))
@@ -240,22 +241,22 @@ def _cell(text: str) -> str:
 
 
 def reference() -> dict[str, list[str]]:
-    """Return the modules of each page: api has those of no package, and packages follow the way of the data."""
+    """Return the modules of each page. Those in no package are on the page api."""
     alone = sorted(path.stem for path in PACKAGE.glob("*.py") if path.stem[0] != "_" and path.stem != "api")
     packages = [path.parent.name for path in PACKAGE.glob("*/__init__.py") if path.parent.name != "cli"]
     packages.sort(key=lambda name: (ORDER.index(name) if name in ORDER else len(ORDER), name))
     pages = {"api": ["api", *alone]}
     for package in packages:
-        names = sorted(path.stem for path in (PACKAGE / package).glob("*.py") if path.stem[0] != "_")
-        pages[package] = [f"{package}.{name}" for name in names]
+        paths = sorted(path for path in (PACKAGE / package).rglob("*.py") if path.stem[0] != "_")
+        pages[package] = [".".join(path.relative_to(PACKAGE).with_suffix("").parts) for path in paths]
     return pages
 
 
 def reference_page(name: str, modules: list[str]) -> str:
-    """Return the page of a package's docstrings."""
+    """Write the page of a package's docstrings."""
     return "\n\n".join([f"# {title_of(name)}", *(f"::: dualcontrast.{module}" for module in modules)]) + "\n"
 
 
 def title_of(name: str) -> str:
-    """Return what a page of the reference is called."""
+    """Return the title of a page of the reference."""
     return TITLES.get(name, name.capitalize())
