@@ -219,7 +219,7 @@ def train(
     method = recipe.build(opened.shape)
     if show_pairs and type(method).pairs is Method.pairs:
         raise MethodError(
-            f"{recipe.method.name} makes no pairs, so there are none to draw; leave out --show-pairs"
+            f"{recipe.method.name} makes no pairs, so there are none to draw; leave out `show_pairs`"
         )
     fabric = fabric_of(device, recipe.training.precision, len(method.phases) > 1 or len(method.stages) > 1)
     training, validation = training_and_validation(prepared, recipe.training, fabric.world_size)
@@ -335,7 +335,7 @@ def show(
     paths = [source for source in sources if isinstance(source, (str, Path))]
     if len(paths) == len(sources) and are_maps(paths):
         if options:
-            raise SourceError(f"{paths[0]}: a density map is shown as it is; leave out {', '.join(options)}")
+            raise SourceError(f"{paths[0]}: a density map is shown as it is; leave out `{'`, `'.join(options)}`")
         return show_maps(paths, out, surface=surface)
     if more:
         raise SourceError(f"{', '.join(map(str, paths))}: only density maps are shown together; give one source")

@@ -65,7 +65,7 @@ def test_without_data_a_configuration_is_enough_unless_there_are_several(tmp_pat
     write_result(tmp_path, CELL, RESULT)
     assert result_of(unknown, stored_results(tmp_path, "table1")) is not None
     write_result(tmp_path, replace(CELL, data_digest="other"), RESULT)
-    with pytest.raises(RunError, match="results on 2 different sets of images; say which by --mnist"):
+    with pytest.raises(RunError, match="results on 2 different sets of images; say which with `mnist`"):
         result_of(unknown, stored_results(tmp_path, "table1"))
 
 

@@ -65,7 +65,7 @@ def volumes(path: Path, side: int = 16, **labels: np.ndarray) -> Path:
     [
         ({"rows": ("harmny",)}, RecipeError, "no row of table1 is called harmny; did you mean harmony"),
         ({"data": ("mnits",)}, RecipeError, "no data set of table1 is called mnits; did you mean mnist"),
-        ({"data": ("linemod",)}, SourceError, "no images of linemod are given; say where they are by --linemod"),
+        ({"data": ("linemod",)}, SourceError, "no images of linemod are given; say where they are with `linemod`"),
         ({"path": "/nowhere"}, SourceError, "/nowhere: no such file or folder"),
         ({"table": "table3"}, RecipeError, "no table is called table3; did you mean table"),
         ({"table": "table2", "data": "linemod"}, RecipeError, "on LineMod"),
@@ -94,7 +94,7 @@ def test_views_that_do_not_fit_the_channels_are_refused(tmp_path: Path) -> None:
 
 
 def test_no_data_at_all_are_refused() -> None:
-    with pytest.raises(SourceError, match=r"no images of mnist are given; .*--mnist, --linemod, --subtomograms"):
+    with pytest.raises(SourceError, match=r"no images of mnist are given; .*`mnist`, `linemod`, `subtomograms`"):
         plan_of(Wanted("table1", {}))
 
 

@@ -257,7 +257,7 @@ def test_what_cannot_be_shown_is_one_sentence() -> None:
         (("nothing.npy",), "nothing.npy: no such file or folder"),
         (("one.mrc", "some.npy"), "one.mrc, some.npy: only density maps are shown together"),
         (("one.mrc", "two.mrc"), "two.mrc: no such MRC file"),
-        (("one.mrc", "--key", "images"), "one.mrc: a density map is shown as it is; leave out key"),
+        (("one.mrc", "--key", "images"), "one.mrc: a density map is shown as it is; leave out --key"),
         (("one.mrc", "nan.mrc"), "nan.mrc: holds NaN or infinite values"),
         (("one.mrc", "flat.mrc", "--surface"), "flat: is 2 everywhere"),
         (("some.npz", "--surface"), "some.npz: a, row 0: is 0 everywhere"),

@@ -102,7 +102,7 @@ def test_a_simulation_ended_by_a_signal_goes_on_where_it_stopped(shared_data: Pa
     assert not (tmp_path / "sim" / "particles.star").exists()
     kept = read_volume(read_header(whole / "000001.mrc")), (whole / "000001.mrc").stat().st_mtime_ns
     refused = call(*words)
-    assert_refused(refused, "go on with --resume, replace it with --overwrite")
+    assert_refused(refused, "continue with --resume, replace it with --overwrite")
     ended = call(*words, "--resume", "--quiet")
     assert ended.status == 0, ended.err
     assert (whole / "000001.mrc").stat().st_mtime_ns == kept[1]
@@ -113,7 +113,9 @@ def test_a_simulation_ended_by_a_signal_goes_on_where_it_stopped(shared_data: Pa
 
 def test_the_recipe_of_the_local_data_asks_for_its_folder(tmp_path: Path) -> None:
     ended = call("simulate", "--recipe", "protein-local", "--out", tmp_path / "sim", "--quiet")
-    assert_refused(ended, "proteins/nucleosome/2pyo.pdb.gz: no such structure; say by --data in which folder")
+    assert_refused(
+        ended, "proteins/nucleosome/2pyo.pdb.gz: no such structure; give the folder of the files as --data"
+    )
     assert not (tmp_path / "sim").exists()
 
 

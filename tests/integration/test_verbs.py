@@ -85,7 +85,7 @@ def test_encode_of_another_source_goes_into_a_folder_of_its_own(run: Run, tmp_pa
     assert call("encode", run.path, tmp_path / "other.npy", "--out", out, "--quiet").status == 0
     np.testing.assert_allclose(np.load(out / "content.npy"), run.encode(images, device="cpu").content, atol=1e-5)
     assert pd.read_csv(out / "table.csv")["row"].tolist() == list(range(30))
-    assert_refused(call("encode", run.path, tmp_path / "other.npy"), "say which with --out")
+    assert_refused(call("encode", run.path, tmp_path / "other.npy"), "give one with --out")
 
 
 def test_encode_takes_any_weights_that_were_kept(run: Run) -> None:

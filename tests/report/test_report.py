@@ -124,7 +124,7 @@ def test_the_scores_of_the_run_are_on_the_page(scored: Run) -> None:
 
 def test_a_run_without_codes_is_refused_in_a_sentence(tmp_path: Path) -> None:
     untouched = small_run(tmp_path / "run")
-    with pytest.raises(RunError, match="dualcontrast encode"):
+    with pytest.raises(RunError, match=r"`run\.encode"):
         untouched.report(how="pca")
     assert not (untouched.path / "report.html").exists()
 
@@ -207,7 +207,7 @@ def test_curves_of_every_part_and_the_best_epoch_are_there(run: Run) -> None:
 
 def test_what_is_missing_says_what_makes_it(tmp_path: Path) -> None:
     run = small_run(tmp_path / "run", {"training": {"epochs": 1}})
-    with pytest.raises(RunError, match=f"not encoded yet; run dualcontrast encode {run.path}"):
+    with pytest.raises(RunError, match=r"not encoded yet; call `run\.encode\(\)`"):
         run.report()
     run.encode()
     done = run.report(how="pca")
@@ -228,7 +228,7 @@ def test_codes_and_scores_older_than_the_weights_are_not_shown(run: Run, tmp_pat
     shutil.copytree(run.path, tmp_path / "run")
     copy = Run.open(tmp_path / "run")
     os.utime(copy.weights_path("best"))
-    with pytest.raises(RunError, match="its codes are older than its weights; run dualcontrast encode"):
+    with pytest.raises(RunError, match=r"its codes are older than its weights; call `run\.encode"):
         copy.report()
     copy.encode()
     left_out = copy.report(how="pca").left_out
@@ -284,7 +284,7 @@ def test_two_images_are_too_few_to_lay_out(tmp_path: Path) -> None:
 
 
 def test_weights_have_reports_of_their_own(run: Run) -> None:
-    with pytest.raises(RunError, match=r"run dualcontrast encode .* --weights last"):
+    with pytest.raises(RunError, match=r"call `run\.encode\(weights='last'\)`"):
         run.report(weights="last")
     with pytest.raises(RunError, match="has no weights 'lst'; it has best, last"):
         run.report(weights="lst")

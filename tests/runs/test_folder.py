@@ -129,13 +129,13 @@ def test_a_recipe_that_was_edited_wrongly_is_refused_with_the_files_name(run: Ru
 
 
 def test_opening_says_what_is_missing(run: RunFolder, tmp_path: Path) -> None:
-    with pytest.raises(RunError, match="no such run folder; make one with dualcontrast train"):
+    with pytest.raises(RunError, match=r"no such run folder; make one with `dualcontrast\.train"):
         RunFolder.open(tmp_path / "none")
     (tmp_path / "empty").mkdir()
     with pytest.raises(RunError, match=r"not a run folder, since it has no config\.yaml"):
         RunFolder.open(tmp_path / "empty")
     run.weights_path("best").unlink()
-    with pytest.raises(RunError, match=r"has no weights\.safetensors yet; train it, or go on with it by --resume"):
+    with pytest.raises(RunError, match=r"has no weights\.safetensors yet; continue it with `.*resume=True"):
         RunFolder.open(run.path)
 
 
@@ -298,7 +298,7 @@ def test_codes_are_missing_until_all_of_them_are_written(tmp_path: Path, monkeyp
     monkeypatch.setattr(np, "save", failing)
     with pytest.raises(OSError, match="full"):
         write_codes(tmp_path, codes_of())
-    with pytest.raises(RunError, match="no codes there; make them with dualcontrast encode RUN"):
+    with pytest.raises(RunError, match=r"no codes there; make them with `run\.encode\(\)`"):
         read_codes(tmp_path)
 
 
@@ -329,7 +329,7 @@ def test_damaged_codes_are_refused(tmp_path: Path, name: str, damage: str) -> No
         np.save(path, np.array([{}], dtype=object), allow_pickle=True)
     else:
         path.write_bytes(b"these are no codes")
-    with pytest.raises(RunError, match=r"damaged codes .*; make them again with dualcontrast encode"):
+    with pytest.raises(RunError, match=r"damaged codes .*; make them again with `run.encode"):
         read_codes(tmp_path)
 
 
@@ -342,7 +342,7 @@ def test_a_damaged_table_is_refused(tmp_path: Path) -> None:
         read_codes(tmp_path)
     for text in ("", 'row\n1\n"2,3\n', "row\n1\n2,3,4\n"):
         table.write_text(text)
-        with pytest.raises(RunError, match="make them again with dualcontrast encode"):
+        with pytest.raises(RunError, match=r"make them again with `run\.encode"):
             read_codes(tmp_path)
 
 

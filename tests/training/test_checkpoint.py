@@ -48,7 +48,7 @@ def test_going_on_equals_never_having_stopped(tmp_path: Path) -> None:
 
 
 def test_a_missing_checkpoint_is_told(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match="no checkpoint to go on from; train anew without --resume"):
+    with pytest.raises(RunError, match="no checkpoint to continue from; train again without `resume`"):
         load_checkpoint(tmp_path / "last.pt", *parts_of())
 
 

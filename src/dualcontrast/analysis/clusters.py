@@ -177,9 +177,9 @@ def read_clusters(run: RunFolder, name: str = DEFAULT) -> Clusters:
     path = run.clusters_path(name)
     if not path.is_file():
         there = sorted(file.stem for file in path.parent.glob("*.csv"))
-        hint = f"; {nearest(name, there)}" if there else f"; make them with dualcontrast cluster {run.path}"
+        hint = f"; {nearest(name, there)}" if there else "; make them with `run.cluster()`"
         raise RunError(f"{run.path}: has no clusters called {name}{hint}")
-    again = f"make it again with dualcontrast cluster {run.path} --name {name}"
+    again = f"make it again with `run.cluster(name={name!r})`"
     try:
         described = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
         table = pd.read_csv(path)[COLUMNS]
@@ -260,7 +260,7 @@ def _images_within(run: RunFolder, codes: SavedCodes, parent: tuple[str, int], w
     if clusters.described["weights"] != weights:
         raise RunError(
             f"{run.path}: the clusters {parent[0]} were made with the weights {clusters.described['weights']}; "
-            "go on with the same --weights"
+            "use the same `weights`"
         )
     rows = clusters.rows_of(parent[1])
     if not len(rows):

@@ -167,7 +167,7 @@ def _of_content(run: RunFolder, table: pd.DataFrame, only: str | None) -> np.nda
     if only is None:
         return np.ones(len(table), bool)
     if "content" not in table:
-        raise RunError(f"{run.path}: no content labels are known, so no content can be chosen; leave out --only")
+        raise RunError(f"{run.path}: no content labels are known, so no content can be chosen; leave out `only`")
     names = table["content"].astype(str)
     if only not in set(names):
         raise RunError(f"{run.path}: no image is of content {only}; {nearest(only, set(names))}")

@@ -123,7 +123,7 @@ def result_of(cell: Cell, stored: list[dict[str, Any]]) -> dict[str, Any] | None
     if len(fitting) > 1:
         raise RunError(
             f"{cell.data}, {cell.row}, seed {cell.seed}: there are results on {len(fitting)} different sets of "
-            f"images; say which by --{cell.data}"
+            f"images; say which with `{cell.data}`"
         )
     return fitting[0] if fitting else None
 

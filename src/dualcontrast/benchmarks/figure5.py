@@ -146,8 +146,8 @@ def _check_conformations(asked: OfSimulation) -> None:
     own = [state for state in asked.simulation().settings.states if state.identity == asked.identity]
     if len(own) < 2:
         raise RecipeError(
-            f"{asked.star}: {asked.identity} has a single conformation, so that there is nothing to colour; name "
-            "another identity by --identity"
+            f"{asked.star}: {asked.identity} has a single conformation, so that there is nothing to colour; give "
+            "another `identity`"
         )
 
 

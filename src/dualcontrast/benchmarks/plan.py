@@ -108,9 +108,9 @@ def plan_of(wanted: Wanted) -> Plan:
     data = chosen(wanted.data, table.data, f"data set of {wanted.table}")
     missing = [name for name in data if name not in wanted.sources]
     if not wanted.tables_only and missing and (wanted.data or missing == list(data)):
-        options = ", ".join(f"--{name}" for name in missing)
+        options = ", ".join(f"`{name}`" for name in missing)
         raise SourceError(
-            f"no images of {missing[0]} are given; say where they are by {options}, or give --tables-only"
+            f"no images of {missing[0]} are given; say where they are with {options}, or give `tables_only=True`"
         )
     cells: dict[tuple[str, str], list[Cell]] = {}
     hindered: dict[tuple[str, str], str] = {}

@@ -54,7 +54,7 @@ class OfSimulation:
         if simulation is None:
             raise SourceError(
                 f"{self.star}: not the STAR file of a simulation, whose truth the figure shows; give one that "
-                "dualcontrast simulate wrote"
+                "`dualcontrast.simulate()` wrote"
             )
         identities = {state.identity for state in simulation.settings.states}
         if self.identity not in identities:

@@ -76,7 +76,7 @@ def show_images(
     """
     are_pictures = len(images.shape) == 3
     if are_pictures and surface:
-        raise SourceError(f"{images.source}: holds pictures, which have no surface; show them without it")
+        raise SourceError(f"{images.source}: holds pictures, which have no surface; leave out `surface`")
     chosen = spread(images.table, count or (PICTURES if are_pictures else VOLUMES), seed)
     shown, names = images.read(chosen), _names(images.table.iloc[chosen])
     description = _described(images)

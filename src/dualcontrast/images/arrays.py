@@ -304,8 +304,8 @@ def chosen_names(there: Collection[str], key: str, labels: str | None, path: Pat
     for name in filter(None, (key, labels)):
         if name not in there:
             raise SourceError(
-                f"{path}: has no array called {name}; it has {', '.join(sorted(there)) or 'none'}: say by "
-                "key which are the images, and by labels which their content"
+                f"{path}: has no array called {name}; it has {', '.join(sorted(there)) or 'none'}: give "
+                "the name of the images as `key`, and of their content labels as `labels`"
             )
     wanted = {"images": key, **{label: label for label in LABELS}}
     if labels is not None:

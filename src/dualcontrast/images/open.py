@@ -172,4 +172,4 @@ def _not_taken(source: str | Path, options: Iterable[str]) -> SourceError:
     """Return an error that says what the first of some options is for."""
     option = sorted(options)[0]
     takers = ", ".join(reader.what for reader in (*FILES, *FOLDERS) if option in reader.options)
-    return SourceError(f"{source}: the option {option} is for {takers}, and this is no such source; leave it out")
+    return SourceError(f"{source}: `{option}` is for {takers}, and this is no such source; leave it out")

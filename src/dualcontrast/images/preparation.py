@@ -136,7 +136,7 @@ def preparation_of(
         return Preparation(box, invert, bin, mask=weights, described=described)
     matrices = aligned_by.matrices()
     if matrices is None or aligned_by.angles is None:
-        raise SourceError(f"{source}: has no rlnAngleRot, rlnAngleTilt and rlnAnglePsi to undo; leave out poses")
+        raise SourceError(f"{source}: has no rlnAngleRot, rlnAngleTilt and rlnAnglePsi to undo; leave out `poses`")
     described += aligned_by.angles.tobytes() + aligned_by.origins.tobytes()
     turns = torch.from_numpy(matrices).float()
     offsets = torch.from_numpy(aligned_by.shifts() / aligned_by.pixel_size).float()

@@ -300,7 +300,7 @@ def _look_at_some(images: Subtomograms, invert: bool) -> None:
         images._check_background(volumes, index)
         brightness[place] = volumes[0, 0][middle].mean() * (-1 if invert else 1)
     if len(spread) > 1 and brightness.mean() < -3 * brightness.std(ddof=1) / np.sqrt(len(spread)):
-        advice = "leave out --invert" if invert else "pass --invert"
+        advice = "leave out `invert`" if invert else "pass `invert=True`"
         warnings.warn(
             f"{images.source}: particles are darker than their background, and protein must be white; {advice}",
             DualContrastWarning,

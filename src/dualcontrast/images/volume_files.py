@@ -53,7 +53,7 @@ def project_folder(particles: Particles, datadir: str | Path | None) -> Path:
     where = "from here, nor from the STAR file's folder or those above" if datadir is None else f"in {datadir}"
     raise SourceError(
         f"{particles.path}: row 1: {first} is not found {where}; give the folder that paths in the STAR file "
-        "start from (RELION's project folder) as --datadir"
+        "start from (RELION's project folder) as `datadir`"
     )
 
 

@@ -61,7 +61,7 @@ def read_codes(folder: Path) -> SavedCodes:
         They are missing or damaged.
     """
     if not (folder / "table.csv").is_file():
-        raise RunError(f"{folder}: no codes there; make them with dualcontrast encode RUN")
+        raise RunError(f"{folder}: no codes there; make them with `run.encode()`")
     try:
         arrays = {
             name: np.load(folder / f"{name}.npy")
@@ -70,9 +70,9 @@ def read_codes(folder: Path) -> SavedCodes:
         parts = json.loads((folder / "parts.json").read_text(encoding="utf-8"))
         codes = SavedCodes(**arrays, table=_read_table(folder / "table.csv"), parts=parts)
     except (OSError, ValueError, EOFError) as error:
-        raise RunError(f"{folder}: damaged codes ({error}); make them again with dualcontrast encode") from None
+        raise RunError(f"{folder}: damaged codes ({error}); make them again with `run.encode()`") from None
     if {len(array) for array in arrays.values()} != {len(codes.table)}:
-        raise RunError(f"{folder}: codes and table differ in length; make them again with dualcontrast encode")
+        raise RunError(f"{folder}: codes and table differ in length; make them again with `run.encode()`")
     return codes
 
 

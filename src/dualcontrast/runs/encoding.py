@@ -128,8 +128,8 @@ def kept_codes(run: RunFolder, weights: str = "best") -> SavedCodes:
     folder = run.codes_folder(weights)
     if not made_with_weights(folder / "table.csv", run, weights):
         lack = "its codes are older than its weights" if folder.is_dir() else "its images are not encoded yet"
-        chosen = "" if weights == "best" else f" --weights {weights}"
-        raise RunError(f"{run.path}: {lack}; run dualcontrast encode {run.path}{chosen}")
+        chosen = "" if weights == "best" else f"weights={weights!r}"
+        raise RunError(f"{run.path}: {lack}; call `run.encode({chosen})`")
     return read_codes(folder)
 
 

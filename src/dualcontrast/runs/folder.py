@@ -64,13 +64,14 @@ class RunFolder:
         """
         run = cls(path)
         if not run.path.is_dir():
-            make = f"make one with dualcontrast train SOURCE --out {path}"
+            make = f"make one with `dualcontrast.train(images, out={str(path)!r})`"
             raise RunError(f"{path}: no such run folder; {nearest_path(run.path, otherwise=make)}")
         if not run.config_path.is_file():
             raise RunError(f"{path}: not a run folder, since it has no config.yaml; give a folder made by train")
         if not run.weights_path("best").is_file():
             raise RunError(
-                f"{path}: the run has no weights.safetensors yet; train it, or go on with it by --resume"
+                f"{path}: the run has no weights.safetensors yet; continue it with "
+                f"`dualcontrast.train(images, out={str(path)!r}, resume=True)`"
             )
         return run
 
@@ -150,8 +151,8 @@ class RunFolder:
             path = Path(data["source"])
             if path.is_absolute() and not path.exists():  # a name such as mnist is no path
                 raise SourceError(
-                    f"{self.path}: its images are no longer there, looked for at {path}; put them back, or say in "
-                    "which folder they lie with --datadir"
+                    f"{self.path}: its images are no longer there, looked for at {path}; put them back, or give "
+                    "their folder as `datadir`"
                 )
             self.attach(open_images(data["source"], **data["options"]))
         assert self._images is not None
@@ -165,7 +166,7 @@ class RunFolder:
         if prepared.digest() != data["digest"] or names not in (None, prepared.names_digest()):
             raise RunError(
                 f"{images.source}: not the images that {self.path} was trained on, or changed since; put those "
-                "back, rows in the same order, or give the source to dualcontrast encode to encode other images"
+                "back, rows in the same order, or encode other images with `run.encode(images)`"
             )
         self._images = prepared
 
@@ -309,8 +310,8 @@ class RunFolder:
         there = sorted(path.name for path in self.path.iterdir() if path.name != ".lock")
         if there and not overwrite:
             raise RunError(
-                f"{self.path}: already holds {there[0]}; go on with --resume, replace it with --overwrite, or "
-                "choose another --out"
+                f"{self.path}: already holds {there[0]}; continue with `resume=True`, replace it with "
+                "`overwrite=True`, or choose another `out`"
             )
         for pattern in RUN_FILES:
             for path in self.path.glob(pattern):
@@ -332,7 +333,7 @@ class RunFolder:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise RunError(
-                    f"{self.path}: another process is writing to this run; wait for it, or choose another --out"
+                    f"{self.path}: another process is writing to this run; wait for it, or choose another `out`"
                 ) from None
             yield
         finally:

@@ -74,7 +74,7 @@ def attached(run: RunFolder, datadir: str | Path | None = None) -> Source:
     if path.is_absolute() and not path.exists():  # a name such as mnist is no path
         raise SourceError(
             f"{run.path}: its images are no longer there, looked for at {' and '.join(map(str, looked))}; put "
-            "them back, or say in which folder they lie with --datadir"
+            "them back, or give their folder as `datadir`"
         )
     images = open_images(str(path), **options)
     run.attach(images)

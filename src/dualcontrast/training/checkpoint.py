@@ -83,7 +83,7 @@ def load_checkpoint(
         The checkpoint is missing, damaged, or of another method.
     """
     if not path.is_file():
-        raise RunError(f"{path}: no checkpoint to go on from; train anew without --resume")
+        raise RunError(f"{path}: no checkpoint to continue from; train again without `resume`")
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         method.load_state_dict(state["method"])
