@@ -1,4 +1,4 @@
-# The README's two commands are `make demo` and `make test`; each sets itself up on a fresh machine.
+# `make demo` and `make test` are the README's two commands; every target sets up .venv on a fresh machine.
 
 PYTHON ?= python3
 VENV := .venv
@@ -10,8 +10,8 @@ INSTALLED := $(VENV)/.installed
 demo: $(INSTALLED)
 	$(BIN)/dualcontrast demo --out demo --overwrite
 
-# Some tests ask RELION itself, and some look at the report in Chromium; where apt-get may be used, both are brought along.
-# Files of tests go to as many processes as there are processors, of one thread each.
+# Some tests call RELION, others open pages in Chromium; both are installed if apt-get may be used.
+# Test files are distributed over one process per core, with one thread each.
 test: $(INSTALLED)
 	@command -v relion_reconstruct >/dev/null && command -v chromium >/dev/null && command -v chromedriver >/dev/null || \
 		{ [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
@@ -25,11 +25,11 @@ lint: $(INSTALLED)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# Warnings are errors: a link that leads nowhere, a docstring that names what is not there.
+# Warnings are errors: broken links, docstrings that name missing parameters.
 docs: $(INSTALLED)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
-# torch goes first and pinned: left to itself, pip may choose a build with gigabytes of GPU libraries.
+# torch is installed first and pinned; otherwise pip may choose a build with gigabytes of GPU libraries.
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch

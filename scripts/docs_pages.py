@@ -1,11 +1,11 @@
-"""Pages of the site that are generated from the code, so that they stay in step: a hook of MkDocs (mkdocs.yml).
+"""MkDocs hook that generates pages from the code, so that they cannot drift from it (see mkdocs.yml).
 
-- index.md, contributing.md and changelog.md are the repository's README.md, CONTRIBUTING.md and CHANGELOG.md.
-- verbs/NAME.md comes from the command line: what a verb does, its arguments and options. Between them it has the
-  text of docs/verbs/NAME.md, if any: examples and what they print.
+- index.md, contributing.md and changelog.md are copies of README.md, CONTRIBUTING.md and CHANGELOG.md.
+- verbs/NAME.md comes from the command line: description, arguments and options of a command, with the hand-written
+  examples and text of docs/verbs/NAME.md between them.
 - settings.md comes from the models that validate recipes.
 - reference/NAME.md has the docstrings of a package.
-- Equations, between dollar signs, become MathML, which browsers show without a script.
+- Equations between dollar signs become MathML, which browsers render without a script.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ PACKAGE = ROOT / "src" / "dualcontrast"
 COPIED = {"index.md": "README.md", "contributing.md": "CONTRIBUTING.md", "changelog.md": "CHANGELOG.md"}
 ORDER = ("cryoet", "images", "transforms", "networks", "methods", "runs", "training")
 ORDER += ("figures", "evaluation", "analysis", "maps", "report", "benchmarks", "demo")
-TITLES = {"api": "The Python way", "cryoet": "Cryo-ET"}
+TITLES = {"api": "Python API", "cryoet": "Cryo-ET"}
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """Put the generated pages into the navigation."""
+    """Add the generated pages to the navigation."""
     verbs = ["verbs/index.md", *({name: page_of(name)} for name in verbs_by_name())]
     python = [{title_of(name): f"reference/{name}.md"} for name in reference()]
     generated = {"verbs/": verbs, "reference/": python}
@@ -59,7 +59,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_content(content: str, **_: Any) -> str:
-    """Turn equations into MathML."""
+    """Convert equations to MathML."""
     return re.sub(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', _mathml, content, flags=re.DOTALL)
 
 
@@ -76,24 +76,24 @@ def _put(files: Files, config: MkDocsConfig, name: str, content: str) -> None:
 
 
 def _prose(files: Files, name: str) -> str:
-    """Return the hand-written text of a page; an empty string if there is none."""
+    """Return the hand-written part of a page, empty if there is no such file."""
     file = files.get_file_from_path(name)
     return "" if file is None else file.content_string.strip()
 
 
 def copied(source: str) -> str:
-    """Read a file of the repository's root, with its links made relative to docs/."""
+    """Return a file of the repository root, with its links made relative to docs/."""
     text = (ROOT / source).read_text(encoding="utf-8")
     for name, other in COPIED.items():
         text = text.replace(f"]({other})", f"]({name})")
     return text.replace("](docs/", "](").replace('src="docs/', 'src="')
 
 
-# ---- verbs
+# ---- commands
 
 
 def verbs_by_name() -> dict[str, Any]:
-    """Return the verbs that are not hidden, by name."""
+    """Return the visible commands by name, such as `benchmark table1`."""
     return dict(_verbs_of(typer.main.get_command(command_line())))
 
 
@@ -106,12 +106,12 @@ def _verbs_of(group: Any, *before: str) -> Iterator[tuple[str, Any]]:
 
 
 def page_of(verb: str) -> str:
-    """Return the page of a verb."""
+    """Return the path of a command's page."""
     return f"verbs/{verb.replace(' ', '-')}.md"
 
 
 def verb_page(name: str, verb: Any, prose: str) -> str:
-    """Write the page of a verb: what it does, its hand-written text, its arguments and options."""
+    """Return the page of a command: description, hand-written text, arguments and options."""
     arguments = [one for one in verb.params if one.param_type_name == "argument"]
     options = [one for one in verb.params if one.param_type_name == "option"]
     needed = [written(one) for one in options if one.required]
@@ -125,10 +125,10 @@ def verb_page(name: str, verb: Any, prose: str) -> str:
 
 
 def verbs_page(prose: str) -> str:
-    """Write the page of all verbs."""
+    """Return the overview page of all commands."""
     lines = [f"[{name}]({page_of(name).removeprefix('verbs/')})\n:   {_first(verb.help)}"
              for name, verb in verbs_by_name().items()]  # fmt: skip
-    return "\n\n".join(["# Verbs", prose, "## All verbs", *lines]) + "\n"
+    return "\n\n".join(["# Commands", prose, "## All commands", *lines]) + "\n"
 
 
 def _paragraphs(text: str) -> str:
@@ -140,7 +140,7 @@ def _first(text: str) -> str:
 
 
 def written(parameter: Any) -> str:
-    """Write a parameter as it is typed, such as --out RUN, or [SOURCE] if it is optional."""
+    """Return a parameter as typed, such as --out RUN; in brackets if optional, such as [SOURCE]."""
     if parameter.param_type_name == "option":
         flag = max(parameter.opts, key=len)
         return flag if parameter.is_flag else f"{flag} {parameter.metavar}"
@@ -149,7 +149,7 @@ def written(parameter: Any) -> str:
 
 
 def definition(parameter: Any) -> str:
-    """Describe a parameter in an entry of a definition list."""
+    """Return the description of a parameter as an entry of a definition list."""
     text, default = _escaped(parameter.help), parameter.default
     if parameter.required and parameter.param_type_name == "option":
         text += " Required."
@@ -199,7 +199,7 @@ def settings_page(prose: str) -> str:
 
 
 def table_of(model: type[BaseModel], before: str = "", without: tuple[str, ...] = ()) -> str:
-    """Write a table of a model's settings: name, default and description; an empty string if there are none."""
+    """Return a table of a model's settings (name, default, meaning), empty if it has none."""
     rows = []
     for name, field in model.model_fields.items():
         if name in without:
@@ -211,11 +211,11 @@ def table_of(model: type[BaseModel], before: str = "", without: tuple[str, ...] 
             default = "" if value is PydanticUndefined else f"`{_as_yaml(value)}`"
         text = "; ".join(part for part in (field.description, _choices(field.annotation)) if part)
         rows.append(f"| `{before}{name}` | {default} | {_cell(text)} |")
-    return "\n".join(["| setting | default | description |", "|---|---|---|", *rows]) if rows else ""
+    return "\n".join(["| setting | default | meaning |", "|---|---|---|", *rows]) if rows else ""
 
 
 def _choices(annotation: Any) -> str:
-    """List the accepted values; an empty string if there is no list."""
+    """Return the allowed values of a setting, empty if it is not a choice."""
     choices = [
         one
         for part in (annotation, *get_args(annotation))
@@ -241,7 +241,7 @@ def _cell(text: str) -> str:
 
 
 def reference() -> dict[str, list[str]]:
-    """Return the modules of each page. Those in no package are on the page api."""
+    """Return the modules of each page: api has the top-level ones; packages are in the order of the data flow."""
     alone = sorted(path.stem for path in PACKAGE.glob("*.py") if path.stem[0] != "_" and path.stem != "api")
     packages = [path.parent.name for path in PACKAGE.glob("*/__init__.py") if path.parent.name != "cli"]
     packages.sort(key=lambda name: (ORDER.index(name) if name in ORDER else len(ORDER), name))
@@ -258,5 +258,5 @@ def reference_page(name: str, modules: list[str]) -> str:
 
 
 def title_of(name: str) -> str:
-    """Return the title of a page of the reference."""
+    """Return the title of a reference page."""
     return TITLES.get(name, name.capitalize())

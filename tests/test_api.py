@@ -108,7 +108,7 @@ def test_a_folder_in_use_is_refused_and_overwritten_on_demand(tmp_path: Path) ->
     run = small_run(tmp_path / "run")
     (run.path / "my notes.txt").write_text("mine")
     (run.path / "codes-last").mkdir()
-    with pytest.raises(RunError, match="continue with `resume=True`, replace it with `overwrite=True`"):
+    with pytest.raises(RunError, match="continue it with `resume=True`, replace it with `overwrite=True`"):
         small_run(tmp_path / "run")
     with pytest.raises(UsageError, match="`resume=True` continues and `overwrite=True` starts over"):
         small_run(tmp_path / "run", resume=True, overwrite=True)

@@ -15,7 +15,8 @@ from dualcontrast.api import Run
 from dualcontrast.benchmarks import figure5 as module
 from dualcontrast.benchmarks.figure5 import Figure5, figure5
 from dualcontrast.benchmarks.simulations import OfSimulation
-from dualcontrast.cryoet.star import IDENTITY, read_particles
+from dualcontrast.cryoet.particles import read_particles
+from dualcontrast.cryoet.star import IDENTITY
 from dualcontrast.evaluation.probes import label_numbers
 
 PANELS = "abcefg"  # (d) are slices; the methods of the paper take less time

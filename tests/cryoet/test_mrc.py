@@ -112,7 +112,7 @@ def test_a_file_cut_short_since_its_header_was_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [b"no density" * 200, bytes(2000), b"\x89PNG" + bytes(range(256)) * 8])
 def test_what_is_no_mrc_file(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "a.mrc").write_bytes(content)
-    with pytest.raises(SourceError, match=r"a\.mrc: not an MRC file: it lacks the word MAP"):
+    with pytest.raises(SourceError, match=r"a\.mrc: not an MRC file: its header lacks the word MAP"):
         read_header(tmp_path / "a.mrc")
 
 
@@ -139,7 +139,7 @@ def test_a_map_plain_or_gzipped(zipped: bool, rng: np.random.Generator, tmp_path
 
 def test_a_map_that_cannot_be_read(tmp_path: Path) -> None:
     path = written(tmp_path / "a.mrc", np.zeros((2, 3, 3, 3), np.float32))
-    with pytest.raises(SourceError, match="holds 2 volumes, and one density map is wanted"):
+    with pytest.raises(SourceError, match="holds 2 volumes, but a single density map is needed"):
         read_map(path)
     (tmp_path / "b.mrc.gz").write_bytes(gzip.compress(path.read_bytes())[:50])
     with pytest.raises(SourceError, match=r"b\.mrc\.gz: missing, damaged"):

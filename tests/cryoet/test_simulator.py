@@ -16,11 +16,11 @@ from dualcontrast.cryoet import simulator as module
 from dualcontrast.cryoet.ctf import CTFSettings, ctf_volume, wedge_volume
 from dualcontrast.cryoet.geometry import matrices_of_angles
 from dualcontrast.cryoet.mrc import read_header, read_map, read_volume
-from dualcontrast.cryoet.simulation import Simulation, packaged_simulations, simulation_settings
+from dualcontrast.cryoet.particles import read_particles
+from dualcontrast.cryoet.simulation import Simulation, simulation_settings
 from dualcontrast.cryoet.simulator import Oversampled, draw_poses, simulate
-from dualcontrast.cryoet.star import read_particles
 from dualcontrast.cryoet.structures import template_of
-from dualcontrast.errors import RecipeError, RunError, SourceError, UsageError
+from dualcontrast.errors import RunError, SourceError, UsageError
 
 NUCLEOSOMES = ["nucleosome=nucleosome/2pyo.pdb.gz", "nucleosome=nucleosome/1kx5.pdb.gz"]
 SMALL: dict[str, Any] = {"box": 16, "voxel_size": 20.0, "resolution": 40.0, "per_state": 6, "shift": 1.0}
@@ -60,7 +60,7 @@ def test_a_turned_template_is_the_density_of_turned_atoms(proteins: Path, tmp_pa
     settings = simulation_settings(structures=[str(path)], changes={"per_state": 3, "shift": 2.0})
     poses = draw_poses(settings)
     template = torch.from_numpy(template_of(path, box, voxel, 20.0))
-    turned = Oversampled(template).turned(torch.from_numpy(poses.matrices), torch.from_numpy(poses.shifts))
+    turned = Oversampled(template).transformed(torch.from_numpy(poses.matrices), torch.from_numpy(poses.shifts))
     for matrix, shift, volume in zip(poses.matrices, poses.shifts, turned.numpy(), strict=True):
         structure = gemmi.read_structure(str(path))
         for site in structure[0].all():
@@ -77,7 +77,7 @@ def test_a_turned_template_is_the_density_of_turned_atoms(proteins: Path, tmp_pa
 def test_an_unturned_template_is_itself(box: int) -> None:
     rng = np.random.default_rng(0)
     smooth = ndimage.gaussian_filter(rng.normal(size=(box,) * 3), 2, mode="wrap")
-    turned = Oversampled(torch.from_numpy(smooth)).turned(torch.eye(3)[None], torch.zeros(1, 3))
+    turned = Oversampled(torch.from_numpy(smooth)).transformed(torch.eye(3)[None], torch.zeros(1, 3))
     np.testing.assert_allclose(turned[0], smooth, atol=1e-6)
 
 
@@ -153,7 +153,7 @@ def test_the_same_seed_gives_the_same_subtomograms_and_another_others(small: Cal
 def test_a_stopped_simulation_goes_on_to_the_same_volumes(
     small: Callable[..., Simulation], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "IN_FOLDER", 4)
+    monkeypatch.setattr(module, "PER_FOLDER", 4)
     whole = small(out="whole")
 
     def stop_after_five(what: str, done: int, total: int | None, /, **numbers: float) -> None:
@@ -185,66 +185,6 @@ def test_a_folder_with_something_in_it_is_refused(small: Callable[..., Simulatio
     again = small({"snr": 0.3}, overwrite=True)
     assert (again.path / "notes.txt").read_text() == "mine"
     assert Simulation.open(again.path).settings.snr == 0.3
-
-
-def test_what_is_no_simulation_is_not_opened(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match=r"no simulation.yaml"):
-        Simulation.open(tmp_path)
-    (tmp_path / "simulation.yaml").write_text("settings: [")
-    with pytest.raises(RunError, match="damaged"):
-        Simulation.open(tmp_path)
-
-
-# ---- settings
-
-
-def test_packaged_simulations_are_the_papers_and_the_local_ones() -> None:
-    assert set(packaged_simulations()) == {"demo", "protein18", "protein-local", "protein-local-hard"}
-    paper = simulation_settings("protein18")
-    assert sum(paper.counts) == 18_000
-    assert (paper.box, paper.voxel_size, paper.snr, paper.tilt_range) == (32, 10.0, 0.1, None)
-    assert paper.ctf == CTFSettings(defocus=50_000, spherical_aberration=1.7, voltage=300, amplitude_contrast=0.1)
-    local = simulation_settings("protein-local")
-    by_identity = {state.identity: 0 for state in local.states}
-    for state, count in zip(local.states, local.counts, strict=True):
-        by_identity[state.identity] += count
-    assert by_identity == {"nucleosome": 3000, "spike": 3000, "fas": 3000}
-
-
-@pytest.mark.parametrize("name", ["protein-local", "protein-local-hard"])
-def test_local_structures_are_there_and_fit_the_box(name: str, shared_data: Path) -> None:
-    settings = simulation_settings(name)
-    for state in settings.states:
-        template = template_of(
-            shared_data / state.structure, settings.box, settings.voxel_size, settings.resolution
-        )
-        assert template.max() > 0
-
-
-@pytest.mark.parametrize(
-    ("changes", "sentence"),
-    [
-        ({"bix": 4}, r"no setting is called bix; did you mean box\?"),
-        ({"box": 2}, r"box = 2 is not accepted"),
-        ({"snr": 0}, r"snr = 0 is not accepted"),
-        ({"voxel_size": 0}, r"voxel_size = 0 is not accepted"),
-        ({"ctf": {"defocos": 1}}, r"no setting is called ctf.defocos; did you mean defocus\?"),
-        ({"states": [{"identity": "a", "structure": "b"}]}, r"states.0.conformation"),
-    ],
-)
-def test_wrong_settings_are_named(changes: dict[str, Any], sentence: str) -> None:
-    with pytest.raises(RecipeError, match=sentence):
-        simulation_settings("protein-local", changes=changes)
-
-
-def test_nothing_or_both_or_two_of_one_name_are_refused() -> None:
-    for arguments in ({}, {"recipe": "protein18", "structures": ["6vxx"]}):
-        with pytest.raises(RecipeError, match="either a recipe"):
-            simulation_settings(**arguments)
-    with pytest.raises(RecipeError, match="two states are called a_6vxx"):
-        simulation_settings(structures=["a=6vxx", "a=6vxx"])
-    with pytest.raises(RecipeError, match="no recipe is called protein-lokal"):
-        simulation_settings("protein-lokal")
 
 
 def test_a_missing_structure_is_named(tmp_path: Path) -> None:

@@ -114,7 +114,7 @@ def test_a_map_of_fine_voxels_is_not_aliased(tmp_path: Path) -> None:
 
 
 def test_too_large_a_structure_is_refused(proteins: Path) -> None:
-    with pytest.raises(SourceError, match=r"outside a sphere of 120 A; give a larger `box` or `voxel_size`"):
+    with pytest.raises(SourceError, match=r"outside a sphere of 120 A; choose a larger `box` or `voxel_size`"):
         template_of(proteins / "spike" / "6vxx.pdb.gz", 12, 10.0, 10.0)
 
 

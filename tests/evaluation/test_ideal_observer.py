@@ -13,9 +13,9 @@ from PIL import Image
 from dualcontrast import api
 from dualcontrast.cryoet.ctf import CTFSettings, ctf_volume
 from dualcontrast.cryoet.mrc import read_header, read_volume
+from dualcontrast.cryoet.particles import read_particles
 from dualcontrast.cryoet.simulation import Simulation, simulation_of
 from dualcontrast.cryoet.simulator import draw_poses
-from dualcontrast.cryoet.star import read_particles
 from dualcontrast.cryoet.structures import template_of
 from dualcontrast.evaluation import ideal_observer as simulated
 from dualcontrast.evaluation.ideal_observer import ideal_observer

@@ -30,7 +30,7 @@ class Noisy(Pixels):
 
 def images_of(pixels: np.ndarray, **columns) -> ImageSet:
     table = pd.DataFrame({"row": np.arange(len(pixels)), **columns})
-    # Volumes of 1 x 1 x 2 voxels, since pictures must lie within 0 and 1.
+    # Volumes of 1 x 1 x 2 voxels, since pictures must lie between 0 and 1.
     return ArrayImages(pixels.astype(np.float32).reshape(-1, 1, 1, 1, 2), "pixels", table)
 
 

@@ -10,7 +10,7 @@ from PIL import Image
 
 from dualcontrast.errors import SourceError
 from dualcontrast.images import open_images
-from dualcontrast.images.bop import NAMES, TRAIN_SHARE, cut_out
+from dualcontrast.images.bop import NAMES, TRAIN_SHARE, crop_object
 from dualcontrast.images.linemod import fixed_split
 
 Save = Callable[[str, np.ndarray], Path]
@@ -98,13 +98,13 @@ def test_a_thousand_of_1313_train() -> None:
 def test_the_object_is_cut_out_with_8_pixels_around_it(save_picture: Save, rng: np.random.Generator) -> None:
     pixels = rng.integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
     # 48 x 48 and 16 more are 64: nothing is resized
-    cut = cut_out(save_picture("a.png", pixels), save_picture("m.png", masked(20, 68, 30, 78)))
+    cut = crop_object(save_picture("a.png", pixels), save_picture("m.png", masked(20, 68, 30, 78)))
     np.testing.assert_array_equal(cut, np.moveaxis(pixels[12:76, 22:86], -1, 0))
 
 
 def test_zeros_are_around_an_object_at_the_border(save_picture: Save) -> None:
     pixels = np.full((HEIGHT, WIDTH, 3), 200, np.uint8)
-    cut = cut_out(save_picture("a.png", pixels), save_picture("m.png", masked(0, 48, WIDTH - 48, WIDTH)))
+    cut = crop_object(save_picture("a.png", pixels), save_picture("m.png", masked(0, 48, WIDTH - 48, WIDTH)))
     expected = np.zeros((3, 64, 64), np.uint8)
     expected[:, 8:, :56] = 200
     np.testing.assert_array_equal(cut, expected)
@@ -114,7 +114,7 @@ def test_the_cut_is_shrunk_without_aliasing_and_not_kept_square(
     save_picture: Save, rng: np.random.Generator
 ) -> None:
     pixels = rng.integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
-    cut = cut_out(save_picture("a.png", pixels), save_picture("m.png", masked(8, 82, 10, 100)))
+    cut = crop_object(save_picture("a.png", pixels), save_picture("m.png", masked(8, 82, 10, 100)))
     for channel in range(3):
         expected = antialiased_bilinear(pixels[0:90, 2:108, channel].astype(float), 64)
         np.testing.assert_allclose(cut[channel], expected, atol=1.01)
@@ -137,7 +137,7 @@ def test_a_missing_picture_is_named(lm: Path) -> None:
 
 def test_an_object_without_pictures_is_named(lm: Path) -> None:
     (lm / "train/000006/rgb").rename(lm / "train/000006/depth")
-    with pytest.raises(SourceError, match="train/000006/rgb: no pictures there"):
+    with pytest.raises(SourceError, match="train/000006/rgb: holds no pictures"):
         open_images(lm)
 
 
@@ -151,7 +151,7 @@ def test_an_empty_mask_is_named_when_it_is_read(lm: Path) -> None:
 
 def test_a_mask_of_another_size_is_named(lm: Path) -> None:
     Image.fromarray(np.full((4, 4), 255, np.uint8)).save(lm / "train/000001/mask/000000_000000.png")
-    with pytest.raises(SourceError, match=r"000000_000000\.png: has another size than"):
+    with pytest.raises(SourceError, match=r"000000_000000\.png: differs in size from"):
         open_images(lm).read(np.array([0]))
 
 
@@ -190,5 +190,5 @@ def test_without_poses_there_are_no_such_columns(lm: Path) -> None:
 def test_damaged_poses_are_named(lm: Path, text: str) -> None:
     path = lm / "train/000006/scene_gt.json"
     path.write_text(text)
-    with pytest.raises(SourceError, match=r"000006/scene_gt\.json: damaged poses; get it anew"):
+    with pytest.raises(SourceError, match=r"000006/scene_gt\.json: damaged poses; download it again"):
         open_images(lm)

@@ -74,7 +74,7 @@ def test_a_folder_of_nothing_is_told_what_is_accepted(tmp_path: Path) -> None:
     (tmp_path / ".hidden.png").write_bytes(b"")
     with pytest.raises(SourceError) as error:
         open_images(tmp_path)
-    for accepted in (tmp_path.name, "MNIST", "BOP", "png", "one subfolder a class"):
+    for accepted in (tmp_path.name, "MNIST", "BOP", "png", "one subfolder per class"):
         assert accepted in str(error.value)
 
 
@@ -113,7 +113,7 @@ def test_pictures_are_not_looked_for_beside_volumes(
         ("labels", "digits", "an .npz, an .h5 or .hdf5, a STAR file of subtomograms"),
         ("datadir", "here", "a STAR file of subtomograms"),
         ("poses", True, "a STAR file of subtomograms"),
-        ("bin", 2, "a STAR file of subtomograms, an .mrc or .mrcs of volumes, MRC files of one volume each"),
+        ("bin", 2, "a STAR file of subtomograms, an .mrc or .mrcs of volumes, MRC files with one volume each"),
         ("invert", True, "a STAR file of subtomograms, an .mrc or .mrcs of volumes"),
         ("mask", "sphere", "a STAR file of subtomograms, an .mrc or .mrcs of volumes"),
     ],
@@ -127,16 +127,16 @@ def test_options_of_other_sources_are_refused(
     for source in (array, open_images(array), tmp_path / "a.npy", tmp_path / "pictures"):
         with pytest.raises(SourceError) as error:
             open_images(source, **{option: value})
-        assert f"`{option}` is for {takers}" in str(error.value)
+        assert f"`{option}` applies only to {takers}" in str(error.value)
         assert "\n" not in str(error.value)
 
 
 def test_the_option_that_does_not_fit_is_named(rng: np.random.Generator, tmp_path: Path) -> None:
     source = write_mrc(tmp_path / "a.mrcs", rng.normal(size=(3, 8, 8, 8)))
-    with pytest.raises(SourceError, match="`poses` is for a STAR file of subtomograms, and this is no"):
+    with pytest.raises(SourceError, match="`poses` applies only to a STAR file of subtomograms"):
         open_images(source, bin=2, poses=True)
     np.savez(tmp_path / "a.npz", images=np.zeros((3, 4, 5), np.uint8))
-    with pytest.raises(SourceError, match="`bin` is for"):
+    with pytest.raises(SourceError, match="`bin` applies only to"):
         open_images(tmp_path / "a.npz", key="images", bin=2)
 
 

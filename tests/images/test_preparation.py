@@ -6,7 +6,7 @@ import torch
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
-from dualcontrast.images.preparation import Preparation, normalised, outside_sphere, soft_sphere
+from dualcontrast.images.preparation import Preparation, normalise, outside_sphere, soft_sphere
 
 
 def distances(box: int) -> np.ndarray:
@@ -98,7 +98,7 @@ def test_the_background_lies_outside_the_inscribed_sphere() -> None:
 def test_each_volume_may_have_a_background_of_its_own(rng: np.random.Generator) -> None:
     volumes = rng.normal(3, 2, (2, 1, 6, 6, 6))
     where = rng.random((2, 1, 6, 6, 6)) < 0.5
-    done = normalised(torch.from_numpy(volumes), torch.from_numpy(where).double()).numpy()
+    done = normalise(torch.from_numpy(volumes), torch.from_numpy(where).double()).numpy()
     for volume, mine, result in zip(volumes, where, done, strict=True):
         np.testing.assert_allclose(result, (volume - volume[mine].mean()) / volume[mine].std())
 
@@ -146,7 +146,7 @@ def test_noise_has_one_strength_however_it_is_turned(rng: np.random.Generator) -
 def test_spectra_turn_with_their_volumes(rng: np.random.Generator) -> None:
     matrices, offsets = posed(3, rng)
     spectra = rng.random((3, 8, 8, 8))
-    turned = preparation_by(8, matrices, offsets).turned(torch.from_numpy(spectra).float(), np.arange(3))
+    turned = preparation_by(8, matrices, offsets).rotate_spectra(torch.from_numpy(spectra).float(), np.arange(3))
     for spectrum, matrix, result in zip(spectra, matrices, turned, strict=True):
         np.testing.assert_allclose(result, aligned_slowly(spectrum, matrix, np.zeros(3)), atol=1e-5)
 

@@ -131,23 +131,23 @@ def tomogram(folder: Path, volumes: np.ndarray) -> Path:
         (missing_mrc, "sub/011.mrc: no such MRC file"),
         (
             missing_all,
-            "Extract/1.mrc is not found from here, nor from the STAR file's folder or those above; give",
+            "Extract/1.mrc is not found here, in the STAR file's folder or in those above it; give",
         ),
         (cut_mrc, "sub/011.mrc: truncated: 2,000 bytes of"),
         (no_mrc, "sub/011.mrc: not an MRC file"),
-        (other_box, "row 12 (sub/011.mrc) has 6 x 6 x 6 voxels, and row 1 has 16 a side"),
-        (no_cube, "row 1 (sub/000.mrc) has 16 x 16 x 5 voxels, and subtomograms are cubes"),
+        (other_box, "row 12 (sub/011.mrc) has 6 x 6 x 6 voxels, but row 1 has a box of 16"),
+        (no_cube, "row 1 (sub/000.mrc) has 16 x 16 x 5 voxels, but subtomograms are cubes"),
         (no_pixel_size, "optics group 1 has a pixel size of 0 A"),
-        (flat_stacks, "its particles are 2D stacks and not volumes; extract them again as 3D pseudo-subtomograms"),
-        (no_names, "its block of particles lacks rlnImageName"),
-        (one_angle, "its block of particles lacks rlnAngleTilt, rlnAnglePsi"),
+        (flat_stacks, "its particles are 2D stacks, not volumes; extract them again as 3D pseudo-subtomograms"),
+        (no_names, "its particle block has no rlnImageName"),
+        (one_angle, "its particle block has no rlnAngleTilt, rlnAnglePsi"),
         (more_rows_than_volumes, "row 16 asks for volume 16 of a.mrcs, which holds 15"),
         (from_zero, "row 1 has 0@a.mrcs as its rlnImageName"),
         (with_nan, "particles.star: row 12 (sub/011.mrc) holds NaN or infinite values"),
-        (masked, "particles.star: row 12 (sub/011.mrc) has the same value everywhere outside the sphere"),
+        (masked, "particles.star: row 12 (sub/011.mrc) is constant outside the sphere"),
         (words, "particles.star: has no block data_particles; it has no data at all"),
         (stack_with_nan, "a.mrcs: row 12 (12@a.mrcs) holds NaN or infinite values"),
-        (tomogram, "tomogram.mrc: row 1 (1@tomogram.mrc) has 8 x 8 x 5 voxels, and subtomograms are cubes"),
+        (tomogram, "tomogram.mrc: row 1 (1@tomogram.mrc) has 8 x 8 x 5 voxels, but subtomograms are cubes"),
     ],
 )
 def test_subtomograms_that_cannot_be_used(
@@ -163,12 +163,12 @@ def test_subtomograms_that_cannot_be_used(
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["--bin", 3], "boxes of 16 voxels cannot be binned by 3, since an even number of them must be left"),
+        (["--bin", 3], "boxes of 16 voxels cannot be binned by 3, because the binned box must be even"),
         (["--poses"], "has no rlnAngleRot, rlnAngleTilt and rlnAnglePsi to undo"),
         (["--datadir", "nowhere"], "sub/000.mrc is not found in"),
         (["--mask", "nowhere.mrc"], "nowhere.mrc: no such MRC file"),
-        (["--labels", "rlnImageNam"], "no column rlnImageNam of particles; did you mean rlnImageName?"),
-        (["--key", "images"], "--key is for an .npz, an .h5 or .hdf5, and this is no such source"),
+        (["--labels", "rlnImageNam"], "particles have no column rlnImageNam; did you mean rlnImageName?"),
+        (["--key", "images"], "--key applies only to an .npz, an .h5 or .hdf5"),
     ],
 )
 def test_options_that_cannot_be_used(
@@ -184,7 +184,7 @@ def test_options_for_subtomograms_alone(
     words: list[object], train_on: Callable[..., Ended], tmp_path: Path
 ) -> None:
     np.save(tmp_path / "a.npy", np.zeros((COUNT, BOX, BOX), np.uint8))
-    sentence = f"{words[0]} is for a STAR file of subtomograms"
+    sentence = f"{words[0]} applies only to a STAR file of subtomograms"
     assert_refused(train_on(tmp_path / "a.npy", *words), sentence, tmp_path / "run")
 
 
@@ -230,6 +230,6 @@ def test_warnings_are_one_line_each(train_on: Callable[..., Ended], tmp_path: Pa
     quick = ("--set", "method.pose=none")
     ended = train_on(star, *quick)
     assert ended.status == 0
-    sentence = "particles are darker than their background, and protein must be white; pass --invert"
+    sentence = "particles are darker than their background, but protein must be white; pass --invert"
     assert ended.err == f"dualcontrast: warning: {star}: {sentence}\n"
     assert train_on(star, *quick, "--invert", "--overwrite").err == ""

@@ -102,7 +102,7 @@ def test_a_simulation_ended_by_a_signal_goes_on_where_it_stopped(shared_data: Pa
     assert not (tmp_path / "sim" / "particles.star").exists()
     kept = read_volume(read_header(whole / "000001.mrc")), (whole / "000001.mrc").stat().st_mtime_ns
     refused = call(*words)
-    assert_refused(refused, "continue with --resume, replace it with --overwrite")
+    assert_refused(refused, "continue it with --resume, replace it with --overwrite")
     ended = call(*words, "--resume", "--quiet")
     assert ended.status == 0, ended.err
     assert (whole / "000001.mrc").stat().st_mtime_ns == kept[1]

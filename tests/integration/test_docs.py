@@ -2,7 +2,8 @@
 
 The blocks are those that a reader copies: fenced as `sh` and `python`. They run one after the other, page by page,
 in a folder that has small data under the names the pages use. What a page tells the reader to write, a YAML or
-Python block that begins with its file's name as a comment, is written. Outputs are `text`, and are not run.
+Python block that begins with its file's name as a comment, is written. Blocks of `text` are not run: they are
+outputs, and commands that take hours, such as those of the results.
 
 Four things differ from what a reader sees. A training has one epoch of few images, and of subtomograms few
 clusters, each of which takes seconds to begin; a simulation has few subtomograms, a sorting few clusters, a table
@@ -35,7 +36,6 @@ from dualcontrast.evaluation import swap
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
-MEASURED = ROOT / "docs" / "results.md"  # what was measured, by commands of hours: not for readers to follow
 SHORTER = {
     "train": ["--epochs", "1", "--limit", "200", "--set", "training.batch_size=20", "--device", "cpu"],
     "train project/particles.star": [
@@ -67,7 +67,7 @@ def runs_something(page: Path) -> bool:
     return any(block.language in ("sh", "python") for block in blocks_of(page))
 
 
-NAMES = [str(page.relative_to(ROOT)) for page in PAGES if page != MEASURED and runs_something(page)]
+NAMES = [str(page.relative_to(ROOT)) for page in PAGES if runs_something(page)]
 
 
 @pytest.fixture(scope="module")
@@ -192,8 +192,6 @@ def done(*words: str, where: str = "") -> None:
 def test_no_command_hides_from_the_test() -> None:
     """Indented blocks, and fences of another language, would not be run."""
     for page in PAGES:
-        if page == MEASURED:
-            continue
         text = page.read_text(encoding="utf-8")
         assert not re.search(r"^ {4,}(dualcontrast|make|pip|relion_)", text, re.MULTILINE), page
         known = {"sh", "python", "yaml", "text"}

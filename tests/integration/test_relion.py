@@ -12,9 +12,10 @@ import pytest
 import starfile
 
 from dualcontrast.cryoet.mrc import read_map, write_volume
+from dualcontrast.cryoet.particles import read_particles
 from dualcontrast.cryoet.simulation import Simulation, simulation_settings
 from dualcontrast.cryoet.simulator import simulate
-from dualcontrast.cryoet.star import CONFORMATION, IDENTITY, read_particles
+from dualcontrast.cryoet.star import CONFORMATION, IDENTITY
 
 PROGRAMS = ("relion_reconstruct", "relion_refine")
 

@@ -65,7 +65,7 @@ def test_the_best_of_some_rotations_is_that_of_the_definition() -> None:
     radius = np.sqrt(k[:, None, None] ** 2 + k[None, :, None] ** 2 + k**2)
     inside = (radius > 0) & (radius <= 3)
     for place, candidate in enumerate(
-        Oversampled(volume).turned(rotations, torch.zeros(len(rotations), 3)).numpy()
+        Oversampled(volume).transformed(rotations, torch.zeros(len(rotations), 3)).numpy()
     ):
         reference = np.fft.fftn(candidate) * inside
         score = np.fft.ifftn(particle * reference.conj()).real / np.sqrt((np.abs(reference) ** 2).sum())
@@ -86,7 +86,7 @@ def test_poses_to_another_reference() -> None:
     (middle,), *between = turned(volume, 1, seed=3)
     matrices = torch.from_numpy(Rotation.random(4, random_state=4).as_matrix()).float()
     shifts = torch.tensor([[0.5, -1.0, 0.3]]).repeat(4, 1)
-    particles = Oversampled(middle).turned(matrices, shifts)
+    particles = Oversampled(middle).transformed(matrices, shifts)
     composed = Poses(matrices, shifts).composed(Poses(*between))
     for copy in aligned(particles, *composed):
         assert likeness(copy, volume) > 0.98

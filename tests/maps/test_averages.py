@@ -21,8 +21,8 @@ from tests.support.runs import small_run
 from dualcontrast.analysis.clusters import cluster
 from dualcontrast.api import Run
 from dualcontrast.cryoet.mrc import read_header, read_map
+from dualcontrast.cryoet.particles import read_particles
 from dualcontrast.cryoet.simulation import Simulation
-from dualcontrast.cryoet.star import read_particles
 from dualcontrast.errors import DualContrastWarning, RunError, SourceError
 from dualcontrast.evaluation import scores
 from dualcontrast.images import open_images

@@ -28,7 +28,7 @@ def turned(volume: torch.Tensor, count: int, seed: int = 1) -> tuple[torch.Tenso
     rng = np.random.default_rng(seed)
     matrices = torch.from_numpy(Rotation.random(count, random_state=rng).as_matrix()).float()
     shifts = torch.from_numpy(rng.uniform(-1.5, 1.5, (count, 3))).float()
-    return Oversampled(volume).turned(matrices, shifts), matrices, shifts
+    return Oversampled(volume).transformed(matrices, shifts), matrices, shifts
 
 
 def likeness(one: np.ndarray | torch.Tensor, other: np.ndarray | torch.Tensor) -> float:

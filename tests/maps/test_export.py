@@ -15,7 +15,7 @@ from tests.support.particles import PIXEL_SIZE, write_mrc, write_particles_of, w
 
 from dualcontrast.analysis.clusters import cluster
 from dualcontrast.api import Run
-from dualcontrast.cryoet.star import read_particles
+from dualcontrast.cryoet.particles import read_particles
 from dualcontrast.errors import DualContrastError, RunError, SourceError
 from dualcontrast.images import open_images
 

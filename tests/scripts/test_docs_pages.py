@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from tests.browser import chromium, require_chromium
 
 ROOT = Path(__file__).parents[2]
 
@@ -92,23 +93,41 @@ def test_equations_become_mathml(docs: ModuleType) -> None:
     assert "arithmatex" not in page
 
 
-@pytest.mark.timeout(300)
-def test_the_site_is_built_without_a_warning_and_asks_for_nothing_elsewhere(tmp_path: Path) -> None:
-    words = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path / "site")]
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("docs") / "site"
+    words = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)]
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    pages = list((tmp_path / "site").rglob("*.html"))
+    return folder
+
+
+@pytest.mark.timeout(300)
+def test_the_site_is_built_without_a_warning_and_asks_for_nothing_elsewhere(site: Path) -> None:
+    pages = list(site.rglob("*.html"))
     assert len(pages) > 30
     for page in pages:
         for tag in re.findall(r"<(?:script|link|img|iframe)\b[^>]*>", page.read_text(encoding="utf-8")):
             if 'rel="canonical"' not in tag:
                 assert not re.search(r'(?:src|href)="(?:https?:)?//', tag), (page.name, tag)
-    train = (tmp_path / "site" / "verbs" / "train.html").read_text(encoding="utf-8")
+    train = (site / "verbs" / "train.html").read_text(encoding="utf-8")
     assert "--show-pairs" in train
     assert "def train" not in train
-    methods = (tmp_path / "site" / "reference" / "methods.html").read_text(encoding="utf-8")
+    methods = (site / "reference" / "methods.html").read_text(encoding="utf-8")
     assert 'id="dualcontrast.methods.dualcontrast.DualContrast"' in methods
-    assert "<math" in (tmp_path / "site" / "how-it-works.html").read_text(encoding="utf-8")
+    assert "<math" in (site / "how-it-works.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.timeout(300)
+def test_the_site_can_be_searched_from_disk_without_a_network(site: Path) -> None:
+    require_chromium()
+    with chromium(1300, 900) as page:
+        page.driver.get((site / "verbs" / "train.html").as_uri())
+        page.wait("return document.querySelector('input.md-search__input')")
+        page.run("document.querySelector('input.md-search__input').focus()")
+        page.driver.switch_to.active_element.send_keys("silhouette")
+        page.wait("return document.querySelector('.md-search-result__link[href*=\"how-it-works.html\"]')")
+        assert all(url.startswith("file:") for url in page.requests())
 
 
 def test_each_text_in_verb_pages_is_escaped(docs: ModuleType) -> None:

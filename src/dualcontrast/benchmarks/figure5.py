@@ -20,7 +20,8 @@ from dualcontrast.benchmarks.rows import TABLE1
 from dualcontrast.benchmarks.runner import places_of
 from dualcontrast.benchmarks.simulations import OfSimulation, run_of, trained
 from dualcontrast.benchmarks.worker import EMBEDDED, is_trained
-from dualcontrast.cryoet.star import IDENTITY, read_particles, write_particles
+from dualcontrast.cryoet.particles import read_particles
+from dualcontrast.cryoet.star import IDENTITY, write_particles
 from dualcontrast.errors import RecipeError
 from dualcontrast.evaluation.probes import probe, tasks_of
 from dualcontrast.figures.drawing import add_legend, save_figure, scatter

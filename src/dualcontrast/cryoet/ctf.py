@@ -1,7 +1,7 @@
-"""The contrast transfer function and the missing wedge as volumes, and filtering by them.
+"""The contrast transfer function (CTF) and the missing wedge as volumes.
 
-Volumes in Fourier space are cubes with zero frequency at voxel N // 2, in z, y, x order, as `rlnCtfImage` takes
-them. The beam runs along z and the tilt axis along y.
+Volumes in Fourier space are cubes with zero frequency at voxel N // 2, in z, y, x order, as in `rlnCtfImage`.
+The beam runs along z and the tilt axis along y.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class CTFSettings(BaseModel):
-    """The optics of a microscope, and how far it was out of focus."""
+    """The optics of a microscope, and its defocus."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -24,15 +24,15 @@ class CTFSettings(BaseModel):
 
     @property
     def wavelength(self) -> float:
-        """Of the electrons, relativistic, in Angstrom."""
+        """Relativistic electron wavelength, in Angstrom."""
         volts = 1e3 * self.voltage
         return 12.2643247 / math.sqrt(volts * (1 + 0.978466e-6 * volts))
 
     def at(self, frequency: np.ndarray) -> np.ndarray:
-        """Return the CTF at spatial frequencies in 1/Angstrom.
+        """Evaluate the CTF at spatial frequencies in 1/Angstrom.
 
         CTF(k) = sin(pi lambda D k^2 - pi/2 Cs lambda^3 k^4 + arcsin(w)), with underfocus D and amplitude
-        contrast w: positive at low frequencies, as RELION has it for protein that is white.
+        contrast w: positive at low frequencies, which is RELION's sign for white protein.
         """
         squared = frequency**2
         focus = math.pi * self.wavelength * self.defocus * squared
@@ -41,15 +41,15 @@ class CTFSettings(BaseModel):
 
 
 def ctf_volume(box: int, voxel_size: float, settings: CTFSettings) -> np.ndarray:
-    """Return the CTF of a whole tilt series taken at one defocus: the same in every direction, (N, N, N)."""
+    """Make the CTF volume of a tilt series taken at one defocus, the same in every direction, (N, N, N)."""
     return settings.at(_radius(box) / (box * voxel_size))
 
 
 def wedge_volume(box: int, tilt_range: float) -> np.ndarray:
-    """Return which frequencies are measured by tilts within -`tilt_range` and `tilt_range` degrees.
+    """Mark the frequencies measured by tilts between -`tilt_range` and `tilt_range` degrees.
 
-    The plane of a tilt holds the tilt axis y, and leaves the x axis by the tilt's angle: between the outermost
-    two lie the frequencies with |k_z| <= |k_x| tan(tilt_range), and the rest is missing.
+    The central slice of a tilt contains the tilt axis y and leaves the x axis at the tilt angle: between the
+    outermost two lie the frequencies with |k_z| <= |k_x| tan(tilt_range); the rest is the missing wedge.
 
     Returns
     -------
@@ -64,19 +64,19 @@ def wedge_volume(box: int, tilt_range: float) -> np.ndarray:
 
 
 def low_pass(box: int, cutoff: float) -> np.ndarray:
-    """Return a filter that is 1 below 90 % of `cutoff` and 0 above it, with half a cosine between, (N, N, N).
+    """Make a low-pass filter (N, N, N): 1 below 90 % of `cutoff` and 0 above it, with a raised cosine between.
 
     Parameters
     ----------
     cutoff
-        In cycles a box: N / 2 is the Nyquist frequency.
+        In cycles per box: N / 2 is the Nyquist frequency.
     """
     edge = np.clip((_radius(box) / cutoff - 0.9) / 0.1, 0, 1)
     return np.asarray(0.5 * (1 + np.cos(math.pi * edge)))
 
 
 def _frequencies(box: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return frequencies in cycles a box along z, y and x, to be broadcast."""
+    """Return the frequencies along z, y and x in cycles per box, ready to broadcast."""
     k = np.arange(box, dtype=float) - box // 2
     return k[:, None, None], k[None, :, None], k[None, None, :]
 

@@ -1,6 +1,6 @@
 """Poses in RELION's convention.
 
-A pose is the matrix A, acting on positions (x, y, z) about the voxel N // 2, that turns the reference into the
+A pose is the matrix A, acting on positions (x, y, z) about the voxel N // 2, that rotates the reference onto the
 particle: particle(p) = reference(A^-1 p). Conventions were checked against RELION 3.1.3.
 """
 
@@ -13,7 +13,7 @@ from scipy.spatial.transform import Rotation
 
 
 def matrices_of_angles(angles: np.ndarray) -> np.ndarray:
-    """Return the poses of RELION's angles.
+    """Convert RELION's angles to rotation matrices.
 
     Parameters
     ----------
@@ -29,7 +29,7 @@ def matrices_of_angles(angles: np.ndarray) -> np.ndarray:
 
 
 def angles_of_matrices(matrices: np.ndarray) -> np.ndarray:
-    """Return RELION's angles rot, tilt and psi, (N, 3) in degrees, of poses (N, 3, 3)."""
-    with warnings.catch_warnings():  # at a tilt of 0 rot and psi are one turn, and the choice that is made will do
+    """Convert rotation matrices (N, 3, 3) to RELION's angles rot, tilt and psi, (N, 3), in degrees."""
+    with warnings.catch_warnings():  # at a tilt of 0 rot and psi are one rotation; any split of it is right
         warnings.filterwarnings("ignore", message="Gimbal lock")
         return np.asarray(Rotation.from_matrix(matrices).inv().as_euler("ZYZ", degrees=True))

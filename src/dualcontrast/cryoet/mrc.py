@@ -23,20 +23,20 @@ MODES = {0: "i1", 1: "i2", 2: "f4", 6: "u2", 12: "f2"}
 
 @dataclass(frozen=True)
 class VolumeFile:
-    """What the header of an MRC file says of the volumes in it.
+    """The contents of an MRC file according to its header.
 
     Attributes
     ----------
     path : pathlib.Path
-        The file, plain.
+        The file, uncompressed.
     count : int
         Number of volumes.
     shape : tuple of int
-        Shape of one, (z, y, x).
+        Shape of one volume, (z, y, x).
     voxel_size : float or None
-        Side of a voxel in Angstrom along x; None where the header does not tell.
+        Voxel size in Angstrom along x; None if the header does not state it.
     dtype : numpy.dtype
-        Of a voxel, with its byte order.
+        Type of a voxel, with its byte order.
     offset : int
         Bytes before the first voxel.
     """
@@ -50,15 +50,15 @@ class VolumeFile:
 
 
 def read_header(path: str | Path) -> VolumeFile:
-    """Read the header of an MRC file, and make sure that the voxels it announces are there.
+    """Read the header of an MRC file, and check that the file holds all voxels that it announces.
 
-    A file that says so itself (MRC2014's space group 401), or whose z extent is a multiple of its other sides,
-    is a stack of volumes; so is one of half-volumes in Fourier space, N // 2 + 1 voxels along x.
+    A file is a stack of volumes if its header says so (MRC2014's space group 401) or if its z extent is a
+    multiple of the other sides; so is one of half-volumes in Fourier space, N // 2 + 1 voxels along x.
 
     Raises
     ------
     SourceError
-        The file is missing, no MRC file, of a mode that holds no density, or truncated.
+        The file is missing, not an MRC file, of a mode that holds no density, or truncated.
     """
     path = Path(path)
     try:
@@ -66,33 +66,33 @@ def read_header(path: str | Path) -> VolumeFile:
             raw = file.read(HEADER_BYTES)
             size = os.fstat(file.fileno()).st_size
     except OSError:
-        raise SourceError(f"{path}: no such MRC file, or it cannot be read; put it there") from None
+        raise SourceError(f"{path}: no such MRC file, or it cannot be read; check the path") from None
     if len(raw) < HEADER_BYTES:
-        raise SourceError(f"{path}: truncated: {len(raw)} bytes do not hold the header of an MRC file")
-    header = _parsed(raw, HEADER_DTYPE)
+        raise SourceError(f"{path}: truncated: {len(raw)} bytes are too few for the header of an MRC file")
+    header = _parse(raw, HEADER_DTYPE)
     if not _is_sensible(header):
-        header = _parsed(raw, HEADER_DTYPE.newbyteorder())
+        header = _parse(raw, HEADER_DTYPE.newbyteorder())
     if not _is_sensible(header):
-        told = "" if header["map"] == MAP_ID else ": it lacks the word MAP in its header"
-        raise SourceError(f"{path}: not an MRC file{told}; put a whole copy there")
+        reason = "" if header["map"] == MAP_ID else ": its header lacks the word MAP"
+        raise SourceError(f"{path}: not an MRC file{reason}; replace it with an intact copy")
     mode = int(header["mode"])
     if mode not in MODES:
-        raise SourceError(f"{path}: MRC mode {mode} holds no density; write the volume as mode 2, 32-bit floats")
+        raise SourceError(f"{path}: MRC mode {mode} holds no density; save the volume as mode 2, 32-bit floats")
     x, y, z = (int(header[name]) for name in ("nx", "ny", "nz"))
-    deep = _depth(x, y, z, int(header["mz"]), int(header["ispg"]))
+    depth = _depth(x, y, z, int(header["mz"]), int(header["ispg"]))
     cell, sampling = float(header["cella"]["x"]), int(header["mx"])
     stored = VolumeFile(
         path,
-        z // deep,
-        (deep, y, x),
+        z // depth,
+        (depth, y, x),
         cell / sampling if sampling > 0 and cell > 0 else None,
         np.dtype(MODES[mode]).newbyteorder(header.dtype["nx"].byteorder),
         HEADER_BYTES + int(header["nsymbt"]),
     )
-    wanted = stored.offset + x * y * z * stored.dtype.itemsize
-    if size < wanted:
+    expected = stored.offset + x * y * z * stored.dtype.itemsize
+    if size < expected:
         raise SourceError(
-            f"{path}: truncated: {size:,} bytes of {wanted:,} for {x} x {y} x {z} voxels; copy the file again"
+            f"{path}: truncated: {size:,} bytes of {expected:,} for {x} x {y} x {z} voxels; copy the file again"
         )
     return stored
 
@@ -103,7 +103,7 @@ def read_volume(stored: VolumeFile, index: int = 0) -> np.ndarray:
     Raises
     ------
     SourceError
-        The file is no longer what its header said.
+        The file has changed since its header was read.
     """
     voxels = int(np.prod(stored.shape))
     try:
@@ -111,7 +111,7 @@ def read_volume(stored: VolumeFile, index: int = 0) -> np.ndarray:
             stored.path, stored.dtype, voxels, offset=stored.offset + index * voxels * stored.dtype.itemsize
         )
     except OSError:
-        raise SourceError(f"{stored.path}: no such MRC file, or it cannot be read; put it there") from None
+        raise SourceError(f"{stored.path}: no such MRC file, or it cannot be read; check the path") from None
     if len(values) < voxels:
         raise SourceError(f"{stored.path}: truncated within volume {index + 1}; copy the file again")
     return values.astype(np.float32).reshape(stored.shape)
@@ -123,32 +123,32 @@ def read_map(path: str | Path) -> tuple[np.ndarray, float | None]:
     Returns
     -------
     tuple
-        (z, y, x), float32, and the side of a voxel in Angstrom, or None where the header does not tell.
+        (z, y, x), float32, and the voxel size in Angstrom, or None if the header does not state it.
 
     Raises
     ------
     SourceError
-        There is no such map, or it is damaged, or the file holds a stack of several.
+        There is no such map, it is damaged, or the file holds several volumes.
     """
     path = Path(path)
     if path.suffix != ".gz":
         stored = read_header(path)
         if stored.count > 1:
-            raise SourceError(f"{path}: holds {stored.count} volumes, and one density map is wanted")
+            raise SourceError(f"{path}: holds {stored.count} volumes, but a single density map is needed")
         return read_volume(stored), stored.voxel_size
     import mrcfile
 
     try:
-        with warnings.catch_warnings():  # its remarks on unusual headers are no matter here
+        with warnings.catch_warnings():  # warnings about unusual headers do not matter here
             warnings.simplefilter("ignore")
             with mrcfile.open(path, permissive=True) as file:
                 values, size = file.data, float(file.voxel_size.x)
                 assert values is not None
                 density = np.array(values, np.float32)
     except (OSError, ValueError, EOFError, AssertionError, gzip.BadGzipFile):
-        raise SourceError(f"{path}: missing, damaged, or no gzipped MRC file; put a whole copy there") from None
+        raise SourceError(f"{path}: missing, damaged, or not a gzipped MRC file; use an intact copy") from None
     if density.ndim != 3:
-        raise SourceError(f"{path}: an array of shape {density.shape} is no density map")
+        raise SourceError(f"{path}: an array of shape {density.shape} is not a density map")
     return density, size or None
 
 
@@ -158,11 +158,11 @@ def write_volume(path: str | Path, volume: np.ndarray, voxel_size: float) -> Non
     Parameters
     ----------
     path
-        Where to. The caller sees to it that a half-written file is never taken for a whole one.
+        The file. The caller makes sure that a partial file is never mistaken for a complete one.
     volume
         (z, y, x).
     voxel_size
-        Side of a voxel in Angstrom.
+        In Angstrom.
     """
     values = np.ascontiguousarray(volume, "<f4")
     header = _header_like(values.shape, voxel_size).copy()
@@ -175,11 +175,11 @@ def write_volume(path: str | Path, volume: np.ndarray, voxel_size: float) -> Non
 
 @lru_cache(maxsize=8)
 def _header_like(shape: tuple[int, ...], voxel_size: float) -> np.ndarray:
-    """Return the header that mrcfile gives a volume of this shape; thousands of subtomograms share it."""
+    """Return the header that mrcfile writes for a volume of this shape; thousands of subtomograms share it."""
     import mrcfile
 
     with TemporaryDirectory() as folder:
-        path = Path(folder) / "like.mrc"
+        path = Path(folder) / "empty.mrc"
         with mrcfile.new(path) as file:
             file.set_data(np.zeros(shape, np.float32))
             file.set_volume()
@@ -187,12 +187,12 @@ def _header_like(shape: tuple[int, ...], voxel_size: float) -> np.ndarray:
         return np.asarray(np.fromfile(path, HEADER_DTYPE.newbyteorder("<"), 1)[0])
 
 
-def _parsed(raw: bytes, dtype: np.dtype[Any]) -> Any:
+def _parse(raw: bytes, dtype: np.dtype[Any]) -> Any:
     return np.frombuffer(raw, dtype).view(np.recarray)[0]
 
 
 def _is_sensible(header: Any) -> bool:
-    """Tell whether the sizes in a header are read in the right byte order, and from an MRC file at all."""
+    """Check that the sizes in a header are plausible: read in the right byte order, and from an MRC file."""
     sides = [int(header[name]) for name in ("nx", "ny", "nz")]
     return all(0 < side < 1 << 17 for side in sides) and 0 <= int(header["mode"]) < 200 and header["nsymbt"] >= 0
 

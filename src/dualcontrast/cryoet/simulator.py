@@ -1,7 +1,7 @@
 """Simulated subtomograms, after the paper's appendix A.4.3: X = W (C R V + N).
 
 V is a template, R a rotation and shift, C the contrast transfer function, N white noise of variance 1 and W the
-missing wedge. A template's amplitude is such that C V has the wanted signal-to-noise ratio.
+missing wedge. Templates are scaled so that C V has the requested signal-to-noise ratio.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ from dualcontrast.progress import Progress, silent
 from dualcontrast.transforms.fourier import filtered
 from dualcontrast.version import __version__
 
-IN_FOLDER = 500  # subtomograms a folder; a folder is there whole, or not at all
+PER_FOLDER = 500  # subtomograms; a folder is complete or absent
 AT_ONCE = 50
-LARGEST_GRID = 256  # voxels a side of an oversampled template
+LARGEST_GRID = 256  # box size of an oversampled template
 
 
 def simulate(
@@ -46,10 +46,10 @@ def simulate(
     overwrite: bool = False,
     progress: Progress = silent,
 ) -> Simulation:
-    """Simulate subtomograms, and write them with a RELION 3.1 STAR.
+    """Simulate subtomograms, and write them with a RELION 3.1 STAR file.
 
-    Every random number follows from the seed and the subtomogram's place, so a simulation that was stopped
-    goes on to the same volumes. Memory holds the templates and a few subtomograms at a time.
+    All random numbers follow from the seed and the subtomogram's index, so a resumed simulation gives the same
+    volumes. Memory holds the templates and a few subtomograms at a time.
 
     Parameters
     ----------
@@ -58,32 +58,32 @@ def simulate(
     out
         The folder to make.
     data
-        Folder in which the states' files are looked for.
+        Folder to look for the states' files in.
     resume
-        Go on with the simulation that is there.
+        Continue the simulation in the folder.
     overwrite
         Replace it.
     progress
-        Told of the templates made and the subtomograms written.
+        Called with the templates made and the subtomograms written.
 
     Raises
     ------
     RunError
         The folder holds something else, or another simulation.
     UsageError
-        It is to be both gone on with and replaced.
+        Both `resume` and `overwrite` are given.
     SourceError
         A structure is missing or damaged, or does not fit into the box.
     """
     refuse_both(resume, overwrite)
     simulation = Simulation(Path(out), settings)
-    _check_free(simulation, resume, overwrite)
-    contrast, wedge = _contrast(settings), _wedge(settings)
-    templates = _make_templates(simulation, contrast, resume, Path(data) if data else None, progress)
+    _check_folder(simulation, resume, overwrite)
+    ctf, wedge = _ctf(settings), _wedge(settings)
+    templates = _make_templates(simulation, ctf, resume, Path(data) if data else None, progress)
     if overwrite:
         _remove(simulation)
     write_text(simulation.path / "simulation.yaml", _described(settings))
-    transfer = contrast if wedge is None else contrast * wedge
+    transfer = ctf if wedge is None else ctf * wedge
     _write_whole(simulation.transfer_path, transfer, settings.voxel_size)
     for state, template in zip(settings.states, templates, strict=True):
         _write_whole(simulation.template_path(state), template, settings.voxel_size)
@@ -95,13 +95,13 @@ def simulate(
 
 
 @dataclass(frozen=True)
-class Poses:
-    """Where the subtomograms' particles are: particle(p) = template(A^-1 (p - shift)).
+class SimulatedPoses:
+    """The poses of simulated particles: particle(p) = template(A^-1 (p - shift)).
 
     Attributes
     ----------
     states : numpy.ndarray
-        (N,), places in the settings' states.
+        (N,), indices into the settings' states.
     matrices : numpy.ndarray
         A, (N, 3, 3), uniform on SO(3).
     shifts : numpy.ndarray
@@ -113,21 +113,20 @@ class Poses:
     shifts: np.ndarray
 
 
-def draw_poses(settings: SimulationSettings) -> Poses:
+def draw_poses(settings: SimulationSettings) -> SimulatedPoses:
     """Draw the pose of every subtomogram."""
     states = np.repeat(np.arange(len(settings.states)), settings.counts)
     rng = np.random.default_rng((settings.seed, 0))
     matrices = Rotation.random(len(states), random_state=rng).as_matrix()
     shifts = rng.uniform(-settings.shift, settings.shift, (len(states), 3))
-    return Poses(states, matrices, shifts)
+    return SimulatedPoses(states, matrices, shifts)
 
 
 class Oversampled:
-    """A band-limited volume on a finer grid, from which turned and shifted copies are interpolated.
+    """A band-limited volume on a finer grid, from which rotated and shifted copies are interpolated.
 
-    A volume that holds nothing beyond the sphere of its Nyquist frequency is known everywhere between its
-    voxels; padding its Fourier transform with zeros makes a grid so fine that trilinear interpolation does
-    it little harm.
+    A volume that is band-limited to the sphere of its Nyquist frequency is known everywhere between its voxels;
+    zero-padding its Fourier transform gives a grid fine enough for trilinear interpolation.
 
     Parameters
     ----------
@@ -137,11 +136,11 @@ class Oversampled:
 
     def __init__(self, volume: Tensor) -> None:
         self.box = volume.shape[-1]
-        self.finer = 4 if 4 * self.box <= LARGEST_GRID else 2
-        self.volume = _padded_in_fourier_space(volume, self.finer).float()
+        self.factor = 4 if 4 * self.box <= LARGEST_GRID else 2
+        self.volume = _zero_padded_in_fourier_space(volume, self.factor).float()
 
-    def turned(self, matrices: Tensor, shifts: Tensor) -> Tensor:
-        """Return copies turned about the voxel N // 2, then shifted; zeros come in from outside.
+    def transformed(self, matrices: Tensor, shifts: Tensor) -> Tensor:
+        """Return copies rotated about the voxel N // 2, then shifted; outside the volume is zero.
 
         Parameters
         ----------
@@ -155,17 +154,17 @@ class Oversampled:
         Tensor
             (B, N, N, N).
         """
-        centre, fine = self.box // 2, self.finer * self.box
+        centre, fine = self.box // 2, self.factor * self.box
         axis = torch.arange(self.box, dtype=torch.float32) - centre
         positions = torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij")[::-1], dim=-1).reshape(-1, 3)
         sources = (positions - shifts[:, None].float()) @ matrices.float()  # A^-1 p, as rows
-        grid = (2 * self.finer * (sources + centre) + 1) / fine - 1
+        grid = (2 * self.factor * (sources + centre) + 1) / fine - 1
         grid = grid.reshape(1, -1, self.box, self.box, 3)
         copies = F.grid_sample(self.volume[None, None], grid, padding_mode="zeros", align_corners=False)
         return copies.reshape(-1, self.box, self.box, self.box)
 
 
-def _padded_in_fourier_space(volume: Tensor, factor: int) -> Tensor:
+def _zero_padded_in_fourier_space(volume: Tensor, factor: int) -> Tensor:
     box = volume.shape[-1]
     spectrum = torch.fft.fftshift(torch.fft.fftn(volume.double()))
     before = factor * box // 2 - box // 2
@@ -175,24 +174,24 @@ def _padded_in_fourier_space(volume: Tensor, factor: int) -> Tensor:
     return larger
 
 
-def _check_free(simulation: Simulation, resume: bool, overwrite: bool) -> None:
+def _check_folder(simulation: Simulation, resume: bool, overwrite: bool) -> None:
     folder = simulation.path
     if folder.exists() and not folder.is_dir():
         raise RunError(f"{folder}: is a file; choose another `out`")
-    there = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
-    if not there or overwrite:
+    names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    if not names or overwrite:
         return
     if not resume:
         raise RunError(
-            f"{folder}: already holds {there[0]}; continue with `resume=True`, replace it with `overwrite=True`, "
-            "or choose another `out`"
+            f"{folder}: already holds {names[0]}; continue it with `resume=True`, replace it with "
+            "`overwrite=True`, or choose another `out`"
         )
     if Simulation.open(folder).settings != simulation.settings:
         raise RunError(f"{folder}: holds another simulation; repeat its settings, or choose another `out`")
 
 
 def _remove(simulation: Simulation) -> None:
-    """Remove the files of an earlier simulation; those that are no simulation's stay."""
+    """Remove the files of an earlier simulation, and nothing else."""
     for name in ("simulation.yaml", "particles.star", "ctf.mrc"):
         (simulation.path / name).unlink(missing_ok=True)
     for name in ("subtomograms", "templates", "figures"):
@@ -204,7 +203,7 @@ def _described(settings: SimulationSettings) -> str:
     return yaml.safe_dump(described, sort_keys=False, allow_unicode=True)
 
 
-def _contrast(settings: SimulationSettings) -> np.ndarray:
+def _ctf(settings: SimulationSettings) -> np.ndarray:
     """Return C, (N, N, N)."""
     if settings.ctf is None:
         return np.ones((settings.box,) * 3)
@@ -212,14 +211,14 @@ def _contrast(settings: SimulationSettings) -> np.ndarray:
 
 
 def _wedge(settings: SimulationSettings) -> np.ndarray | None:
-    """Return W, (N, N, N), or None where nothing is missing."""
+    """Return W, (N, N, N), or None without a missing wedge."""
     return None if settings.tilt_range is None else wedge_volume(settings.box, settings.tilt_range)
 
 
 def _make_templates(
-    simulation: Simulation, contrast: np.ndarray, resume: bool, data: Path | None, progress: Progress
+    simulation: Simulation, ctf: np.ndarray, resume: bool, data: Path | None, progress: Progress
 ) -> list[np.ndarray]:
-    """Return the templates of all states as files hold them, each with the amplitude that makes the SNR."""
+    """Make the templates of all states as stored in their files, each scaled to the requested SNR."""
     settings = simulation.settings
     templates = []
     for done, state in enumerate(settings.states):
@@ -230,7 +229,7 @@ def _make_templates(
             continue
         structure = structure_path(state.structure, data)
         template = template_of(structure, settings.box, settings.voxel_size, settings.resolution)
-        signal = filtered(torch.from_numpy(template), torch.from_numpy(contrast))
+        signal = filtered(torch.from_numpy(template), torch.from_numpy(ctf))
         scaled = template * float((settings.snr / signal.var(correction=0)).sqrt())
         templates.append(scaled.astype(np.float32))
     progress("making templates", len(settings.states), len(settings.states))
@@ -246,73 +245,71 @@ def _write_subtomograms(
     simulation: Simulation,
     templates: list[np.ndarray],
     filters: tuple[Tensor, Tensor | None],
-    poses: Poses,
+    poses: SimulatedPoses,
     progress: Progress,
 ) -> None:
-    """Write the folders of subtomograms that are not there yet; `filters` are W C, and W if any."""
+    """Write the missing folders of subtomograms; `filters` are W C, and W if there is a wedge."""
     settings, count = simulation.settings, len(poses.states)
     folder = simulation.path / "subtomograms"
     folder.mkdir(parents=True, exist_ok=True)
-    known: dict[int, Oversampled] = {}
-    for start in range(0, count, IN_FOLDER):
-        places = np.arange(start, min(start + IN_FOLDER, count))
-        whole = folder / f"{start // IN_FOLDER:04d}"
+    oversampled: dict[int, Oversampled] = {}
+    for start in range(0, count, PER_FOLDER):
+        indices = np.arange(start, min(start + PER_FOLDER, count))
+        whole = folder / f"{start // PER_FOLDER:04d}"
         if not whole.is_dir():
             partial = folder / f".{whole.name}.partial"
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir()
             noise = torch.Generator().manual_seed(_seed_of(settings.seed, start))
-            for batch in _batches_of_one_state(places, poses.states):
+            for batch in _batches_of_one_state(indices, poses.states):
                 state = int(poses.states[batch[0]])
-                if state not in known:
-                    known = {state: Oversampled(torch.from_numpy(templates[state]))}
-                volumes = _observed(known[state], poses, batch, filters, noise)
-                for place, volume in zip(batch, volumes.numpy(), strict=True):
-                    write_volume(partial / f"{place + 1:06d}.mrc", volume, settings.voxel_size)
+                if state not in oversampled:
+                    oversampled = {state: Oversampled(torch.from_numpy(templates[state]))}
+                volumes = _subtomograms(oversampled[state], poses, batch, filters, noise)
+                for index, volume in zip(batch, volumes.numpy(), strict=True):
+                    write_volume(partial / f"{index + 1:06d}.mrc", volume, settings.voxel_size)
                 progress("simulating", int(batch[-1]) + 1, count)
             partial.rename(whole)
-        progress("simulating", int(places[-1]) + 1, count)
+        progress("simulating", int(indices[-1]) + 1, count)
 
 
-def _observed(
+def _subtomograms(
     template: Oversampled,
-    poses: Poses,
+    poses: SimulatedPoses,
     batch: np.ndarray,
     filters: tuple[Tensor, Tensor | None],
     noise: torch.Generator,
 ) -> Tensor:
-    """Return subtomograms of one state, (B, N, N, N): X = W (C R V + N)."""
+    """Simulate subtomograms of one state, (B, N, N, N): X = W (C R V + N)."""
     transfer, wedge = filters
     matrices, shifts = torch.from_numpy(poses.matrices[batch]), torch.from_numpy(poses.shifts[batch])
-    signal = filtered(template.turned(matrices, shifts), transfer)
-    added = torch.randn(signal.shape, generator=noise)
-    if wedge is not None:
-        added = filtered(added, wedge)
-    return signal + added
+    signal = filtered(template.transformed(matrices, shifts), transfer)
+    white = torch.randn(signal.shape, generator=noise)
+    return signal + (white if wedge is None else filtered(white, wedge))
 
 
-def _batches_of_one_state(places: np.ndarray, states: np.ndarray) -> Iterable[np.ndarray]:
-    for state in np.unique(states[places]):
-        own = places[states[places] == state]
-        yield from np.array_split(own, -(-len(own) // AT_ONCE))
+def _batches_of_one_state(indices: np.ndarray, states: np.ndarray) -> Iterable[np.ndarray]:
+    for state in np.unique(states[indices]):
+        of_state = indices[states[indices] == state]
+        yield from np.array_split(of_state, -(-len(of_state) // AT_ONCE))
 
 
 def _seed_of(seed: int, start: int) -> int:
     return int(np.random.SeedSequence((seed, 1, start)).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
-def _particles(simulation: Simulation, poses: Poses) -> pd.DataFrame:
-    """Return the block of particles of the STAR."""
+def _particles(simulation: Simulation, poses: SimulatedPoses) -> pd.DataFrame:
+    """Make the particle block of the STAR file."""
     settings = simulation.settings
     count = len(poses.states)
     angles = angles_of_matrices(poses.matrices)
     origins = -poses.shifts * settings.voxel_size
     states = [settings.states[state] for state in poses.states]
-    folders = [f"subtomograms/{place // IN_FOLDER:04d}" for place in range(count)]
+    folders = [f"subtomograms/{index // PER_FOLDER:04d}" for index in range(count)]
     half = np.random.default_rng((settings.seed, 2)).permutation(count) % 2
     columns: dict[str, Any] = {
         "rlnMicrographName": [f"simulated_{state.name}" for state in states],
-        "rlnImageName": [f"{folder}/{place + 1:06d}.mrc" for place, folder in enumerate(folders)],
+        "rlnImageName": [f"{folder}/{index + 1:06d}.mrc" for index, folder in enumerate(folders)],
         "rlnCtfImage": simulation.transfer_path.name,
         "rlnOpticsGroup": 1,
         **{f"rlnAngle{name}": angles[:, axis] for axis, name in enumerate(("Rot", "Tilt", "Psi"))},

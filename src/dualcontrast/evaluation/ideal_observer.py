@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from dualcontrast.cryoet.mrc import read_header, read_map, read_volume
+from dualcontrast.cryoet.particles import read_particles
 from dualcontrast.cryoet.simulation import Simulation
 from dualcontrast.cryoet.simulator import Oversampled
-from dualcontrast.cryoet.star import read_particles
 from dualcontrast.evaluation.probes import is_test
 from dualcontrast.figures.volumes import draw_slices, draw_surfaces
 from dualcontrast.progress import Progress, silent
@@ -111,7 +111,7 @@ def _log_posterior(simulation: Simulation, rows: np.ndarray, progress: Progress)
         images = torch.stack([_volume(simulation, particles.image_names[row]) for row in batch])
         poses = torch.from_numpy(matrices[batch]), torch.from_numpy(shifts[batch])
         for state, template in enumerate(templates):
-            errors = images - filtered(template.turned(*poses), transfer)
+            errors = images - filtered(template.transformed(*poses), transfer)
             likelihood = -0.5 * errors.square().sum(dim=(1, 2, 3)).double().numpy()
             result[start : start + len(batch), state] = likelihood + np.log(settings.counts[state])
         progress("asking the ideal observer", start + len(batch), len(rows))

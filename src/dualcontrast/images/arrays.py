@@ -21,7 +21,7 @@ IN_MEMORY = "images in memory"
 LABELS = ("content", "transformation", "split")
 SPLITS = ("train", "test")
 
-# Reads the images at some places in a file, (B,), in any order, as they are stored.
+# Reads the images at the given indices (B,), in any order, as stored in the file.
 Fetch = Callable[[np.ndarray], np.ndarray]
 
 
@@ -44,8 +44,8 @@ class ArrayImages(ImageSet):
 class LazyImages(ImageSet):
     """Images in an array in a file, of any layout that `channels_first` knows.
 
-    `fetch` opens the file anew at each read, which takes less than a millisecond: the set then holds no open
-    file, so it can be pickled, and shared with the worker processes of a DataLoader however they are started.
+    `fetch` reopens the file at each read, which takes less than a millisecond. The set therefore holds no open
+    file and can be pickled and shared with the worker processes of a DataLoader, however they are started.
     """
 
     def __init__(self, fetch: Fetch, source: str, shape: tuple[int, ...], table: pd.DataFrame) -> None:
@@ -63,35 +63,35 @@ class LazyImages(ImageSet):
 
 
 def check_stored(shape: tuple[int, ...], dtype: np.dtype[Any], source: str | Path) -> None:
-    """Make sure that an array of this shape and type holds images.
+    """Check that an array of this shape and type can hold images.
 
     Raises
     ------
     SourceError
-        It does not; the message says what it is and what is accepted.
+        It cannot; the message says what it is and what is accepted.
     """
     if not (len(shape) in (3, 4) or (len(shape) == 5 and shape[1] == 1)) or 0 in shape[1:]:
         raise SourceError(
-            f"{source}: an array of shape {shape} does not hold images; accepted are pictures (N, H, W), "
+            f"{source}: an array of shape {shape} cannot hold images; accepted are pictures (N, H, W), "
             "(N, C, H, W) or (N, H, W, C) of 1 or 3 channels, and volumes (N, D, H, W) or (N, 1, D, H, W)"
         )
     if len(shape) == 4 and (channels := _with_alpha(shape)):
         raise SourceError(
-            f"{source}: an array of shape {shape} holds pictures of {channels} channels; accepted are 1 and 3, so "
-            "leave out the alpha channel, or give flat volumes as (N, 1, D, H, W)"
+            f"{source}: an array of shape {shape} holds pictures with {channels} channels; accepted are 1 and 3: "
+            "remove the alpha channel, or pass flat volumes as (N, 1, D, H, W)"
         )
     is_volume = len(shape) == 5 or (len(shape) == 4 and not set(CHANNELS) & {shape[1], shape[3]})
     integers = ("bool", "uint8", "uint16", *(("int8", "int16") if is_volume else ()))
-    # Wider integers would be scaled by their type's largest value like all others, and nothing would be seen.
+    # Wider integers would be scaled by their type's largest value like all others, which leaves them black.
     if not np.issubdtype(dtype, np.floating) and dtype.newbyteorder("=").name not in integers:
         raise SourceError(
-            f"{source}: {'volumes' if is_volume else 'pictures'} of type {dtype} are not accepted; convert "
+            f"{source}: {'volumes' if is_volume else 'pictures'} of type {dtype} are not supported; convert "
             f"them to floats, {', '.join(integers[:-1])} or {integers[-1]}"
         )
 
 
 def _with_alpha(shape: tuple[int, ...]) -> int:
-    """Return 2 or 4, the channels of grey or coloured pictures with alpha; 0 where an array holds none such."""
+    """Return the number of channels (2 or 4) of pictures with an alpha channel, or 0 for any other array."""
     if set(CHANNELS) & {shape[1], shape[3]}:
         return 0
     few, many = sorted((shape[1], shape[3]))
@@ -104,8 +104,8 @@ def channels_first(stored: np.ndarray) -> np.ndarray:
     Parameters
     ----------
     stored
-        (N, H, W), (N, C, H, W) or (N, H, W, C) with 1 or 3 channels, (N, D, H, W) or (N, 1, D, H, W). Where
-        both the second and the last axis could be channels, the second is.
+        (N, H, W), (N, C, H, W) or (N, H, W, C) with 1 or 3 channels, (N, D, H, W) or (N, 1, D, H, W). If
+        both the second and the last axis could be channels, the second is taken.
     """
     if stored.ndim == 3:
         return stored[:, None]
@@ -115,17 +115,17 @@ def channels_first(stored: np.ndarray) -> np.ndarray:
 
 
 def labelled_table(count: int, labels: Mapping[str, np.ndarray], source: str | Path) -> pd.DataFrame:
-    """Make the table of `count` images.
+    """Build the table of `count` images.
 
     Parameters
     ----------
     labels
-        An array (count,) of whole numbers or strings for each further column; `split` says train or test.
+        One array (count,) of integers or strings for each extra column; `split` holds train or test.
 
     Raises
     ------
     SourceError
-        Labels are of another length or type, or a split is neither train nor test.
+        Labels have another length or type, or a split is neither train nor test.
     """
     table: pd.DataFrame = pd.DataFrame({"row": np.arange(count)})
     for column, values in labels.items():
@@ -135,7 +135,7 @@ def labelled_table(count: int, labels: Mapping[str, np.ndarray], source: str | P
         if not known.all():
             row = int(np.argmin(known))
             raise SourceError(
-                f"{source}: the split of row {row} is {table['split'][row]}; accepted are train and test"
+                f"{source}: the split of row {row} is {table['split'][row]}; it must be train or test"
             )
     return table
 
@@ -143,7 +143,7 @@ def labelled_table(count: int, labels: Mapping[str, np.ndarray], source: str | P
 def _checked_labels(values: np.ndarray, column: str, count: int, source: str | Path) -> np.ndarray:
     if values.shape != (count,):
         raise SourceError(
-            f"{source}: the {column} labels have shape {values.shape}; {count} images need ({count},)"
+            f"{source}: the {column} labels have shape {values.shape}, but {count} images need ({count},)"
         )
     if values.dtype.kind == "S":
         return np.char.decode(values, "utf-8", "replace")
@@ -151,13 +151,11 @@ def _checked_labels(values: np.ndarray, column: str, count: int, source: str | P
         return values
     if values.dtype.kind in "bui":
         return values.astype(np.int64)
-    raise SourceError(
-        f"{source}: the {column} labels are of type {values.dtype}; accepted are whole numbers and strings"
-    )
+    raise SourceError(f"{source}: the {column} labels have type {values.dtype}; they must be integers or strings")
 
 
 def _native(stored: np.ndarray) -> np.ndarray:
-    """Return the numbers one after another, in this machine's byte order, the only one that torch takes."""
+    """Make an array contiguous and of native byte order, the only one that torch accepts."""
     return np.ascontiguousarray(stored, stored.dtype.newbyteorder("="))
 
 
@@ -167,7 +165,7 @@ def _native(stored: np.ndarray) -> np.ndarray:
 def images_in_memory(
     array: np.ndarray, source: str | Path = IN_MEMORY, labels: Mapping[str, np.ndarray] | None = None
 ) -> ArrayImages:
-    """Make a set of an array in memory, all of it checked at once.
+    """Make an image set from an array in memory, and check all of it at once.
 
     Parameters
     ----------
@@ -179,8 +177,8 @@ def images_in_memory(
     Raises
     ------
     SourceError
-        The array does not hold images, or a float is not finite or, in a picture, outside [0, 1]; or the
-        labels do not fit.
+        The array cannot hold images; a value is not finite or, in a picture of floats, outside [0, 1]; or the
+        labels do not match.
     """
     check_stored(array.shape, array.dtype, source)
     table = labelled_table(len(array), labels or {}, source)
@@ -195,7 +193,7 @@ def images_in_memory(
 
 
 def open_npy(path: Path) -> ImageSet:
-    """Open a .npy file; images are read from it when they are asked for.
+    """Open a .npy file; images are read from it on demand.
 
     Raises
     ------
@@ -215,9 +213,9 @@ def _fetch_npy(path: Path, index: np.ndarray) -> np.ndarray:
 def _map_npy(path: Path) -> np.ndarray:
     try:
         return np.lib.format.open_memmap(path, mode="r")
-    except Exception:  # of many types, since the header of a damaged file is parsed as Python
+    except Exception:  # of many types, because the header of a damaged file is parsed as Python
         raise SourceError(
-            f"{path}: missing, damaged, or not an array of numbers; write the images with numpy.save"
+            f"{path}: missing, damaged, or not an array of numbers; save the images with numpy.save"
         ) from None
 
 
@@ -230,23 +228,23 @@ def open_npz(path: Path, key: str | None = None, labels: str | None = None) -> I
     Parameters
     ----------
     key
-        Name of the array of images; `images` where none is given.
+        Name of the array of images; `images` by default.
     labels
-        Name of the array to take as content; `content` where none is given, if there is one.
+        Name of the array of content labels; by default `content`, if there is one.
 
     Raises
     ------
     SourceError
-        The file is damaged or lacks such an array, or the arrays do not hold images and their labels.
+        The file is damaged or has no such array, or the arrays do not hold images and their labels.
     """
-    names = chosen_names(npz_names(path), key or "images", labels, path)
+    names = choose_arrays(npz_names(path), key or "images", labels, path)
     arrays = read_npz(path, names.values())
     stored = {column: arrays[name] for column, name in names.items()}
     return images_in_memory(stored.pop("images"), path, stored)
 
 
 def npz_names(path: Path) -> list[str]:
-    """Return the names of the arrays in an .npz file.
+    """List the names of the arrays in an .npz file.
 
     Raises
     ------
@@ -257,7 +255,7 @@ def npz_names(path: Path) -> list[str]:
         with zipfile.ZipFile(path) as file:
             return [name.removesuffix(".npy") for name in file.namelist()]
     except Exception:  # of many types where the file is damaged
-        raise SourceError(f"{path}: missing, damaged, or no .npz file; write it with numpy.savez") from None
+        raise SourceError(f"{path}: missing, damaged, or not an .npz file; save it with numpy.savez") from None
 
 
 def read_npz(path: Path, names: Iterable[str]) -> dict[str, np.ndarray]:
@@ -275,39 +273,39 @@ def read_npz(path: Path, names: Iterable[str]) -> dict[str, np.ndarray]:
                 arrays[name] = file[name]
         except Exception:  # as in npz_names
             raise SourceError(
-                f"{path}: the array {name} is damaged or holds Python objects; write it with numpy.savez as "
+                f"{path}: the array {name} is damaged or holds Python objects; save it with numpy.savez as "
                 "an array of numbers or strings"
             ) from None
     return arrays
 
 
-def chosen_names(there: Collection[str], key: str, labels: str | None, path: Path) -> dict[str, str]:
-    """Choose among the names of a file's arrays.
+def choose_arrays(available: Collection[str], key: str, labels: str | None, path: Path) -> dict[str, str]:
+    """Choose which of a file's arrays are the images and their labels.
 
     Parameters
     ----------
-    there
-        All of them.
+    available
+        The names of all arrays.
     key, labels
-        What the images are called, and what the user calls the content labels, if anything.
+        The name of the images, and the user's name for the content labels, if any.
 
     Returns
     -------
     dict
-        The name of the `images`, and of each of the labels that is there.
+        Column ("images", "content", ...) to the name of its array, for the columns that the file has.
 
     Raises
     ------
     SourceError
-        There is no array of a name that was asked for.
+        There is no array of a requested name.
     """
     for name in filter(None, (key, labels)):
-        if name not in there:
+        if name not in available:
             raise SourceError(
-                f"{path}: has no array called {name}; it has {', '.join(sorted(there)) or 'none'}: give "
-                "the name of the images as `key`, and of their content labels as `labels`"
+                f"{path}: has no array called {name}; it has {', '.join(sorted(available)) or 'none'}: name the "
+                "images with `key`, and their content with `labels`"
             )
-    wanted = {"images": key, **{label: label for label in LABELS}}
+    names = {"images": key, **{label: label for label in LABELS}}
     if labels is not None:
-        wanted["content"] = labels
-    return {column: name for column, name in wanted.items() if name in there}
+        names["content"] = labels
+    return {column: name for column, name in names.items() if name in available}

@@ -12,10 +12,10 @@ from PIL import Image
 from scipy.spatial.transform import Rotation
 
 from dualcontrast.errors import SourceError
-from dualcontrast.images.cache import Kept
-from dualcontrast.images.folder import load_picture
+from dualcontrast.images.cache import ImageCache
 from dualcontrast.images.imageset import ImageSet
 from dualcontrast.images.linemod import POSE_COLUMNS, fixed_split
+from dualcontrast.images.pictures import load_picture
 
 # The paper, appendix A.4.2.
 PADDING = 8
@@ -25,7 +25,7 @@ TRAIN_SHARE = Fraction(1000, 1313)
 MASKS = (
     "mask",
     "mask_visib",
-)  # of the whole object, and of what is seen of it: the same where it stands alone
+)  # of the whole object, and of its visible part: the same for an object that stands alone
 FIRST_INSTANCE = "_000000"  # ends the names of masks: each training picture shows one object
 
 NAMES = {
@@ -48,7 +48,7 @@ NAMES = {
 
 
 class BopImages(ImageSet):
-    """Objects cut out of pictures, read when they are asked for; a small set stays in memory after that."""
+    """Objects cropped from pictures, read on demand; a small set is cached in memory."""
 
     def __init__(self, folder: Path, table: pd.DataFrame) -> None:
         self._folder = folder
@@ -56,38 +56,38 @@ class BopImages(ImageSet):
         self.shape = (3, SIDE, SIDE)
         self.pixel_size = None
         self.table = table
-        self._kept = Kept(self._cut_out, len(table), self.shape, np.uint8)
+        self._cache = ImageCache(self._crop, len(table), self.shape, np.uint8)
 
     def _read(self, index: np.ndarray) -> np.ndarray:
-        return self._kept(index)
+        return self._cache(index)
 
-    def _cut_out(self, index: np.ndarray) -> np.ndarray:
+    def _crop(self, index: np.ndarray) -> np.ndarray:
         stored = np.empty((len(index), *self.shape), np.uint8)
         rows = self.table.iloc[index]
         for place, (file, mask) in enumerate(zip(rows["file"], rows["mask"], strict=True)):
-            stored[place] = cut_out(self._folder / file, self._folder / mask)
+            stored[place] = crop_object(self._folder / file, self._folder / mask)
         return stored
 
 
 def is_bop(folder: Path) -> bool:
-    """Tell whether a folder holds objects as BOP stores them."""
+    """Check whether a folder holds objects as BOP stores them."""
     return any((place / "rgb").is_dir() for place in _object_folders(folder))
 
 
 def open_bop(folder: Path) -> ImageSet:
-    """Open a folder of BOP's LineMod training pictures; they are only listed, and read when asked for.
+    """Open a folder of BOP's LineMod training pictures; the pictures are listed now and read on demand.
 
     Parameters
     ----------
     folder
         Holds 000001/rgb/*.png and 000001/mask/*_000000.png (or mask_visib) for each object, itself or in its
-        subfolder `train`. Where 000001/scene_gt.json has the poses, `quat_0` to `quat_3` in the table are the
-        rotation from object to camera as a quaternion, its real part first.
+        subfolder `train`. If 000001/scene_gt.json has the poses, `quat_0` to `quat_3` in the table are the
+        rotation from object to camera as a quaternion, real part first.
 
     Raises
     ------
     SourceError
-        A picture has no mask, or a mask no picture; or the poses are damaged.
+        A picture has no mask, or a mask has no picture; or the poses are damaged.
     """
     tables = [_object_table(folder, place) for place in _object_folders(folder)]
     table: pd.DataFrame = pd.concat(tables, ignore_index=True)
@@ -95,11 +95,11 @@ def open_bop(folder: Path) -> ImageSet:
     return BopImages(folder, table)
 
 
-def cut_out(path: Path, mask_path: Path) -> np.ndarray:
-    """Cut an object out of a picture, as the paper does (appendix A.4.2).
+def crop_object(path: Path, mask_path: Path) -> np.ndarray:
+    """Crop an object from a picture, as the paper does (appendix A.4.2).
 
-    The bounding box of the mask is grown by 8 pixels on each side, with zeros where it leaves the picture, so
-    that the object stays in the middle; then it is resized to 64 x 64, whatever its proportions.
+    The bounding box of the mask is padded by 8 pixels on each side, with zeros outside the picture, so that the
+    object stays in the middle; then it is resized to 64 x 64, whatever its aspect ratio.
 
     Returns
     -------
@@ -109,18 +109,18 @@ def cut_out(path: Path, mask_path: Path) -> np.ndarray:
     Raises
     ------
     SourceError
-        A file cannot be read, the mask is empty, or the two differ in size.
+        A file cannot be read, the mask is empty, or picture and mask differ in size.
     """
     picture, mask = load_picture(path), load_picture(mask_path)
     if picture.size != mask.size:
-        raise SourceError(f"{mask_path}: has another size than {path}; get both files anew")
+        raise SourceError(f"{mask_path}: differs in size from {path}; download both files again")
     box = mask.convert("L").getbbox()
     if box is None:
-        raise SourceError(f"{mask_path}: the mask is empty; take it and its picture away")
+        raise SourceError(f"{mask_path}: the mask is empty; remove it and its picture")
     left, top, right, bottom = box
-    grown = (left - PADDING, top - PADDING, right + PADDING, bottom + PADDING)
-    cut = picture.convert("RGB").crop(grown).resize((SIDE, SIDE), Image.Resampling.BILINEAR)
-    return np.moveaxis(np.asarray(cut), -1, 0)
+    padded = (left - PADDING, top - PADDING, right + PADDING, bottom + PADDING)
+    crop = picture.convert("RGB").crop(padded).resize((SIDE, SIDE), Image.Resampling.BILINEAR)
+    return np.moveaxis(np.asarray(crop), -1, 0)
 
 
 def _object_folders(folder: Path) -> list[Path]:
@@ -135,13 +135,13 @@ def _object_table(folder: Path, place: Path) -> pd.DataFrame:
     numbers = sorted(path.stem for path in pictures.glob("*.png"))
     masked = {path.stem.removesuffix(FIRST_INSTANCE) for path in masks.glob(f"*{FIRST_INSTANCE}.png")}
     if not numbers:
-        raise SourceError(f"{pictures}: no pictures there; get them anew, or take {place.name} away")
+        raise SourceError(f"{pictures}: holds no pictures; download them again, or remove {place.name}")
     for number in numbers:
         if number not in masked:
             mask = masks / f"{number}{FIRST_INSTANCE}.png"
-            raise SourceError(f"{mask}: missing; get it anew, or take its picture away")
+            raise SourceError(f"{mask}: missing; download it again, or remove its picture")
     for number in sorted(masked.difference(numbers)):
-        raise SourceError(f"{pictures / number}.png: missing; get it anew, or take its mask away")
+        raise SourceError(f"{pictures / number}.png: missing; download it again, or remove its mask")
     name = NAMES.get(int(place.name), str(int(place.name)))
     table: pd.DataFrame = pd.DataFrame(
         {
@@ -160,7 +160,7 @@ def _object_table(folder: Path, place: Path) -> pd.DataFrame:
 
 
 def _poses(path: Path, numbers: list[str]) -> np.ndarray:
-    """Return the pose of each picture as a quaternion, its real part first, (N, 4); NaN where it is not known."""
+    """Read the pose of each picture as a quaternion, real part first, (N, 4); NaN if unknown."""
     quaternions = np.full((len(numbers), 4), np.nan)
     if not path.is_file():
         return quaternions
@@ -171,5 +171,5 @@ def _poses(path: Path, numbers: list[str]) -> np.ndarray:
                 rotation = np.reshape(stated[str(int(number))][0]["cam_R_m2c"], (3, 3))
                 quaternions[place] = Rotation.from_matrix(rotation).as_quat()[[3, 0, 1, 2]]
     except (ValueError, TypeError, KeyError, IndexError):
-        raise SourceError(f"{path}: damaged poses; get it anew, or take it away") from None
+        raise SourceError(f"{path}: damaged poses; download it again, or remove it") from None
     return quaternions

@@ -1,4 +1,4 @@
-"""ImageSet: images of one shape, read lazily, and a table of what is known of each."""
+"""ImageSet: images of one shape, read lazily, and a table with one row for each."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ TEST_FRACTION = 0.2
 
 
 class ImageSet(ABC):
-    """Images of one shape, read when they are asked for.
+    """Images of one shape, read on demand.
 
     Attributes
     ----------
     source : str
-        Where the images come from, as messages say it.
+        Name of the source, for messages.
     shape : tuple of int
-        Shape of one image, (C, spatial...): two spatial dimensions are a picture, three a volume.
+        Shape of one image, (C, spatial...): two spatial dimensions for a picture, three for a volume.
     pixel_size : float or None
-        Length of a pixel's side in Angstrom; None where images have no physical scale.
+        Pixel size in Angstrom; None for images without a physical scale.
     table : pandas.DataFrame
-        One row an image. `row` is the image's place in the source; `split` is "train" or "test" where the
-        source or `with_split` says so; `content` and `transformation` are labels where they are known.
+        One row per image. `row` is the image's position in the source; `split` is "train" or "test" if the
+        source or `with_split` sets it; `content` and `transformation` are labels, if known.
     options : mapping
-        With what options `open_images` opens `source` to this set again; plain values, paths absolute.
+        The options with which `open_images` opens `source` as this set again: plain values, absolute paths.
     """
 
     source: str
@@ -48,15 +48,15 @@ class ImageSet(ABC):
 
     @abstractmethod
     def _read(self, index: np.ndarray) -> np.ndarray:
-        """Return images (B, C, spatial...) as they are stored: integers, or floats."""
+        """Return images (B, C, spatial...) as stored: integers, or floats."""
 
     def read(self, index: np.ndarray) -> Tensor:
-        """Read images as the networks take them.
+        """Read images in the form that the networks take.
 
         Parameters
         ----------
         index
-            Places in this set, (B,), in any order.
+            Positions in this set, (B,), in any order.
 
         Returns
         -------
@@ -66,7 +66,7 @@ class ImageSet(ABC):
         Raises
         ------
         SourceError
-            A picture of floats has values that are not finite, or lie outside [0, 1]; a volume has values
+            A picture of floats has values that are not finite or lie outside [0, 1]; a volume has values
             that are not finite. The message names the row.
         """
         stored = self._read(np.asarray(index))
@@ -85,7 +85,7 @@ class ImageSet(ABC):
         if not finite.all():
             row = self.table["row"].iloc[index[np.argmin(finite)]]
             raise SourceError(
-                f"{self.source}: row {row} holds NaN or infinite values; mend or leave out that image"
+                f"{self.source}: row {row} holds NaN or infinite values; repair or remove that image"
             )
         is_picture = len(self.shape) == 3
         if is_picture and len(images):
@@ -96,15 +96,15 @@ class ImageSet(ABC):
                 row = self.table["row"].iloc[index[first]]
                 raise SourceError(
                     f"{self.source}: row {row} has values from {low[first]:g} to {high[first]:g}; pictures of "
-                    "floats must lie within 0 and 1: scale them, or store them as uint8"
+                    "floats must lie between 0 and 1: scale them, or store them as uint8"
                 )
 
     def ctf(self, index: np.ndarray) -> Tensor | None:
-        """Read the transfer functions of images, (B, spatial...), zero frequency in the middle; None for none."""
+        """Read the CTFs of images, (B, spatial...), zero frequency in the middle; None without CTFs."""
         return None
 
     def tilt_range(self) -> float | None:
-        """Tell how far a specimen was tilted either way, in degrees; None where nothing is known of tilts."""
+        """Return the largest tilt of the specimen in degrees, or None if the tilts are unknown."""
         return None
 
     def select(self, index: np.ndarray) -> ImageSet:
@@ -118,7 +118,7 @@ class ImageSet(ABC):
             yield index, self.read(index)
 
     def digest(self) -> str:
-        """Return a fingerprint of the data: of the table, and of 256 images spread evenly over the set."""
+        """Return a fingerprint of the table and of 256 images spread evenly over the set."""
         digest = hashlib.sha256(repr((len(self), self.shape, self.pixel_size)).encode())
         digest.update(self.table.to_csv(index=False).encode())
         spread = np.unique(np.linspace(0, len(self) - 1, min(len(self), DIGEST_IMAGES)).astype(int))
@@ -127,16 +127,16 @@ class ImageSet(ABC):
         return digest.hexdigest()
 
     def names(self) -> np.ndarray | None:
-        """Return what the source calls each image, (N,); None where it has no names for them."""
+        """Return the source's name for each image, (N,); None if the images have no names."""
         return None
 
     def names_digest(self) -> str | None:
-        """Return a fingerprint of all names, row after row, which `digest` does not look at; None without any."""
+        """Return a fingerprint of all names in order, which `digest` leaves out; None without names."""
         names = self.names()
         return None if names is None else hashlib.sha256("\n".join(map(str, names)).encode()).hexdigest()
 
     def _fingerprint(self, index: np.ndarray) -> bytes:
-        """Return what tells these images from others, the same on every machine."""
+        """Return bytes that identify these images, the same on every machine."""
         return np.ascontiguousarray(self._read(index)).tobytes()
 
 
@@ -169,10 +169,10 @@ class _Selection(ImageSet):
 
 
 def with_split(images: ImageSet, seed: int) -> ImageSet:
-    """Make sure that every image belongs to a split.
+    """Assign every image to a split.
 
-    A source that says which images are for testing keeps its word. Where it does not, a fifth is set aside at
-    random if there are labels to test with; without labels every image trains, since nothing could be scored.
+    The split of the source is kept if it has one. Otherwise a random fifth becomes the test set if there are
+    labels to test with; without labels all images are for training, because nothing could be scored.
     """
     if "split" in images.table:
         return images
@@ -186,7 +186,7 @@ def with_split(images: ImageSet, seed: int) -> ImageSet:
 
 
 def limited(images: ImageSet, limit: int | None, seed: int) -> ImageSet:
-    """Return at most `limit` images, drawn at random and kept in their order."""
+    """Draw at most `limit` images at random, in their original order."""
     if limit is None or limit >= len(images):
         return images
     chosen = np.random.default_rng(seed).choice(len(images), size=limit, replace=False)

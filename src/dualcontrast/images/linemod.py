@@ -12,43 +12,45 @@ from dualcontrast.images.arrays import images_in_memory, npz_names, read_npz
 from dualcontrast.images.imageset import ImageSet
 
 PREFIX, POSE = "fine_", "_quat"
-POSE_COLUMNS = tuple(f"quat_{place}" for place in range(4))  # in the tables of all readers that know poses
+POSE_COLUMNS = tuple(f"quat_{component}" for component in range(4))  # in the tables of all readers with poses
 TRAIN_SHARE = Fraction(771, 1011)
-SPLIT_SEED = 26  # of every split of LineMod, for ever: scores of one year compare with those of another
+SPLIT_SEED = 26  # of every split of LineMod, never changed, so that scores stay comparable
 
 
 def is_linemod(path: Path) -> bool:
-    """Tell whether a file is an .npz of such renders."""
+    """Check whether a file is an .npz of such renders."""
     return path.suffix.lower() == ".npz" and bool(_objects(npz_names(path)))
 
 
 def open_linemod(path: Path) -> ImageSet:
-    """Read the renders into memory, object by object in the order of their names.
+    """Read the renders into memory, sorted by the name of the object.
 
     Parameters
     ----------
     path
         An .npz with `fine_NAME`, (viewpoints, H, W, 3) uint8, and `fine_NAME_quat`, (viewpoints, 4), for each
         object. The content of its images is NAME; `quat_0` to `quat_3` in the table are the pose: the rotation
-        from object to camera as a quaternion, its real part first.
+        from object to camera as a quaternion, real part first.
 
     Raises
     ------
     SourceError
-        The file is damaged, an object has no poses, or shapes do not fit.
+        The file is damaged, an object has no poses, or shapes do not match.
     """
     names = npz_names(path)
     objects = _objects(names)
     for name in objects:
         if f"{PREFIX}{name}{POSE}" not in names:
-            raise SourceError(f"{path}: has no array {PREFIX}{name}{POSE}, the poses of {name}; get the file anew")
+            raise SourceError(
+                f"{path}: has no array {PREFIX}{name}{POSE}, the poses of {name}; download the file again"
+            )
     renders = list(read_npz(path, [f"{PREFIX}{name}" for name in objects]).values())
     poses = list(read_npz(path, [f"{PREFIX}{name}{POSE}" for name in objects]).values())
     for name, render, pose in zip(objects, renders, poses, strict=True):
         if render.shape[1:] != renders[0].shape[1:] or pose.shape != (len(render), 4):
             raise SourceError(
-                f"{path}: {PREFIX}{name} has shape {render.shape} and its poses {pose.shape}; accepted are "
-                "renders of one size, with four numbers each"
+                f"{path}: {PREFIX}{name} has shape {render.shape} and its poses {pose.shape}; all renders must "
+                "have one size, with four numbers each"
             )
     counts = [len(render) for render in renders]
     splits = [fixed_split(name, count, TRAIN_SHARE) for name, count in zip(objects, counts, strict=True)]
@@ -66,16 +68,16 @@ def _objects(names: list[str]) -> list[str]:
 
 
 def fixed_split(name: str, count: int, train_share: Fraction) -> np.ndarray:
-    """Draw the split of an object's images; it depends on nothing but the arguments.
+    """Draw the split of an object's images; it depends only on the arguments.
 
     Parameters
     ----------
     name
-        The object: each has a draw of its own, whichever others are there.
+        The object: each has a split of its own, whichever others are present.
     count
-        How many images it has.
+        The number of its images.
     train_share
-        Share of them that train.
+        The share of training images.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Open a source of images, whatever it is."""
+"""Opening a source of images of any kind."""
 
 from __future__ import annotations
 
@@ -23,37 +23,38 @@ from dualcontrast.images.volume_files import SUFFIXES, mrc_files
 
 
 class Reader(NamedTuple):
-    """A kind of source: what messages call it, how a path is known to be one, and what opens it."""
+    """A kind of source: its name in messages, the test that recognises it, and the function that opens it."""
 
-    what: str
-    is_one: Callable[[Path], bool]
+    kind: str
+    accepts: Callable[[Path], bool]
     open: Callable[..., ImageSet]
     options: tuple[str, ...] = ()
 
 
-def _named(*suffixes: str) -> Callable[[Path], bool]:
+def _has_suffix(*suffixes: str) -> Callable[[Path], bool]:
     return lambda path: path.suffix.lower() in suffixes
 
 
-# The first that fits, and takes the options given, is taken.
+# The first reader that accepts the path and takes the given options is used.
 ARRAYS = ("key", "labels")
 VOLUMES = ("invert", "bin", "mask")
-PREPARATION = ("poses", *VOLUMES)  # what other images must have had done to them as well, to be encoded alike
+PREPARATION = ("poses", *VOLUMES)  # applied to other images too, so that they are encoded alike
+PARTICLES = ("labels", "datadir", *PREPARATION)
 FILES: tuple[Reader, ...] = (
     Reader("an .npz of LineMod renders", is_linemod, open_linemod),
-    Reader("an .npz", _named(".npz"), open_npz, ARRAYS),
-    Reader("a .npy", _named(".npy"), open_npy),
-    Reader("an .h5 or .hdf5", _named(".h5", ".hdf5"), open_hdf5, ARRAYS),
+    Reader("an .npz", _has_suffix(".npz"), open_npz, ARRAYS),
+    Reader("a .npy", _has_suffix(".npy"), open_npy),
+    Reader("an .h5 or .hdf5", _has_suffix(".h5", ".hdf5"), open_hdf5, ARRAYS),
     Reader("an IDX file of pictures", is_idx_file, open_idx),
-    Reader("a STAR file of subtomograms", _named(".star"), open_subtomograms, ("labels", "datadir", *PREPARATION)),
-    Reader("an .mrc or .mrcs of volumes", _named(*SUFFIXES), open_volumes, VOLUMES),
+    Reader("a STAR file of subtomograms", _has_suffix(".star"), open_subtomograms, PARTICLES),
+    Reader("an .mrc or .mrcs of volumes", _has_suffix(*SUFFIXES), open_volumes, VOLUMES),
 )
 FOLDERS: tuple[Reader, ...] = (
     Reader("the IDX files of MNIST", is_idx_folder, open_mnist),
     Reader("BOP's folders of LineMod", is_bop, open_bop),
-    Reader("MRC files of one volume each", lambda path: bool(mrc_files(path)), open_volumes, VOLUMES),
+    Reader("MRC files with one volume each", lambda path: bool(mrc_files(path)), open_volumes, VOLUMES),
     Reader(
-        "pictures (png, jpg, tif or bmp) of one size, in one subfolder a class or none",
+        "pictures (png, jpg, tif or bmp) of one size, in one subfolder per class or in none",
         has_pictures,
         open_folder,
     ),
@@ -71,35 +72,41 @@ def open_images(
     poses: bool = False,
     mask: str | Path | None = None,
 ) -> ImageSet:
-    """Open a source of images; the reader is chosen by what the source is.
+    """Open a source of images with the reader that fits it.
 
     Parameters
     ----------
     source
-        The path of a .npy, .npz or HDF5 file, of an IDX file, of a STAR or MRC file of subtomograms, of the
-        folder of MNIST's IDX files, of BOP's LineMod, or of a folder of pictures or of MRC files; `mnist`, to
-        download it; or images in memory, (N, spatial...), (N, C, spatial...) or (N, H, W, C). An image set is
-        returned as it is.
+        The path of a .npy, .npz, HDF5 or IDX file, of a STAR or MRC file of subtomograms, of the folder of
+        MNIST's IDX files, of BOP's LineMod, or of a folder of pictures or MRC files; `mnist`, to download it;
+        or images in memory, (N, spatial...), (N, C, spatial...) or (N, H, W, C). An image set is returned
+        unchanged.
     key
-        Name of the array of images in an .npz or HDF5 file, where it is not `images`.
+        Name of the array of images in an .npz or HDF5 file, if it is not `images`.
     labels
-        Name of the array in an .npz or HDF5 file to take as content labels, where it is not `content`; or of a
-        column of a STAR file, where it is not `dualcontrastIdentity`.
+        Name of the array of content labels in an .npz or HDF5 file, if it is not `content`; or of a column of a
+        STAR file, if it is not `dualcontrastIdentity`.
     datadir, invert, bin, poses, mask
         For subtomograms, as in `open_subtomograms`.
 
     Returns
     -------
     ImageSet
-        Of at least two images, unless an image set was given.
+        With at least two images, unless an image set was given.
 
     Raises
     ------
     SourceError
-        There is no such source, or it cannot be read, or holds what no method can use; or an option is not for
-        such a source.
+        There is no such source, it cannot be read, or it holds what no method can use; or an option does not
+        apply to such a source.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> open_images(np.zeros((10, 28, 28), np.uint8)).shape
+    (1, 28, 28)
     """
-    options = _stated(
+    options = _non_default(
         key=key,
         labels=labels,
         datadir=_absolute(datadir),
@@ -111,13 +118,13 @@ def open_images(
     if isinstance(source, (str, Path)):
         images = _open_path(source, options)
     elif options:
-        raise _not_taken(IN_MEMORY, options)
+        raise _unsupported_option(IN_MEMORY, options)
     elif isinstance(source, ImageSet):
         return source
     else:
         images = images_in_memory(_as_numpy(source))
     if len(images) < 2:
-        raise SourceError(f"{images.source}: two images at least are needed, and it holds {len(images)}")
+        raise SourceError(f"{images.source}: at least two images are needed, but it holds {len(images)}")
     images.options = {**options, **images.options}
     return images
 
@@ -126,10 +133,10 @@ def options_of(source: str | Path) -> tuple[str, ...]:
     """Return the names of the options that a path's reader takes."""
     path = Path(source)
     readers = FOLDERS if path.is_dir() else FILES
-    return next((reader.options for reader in readers if path.exists() and reader.is_one(path)), ())
+    return next((reader.options for reader in readers if path.exists() and reader.accepts(path)), ())
 
 
-def _stated(**options: Any) -> dict[str, Any]:
+def _non_default(**options: Any) -> dict[str, Any]:
     """Return the options that differ from their defaults."""
     defaults = {"invert": False, "bin": 1, "poses": False}
     return {name: value for name, value in options.items() if value != defaults.get(name)}
@@ -153,23 +160,24 @@ def _open_path(source: str | Path, options: Mapping[str, Any]) -> ImageSet:
         images.source = "mnist"
         return images
     if not path.exists():
-        meant = nearest_path(path, otherwise="give a path, or mnist to download MNIST", also=["mnist"])
-        raise SourceError(f"{source}: no such file or folder; {meant}")
+        advice = nearest_path(path, otherwise="give a path, or mnist to download MNIST", also=["mnist"])
+        raise SourceError(f"{source}: no such file or folder; {advice}")
     readers = FOLDERS if path.is_dir() else FILES
-    fitting = [reader for reader in readers if reader.is_one(path)]
-    for reader in fitting:
+    candidates = [reader for reader in readers if reader.accepts(path)]
+    for reader in candidates:
         if set(options) <= set(reader.options):
             return reader.open(path, **options)
-    if fitting:
-        raise _not_taken(source, set(options).difference(*[reader.options for reader in fitting]) or options)
-    accepted = "; ".join(reader.what for reader in readers)
+    if candidates:
+        unsupported = set(options).difference(*[reader.options for reader in candidates]) or options
+        raise _unsupported_option(source, unsupported)
+    accepted = "; ".join(reader.kind for reader in readers)
     raise SourceError(
         f"{source}: not a {'folder' if path.is_dir() else 'file'} of images; accepted are: {accepted}"
     )
 
 
-def _not_taken(source: str | Path, options: Iterable[str]) -> SourceError:
-    """Return an error that says what the first of some options is for."""
+def _unsupported_option(source: str | Path, options: Iterable[str]) -> SourceError:
+    """Make the error that says which sources take the first of these options."""
     option = sorted(options)[0]
-    takers = ", ".join(reader.what for reader in (*FILES, *FOLDERS) if option in reader.options)
-    return SourceError(f"{source}: `{option}` is for {takers}, and this is no such source; leave it out")
+    kinds = ", ".join(reader.kind for reader in (*FILES, *FOLDERS) if option in reader.options)
+    return SourceError(f"{source}: `{option}` applies only to {kinds}; leave it out")

@@ -1,4 +1,4 @@
-"""From the voxels of a subtomogram in its file to those that the networks take."""
+"""Preparing subtomograms: from the stored voxels to those that the networks take."""
 
 from __future__ import annotations
 
@@ -12,38 +12,38 @@ import torch
 from torch import Tensor
 
 from dualcontrast.cryoet.mrc import read_map
-from dualcontrast.cryoet.star import Particles
+from dualcontrast.cryoet.particles import Particles
 from dualcontrast.errors import SourceError
 from dualcontrast.transforms.fourier import fourier_crop
 from dualcontrast.transforms.geometry import resample
 
 SPHERE = "sphere"
-EDGE = 5.0  # voxels in which a soft sphere falls from 1 to 0
-CONSTANT = 1e-6  # of the mean: a smaller standard deviation is the rounding of numbers that are all the same
+EDGE = 5.0  # voxels over which a soft sphere falls from 1 to 0
+CONSTANT = 1e-6  # of the mean: a smaller standard deviation is the rounding error of a constant
 
 
 @dataclass(frozen=True, eq=False)
 class Preparation:
-    """What is done to each volume of a set.
+    """The preparation of each volume of a set.
 
-    In this order: turn dark protein white; undo the pose by one trilinear interpolation; bin; bring the
-    background outside the inscribed sphere to mean 0 and standard deviation 1; multiply by the mask.
+    In this order: flip the contrast; undo the pose by one trilinear interpolation; bin; bring the background
+    outside the inscribed sphere to mean 0 and standard deviation 1; multiply by the mask.
 
     Attributes
     ----------
     box : int
-        Voxels a side, N, of a volume as it is stored.
+        Box size N of the stored volumes, in voxels.
     invert : bool
-        Change the sign.
+        Flip the contrast.
     bin : int
-        The factor by which the side shrinks: n = N / bin.
+        Binning factor: the prepared box has n = N / bin voxels.
     matrices, offsets : Tensor or None
-        Poses A of all volumes of the set, (N, 3, 3), and the particles' distances from the voxel N // 2, (N, 3),
-        (x, y, z) in voxels: aligned(p) = particle(A p + offset). None leaves volumes as they stand.
+        Rotations A of all volumes of the set, (N, 3, 3), and the particles' offsets from the voxel N // 2,
+        (N, 3), (x, y, z) in voxels: aligned(p) = particle(A p + offset). None leaves the poses as they are.
     mask : Tensor or None
         (n, n, n).
-    described : bytes
-        What tells this preparation from others, the same on every machine.
+    fingerprint : bytes
+        Identifies this preparation, the same on every machine.
     """
 
     box: int
@@ -52,20 +52,20 @@ class Preparation:
     matrices: Tensor | None = None
     offsets: Tensor | None = None
     mask: Tensor | None = None
-    described: bytes = b""
+    fingerprint: bytes = b""
 
     @property
     def size(self) -> int:
-        """Voxels a side afterwards, n."""
+        """Box size of the prepared volumes, n."""
         return self.box // self.bin
 
     def __call__(self, volumes: Tensor, index: np.ndarray) -> Tensor:
-        """Prepare volumes (B, 1, N, N, N), which are those at `index` (B,); return (B, 1, n, n, n).
+        """Prepare the volumes (B, 1, N, N, N) at `index` (B,); return (B, 1, n, n, n).
 
         A volume whose background is constant becomes NaN.
         """
-        # First of all, so that the zeros that come in from outside are as bright as the background.
-        volumes = normalised(-volumes if self.invert else volumes, outside_sphere(self.box))
+        # First, so that the zeros that enter from outside are as bright as the background.
+        volumes = normalise(-volumes if self.invert else volumes, outside_sphere(self.box))
         background = outside_sphere(self.size)
         if self.matrices is not None and self.offsets is not None:
             matrices, offsets = self.matrices[index], self.offsets[index]
@@ -74,21 +74,21 @@ class Preparation:
         if self.bin > 1:
             volumes = fourier_crop(volumes, self.size)
         if self.matrices is not None or self.bin > 1:
-            volumes = normalised(volumes, background)
+            volumes = normalise(volumes, background)
         return volumes if self.mask is None else volumes * self.mask
 
-    def turned(self, spectra: Tensor, index: np.ndarray) -> Tensor:
-        """Turn real spectra (B, n, n, n), zero frequency at n // 2, as their volumes are turned."""
+    def rotate_spectra(self, spectra: Tensor, index: np.ndarray) -> Tensor:
+        """Rotate real spectra (B, n, n, n), zero frequency at n // 2, as their volumes are rotated."""
         if self.matrices is None:
             return spectra
         return resample(spectra[:, None], self.matrices[index].mT)[:, 0]
 
     def _covered(self, matrices: Tensor, offsets: Tensor) -> Tensor:
-        """Tell which voxels of aligned volumes were filled from within the stored ones, (B, 1, n, n, n)."""
+        """Mark the voxels of aligned volumes that come from inside the stored box, (B, 1, n, n, n)."""
         axis = self.bin * (torch.arange(self.size, dtype=torch.float32) - self.size // 2)
         positions = torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij")[::-1]).reshape(3, -1)
-        places = matrices @ positions + offsets[..., None] + self.box // 2  # (B, 3, n^3)
-        inside = ((places >= 0) & (places <= self.box - 1)).all(dim=1)
+        sources = matrices @ positions + offsets[..., None] + self.box // 2  # (B, 3, n^3)
+        inside = ((sources >= 0) & (sources <= self.box - 1)).all(dim=1)
         return inside.reshape(-1, 1, self.size, self.size, self.size)
 
 
@@ -101,46 +101,46 @@ def preparation_of(
     mask: str | Path | None,
     aligned_by: Particles | None = None,
 ) -> Preparation:
-    """Return the preparation that a user asks for.
+    """Build a preparation from the user's options.
 
     Parameters
     ----------
     source
-        Where the volumes come from, as messages say it.
+        Name of the source, for messages.
     box
-        Voxels a side, as stored.
+        Box size of the stored volumes, in voxels.
     invert, bin
         As in `Preparation`.
     mask
-        An MRC file of the box before or after binning, `sphere` for a soft sphere, or None.
+        An MRC file with the box before or after binning, `sphere` for a soft sphere, or None.
     aligned_by
         The particles whose poses are undone.
 
     Raises
     ------
     SourceError
-        The box cannot be binned so, the mask does not fit, or the particles have no poses.
+        The box cannot be binned by that factor, the mask does not fit, or the particles have no poses.
     """
     _check_bin(source, box, bin)
-    described = repr((invert, bin, str(mask) if mask == SPHERE else None)).encode()
+    fingerprint = repr((invert, bin, str(mask) if mask == SPHERE else None)).encode()
     weights = None
     if mask == SPHERE:
         weights = soft_sphere(box // bin)
     elif mask is not None:
         stored = _read_mask(Path(mask), box, box // bin)
-        described += stored.tobytes()
+        fingerprint += stored.tobytes()
         weights = torch.from_numpy(stored)
         if len(weights) != box // bin:
             weights = fourier_crop(weights, box // bin).clamp(0, 1)
     if aligned_by is None:
-        return Preparation(box, invert, bin, mask=weights, described=described)
+        return Preparation(box, invert, bin, mask=weights, fingerprint=fingerprint)
     matrices = aligned_by.matrices()
     if matrices is None or aligned_by.angles is None:
         raise SourceError(f"{source}: has no rlnAngleRot, rlnAngleTilt and rlnAnglePsi to undo; leave out `poses`")
-    described += aligned_by.angles.tobytes() + aligned_by.origins.tobytes()
-    turns = torch.from_numpy(matrices).float()
+    fingerprint += aligned_by.angles.tobytes() + aligned_by.origins.tobytes()
+    rotations = torch.from_numpy(matrices).float()
     offsets = torch.from_numpy(aligned_by.shifts() / aligned_by.pixel_size).float()
-    return Preparation(box, invert, bin, turns, offsets, weights, described)
+    return Preparation(box, invert, bin, rotations, offsets, weights, fingerprint)
 
 
 def _check_bin(source: Path, box: int, factor: int) -> None:
@@ -148,8 +148,8 @@ def _check_bin(source: Path, box: int, factor: int) -> None:
     if factor != 1 and factor not in even:
         choice = ", ".join(map(str, even)) or "1"
         raise SourceError(
-            f"{source}: boxes of {box} voxels cannot be binned by {factor}, since an even number of them must be "
-            f"left; choose one of {choice}"
+            f"{source}: boxes of {box} voxels cannot be binned by {factor}, because the binned box must be even; "
+            f"choose one of {choice}"
         )
 
 
@@ -157,15 +157,15 @@ def _read_mask(path: Path, box: int, size: int) -> np.ndarray:
     mask, _ = read_map(path)
     if mask.shape not in ((box,) * 3, (size,) * 3):
         sides = " x ".join(map(str, mask.shape[::-1]))
-        raise SourceError(f"{path}: a mask of {sides} voxels, for boxes of {box}; give a mask of that box")
+        raise SourceError(f"{path}: the mask has {sides} voxels, but the boxes have {box}; use a mask of that box")
     if not (mask.min() >= 0 and mask.max() <= 1):
         raise SourceError(
-            f"{path}: has values from {mask.min():g} to {mask.max():g}; those of a mask lie within 0 and 1"
+            f"{path}: has values from {mask.min():g} to {mask.max():g}; those of a mask must lie between 0 and 1"
         )
     return mask
 
 
-def normalised(volumes: Tensor, background: Tensor) -> Tensor:
+def normalise(volumes: Tensor, background: Tensor) -> Tensor:
     """Bring each volume's background to mean 0 and standard deviation 1.
 
     Parameters
@@ -173,12 +173,12 @@ def normalised(volumes: Tensor, background: Tensor) -> Tensor:
     volumes
         (B, 1, N, N, N).
     background
-        1 in its voxels and 0 elsewhere, (N, N, N) or (B, 1, N, N, N).
+        1 in background voxels and 0 elsewhere, (N, N, N) or (B, 1, N, N, N).
 
     Returns
     -------
     Tensor
-        (B, 1, N, N, N); NaN where the background is constant.
+        (B, 1, N, N, N); NaN for a volume whose background is constant.
     """
     mean, deviation = _statistics(volumes, background)
     deviation[deviation <= CONSTANT * mean.abs()] = torch.nan
@@ -195,16 +195,16 @@ def _statistics(volumes: Tensor, background: Tensor) -> tuple[Tensor, Tensor]:
 
 @lru_cache(maxsize=8)
 def outside_sphere(box: int) -> Tensor:
-    """Return 1 outside the sphere of radius N / 2 - 1 about the voxel N // 2 and 0 within it, (N, N, N)."""
+    """Return a mask (N, N, N): 1 outside the sphere of radius N / 2 - 1 about the voxel N // 2, 0 inside."""
     return (radii(box) > box / 2 - 1).float()
 
 
 def soft_sphere(box: int) -> Tensor:
-    """Return a mask that falls to 0 at N // 2 - 1 voxels from the voxel N // 2 by a raised cosine, (N, N, N)."""
+    """Return a mask (N, N, N) that falls to 0 at N // 2 - 1 voxels from the voxel N // 2 by a raised cosine."""
     radius = box // 2 - 1
     edge = min(EDGE, radius / 2)
-    fallen = ((radii(box) - radius + edge) / edge).clamp(0, 1)
-    return 0.5 * (1 + torch.cos(math.pi * fallen))
+    fall = ((radii(box) - radius + edge) / edge).clamp(0, 1)
+    return 0.5 * (1 + torch.cos(math.pi * fall))
 
 
 def radii(box: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""Subtomograms in STAR and MRC files, read and prepared when they are asked for."""
+"""Subtomograms in STAR and MRC files, read and prepared on demand."""
 
 from __future__ import annotations
 
@@ -13,50 +13,51 @@ import torch
 from torch import Tensor
 
 from dualcontrast.cryoet.mrc import VolumeFile, read_header, read_volume
-from dualcontrast.cryoet.star import CONFORMATION, IDENTITY, Particles, read_particles
+from dualcontrast.cryoet.particles import Particles, read_particles
+from dualcontrast.cryoet.star import CONFORMATION, IDENTITY
 from dualcontrast.errors import DualContrastWarning, SourceError
 from dualcontrast.images.arrays import labelled_table
-from dualcontrast.images.cache import Kept
+from dualcontrast.images.cache import ImageCache
 from dualcontrast.images.imageset import ImageSet
-from dualcontrast.images.preparation import Preparation, normalised, outside_sphere, preparation_of, radii
+from dualcontrast.images.preparation import Preparation, normalise, outside_sphere, preparation_of, radii
 from dualcontrast.images.volume_files import (
-    Stored,
+    StoredVolume,
     check_ctfs,
     common_box,
-    located,
+    find_volumes,
     mrc_files,
     project_folder,
     warn_of_pixel_sizes,
 )
 from dualcontrast.transforms.fourier import whole_spectrum
 
-VOXELS_AT_ONCE = 1 << 18  # prepared together: few enough to stay in a processor's cache
-LOOKED_AT = 64
-LOW = 8  # cycles a box: planes of tilts 6 degrees apart still touch there
-ZERO = 1e-4  # of the largest value: a CTF that crosses zero is rarely as small on a voxel
+VOXELS_AT_ONCE = 1 << 18  # prepared together: few enough to fit into the processor's cache
+SAMPLES = 64  # volumes inspected on opening
+LOW_FREQUENCY = 8  # cycles per box: the central slices of tilts 6 degrees apart still overlap there
+ZERO = 1e-4  # of the largest value: a CTF that crosses zero is rarely this small on a voxel
 
 
 class Subtomograms(ImageSet):
     """Subtomograms in MRC files, prepared as they are read.
 
-    A small set stays in memory, prepared, after its first reading; a copy of the set in another process starts
-    without. Messages count rows from 1, as they stand in a STAR file.
+    A small set is cached in memory once prepared; a copy in another process starts with an empty cache.
+    Messages count rows from 1, as in a STAR file.
 
     Attributes
     ----------
     particles : Particles or None
-        What the STAR file says of the subtomograms; None where there is none.
+        The rows of the STAR file; None without one.
     """
 
     def __init__(
         self,
         source: str,
-        volumes: Sequence[Stored],
+        volumes: Sequence[StoredVolume],
         preparation: Preparation,
         table: pd.DataFrame,
         pixel_size: float | None,
         particles: Particles | None = None,
-        ctfs: Sequence[Stored] | None = None,
+        ctfs: Sequence[StoredVolume] | None = None,
     ) -> None:
         self.source = source
         self.shape = (1, *[preparation.size] * 3)
@@ -65,89 +66,88 @@ class Subtomograms(ImageSet):
         self.particles = particles
         self._volumes, self._ctfs = volumes, ctfs
         self._preparation = preparation
-        self._kept = Kept(self._prepared, len(volumes), self.shape, np.float32)
+        self._cache = ImageCache(self._prepare, len(volumes), self.shape, np.float32)
 
     def raw(self, index: np.ndarray) -> Tensor:
-        """Read subtomograms as they lie in their files, (B, 1, N, N, N), float32.
+        """Read subtomograms as stored in their files, (B, 1, N, N, N), float32.
 
         Raises
         ------
         SourceError
-            A volume has voxels that are not finite, or its file is no longer what it was.
+            A volume has voxels that are not finite, or its file has changed.
         """
         return torch.from_numpy(self._stored(np.asarray(index)))
 
     def ctf(self, index: np.ndarray) -> Tensor | None:
-        """Read the CTFs of subtomograms as `read` returns them: binned, and turned where the pose is undone.
+        """Read the CTFs of subtomograms as returned by `read`: binned, and rotated if the pose is undone.
 
         Returns
         -------
         Tensor or None
-            (B, n, n, n), float32, zero frequency at n // 2; None where the STAR file names no CTF.
+            (B, n, n, n), float32, zero frequency at n // 2; None if the STAR file names no CTF volumes.
         """
         if self._ctfs is None:
             return None
-        chosen = [self._ctfs[place] for place in np.asarray(index)]
-        cubes = torch.stack([_ctf_cube(ctf.file, ctf.place, self.shape[-1]) for ctf in chosen])
-        return self._preparation.turned(cubes, np.asarray(index))
+        chosen = [self._ctfs[row] for row in np.asarray(index)]
+        cubes = torch.stack([_ctf_cube(ctf.file, ctf.number, self.shape[-1]) for ctf in chosen])
+        return self._preparation.rotate_spectra(cubes, np.asarray(index))
 
     def names(self) -> np.ndarray | None:
-        """Return rlnImageName of the STAR file, (N,); None where there is none."""
+        """Return rlnImageName of the STAR file, (N,); None without a STAR file."""
         return None if self.particles is None else self.particles.image_names
 
     def tilt_range(self) -> float | None:
-        """Tell how far the specimen was tilted either way, by what the CTFs leave out.
+        """Estimate the largest tilt of the specimen from what the CTFs leave unmeasured.
 
-        Tilts within -a and a degrees leave out a share 1 - a / 90 of all directions, however they are turned. It
-        is counted in up to 64 CTFs, at low frequencies, where neighbouring tilts overlap.
+        Tilts between -a and a degrees leave a share 1 - a / 90 of all directions unmeasured, in any orientation.
+        It is measured in up to 64 CTFs at low frequencies, where neighbouring tilts overlap.
 
         Returns
         -------
         float or None
-            In whole degrees, of the median CTF, 90 where nothing is left out; None where there are no CTFs.
+            Whole degrees for the median CTF, 90 if nothing is missing; None without CTFs.
         """
         if self._ctfs is None:
             return None
-        spread = _spread_over(len(self))
-        shares = [_share_left_out(self._ctfs[place]) for place in spread]
+        shares = [_missing_share(self._ctfs[row]) for row in _sample_rows(len(self))]
         return float(round(90 * (1 - float(np.median(shares)))))
 
     def _read(self, index: np.ndarray) -> np.ndarray:
-        return self._kept(index)
+        return self._cache(index)
 
-    def _prepared(self, index: np.ndarray) -> np.ndarray:
+    def _prepare(self, index: np.ndarray) -> np.ndarray:
         prepared = np.empty((len(index), *self.shape), np.float32)
         at_once = max(1, VOXELS_AT_ONCE // self._preparation.box**3)
         for start in range(0, len(index), at_once):
-            some = index[start : start + at_once]
-            volumes = self._preparation(self.raw(some), some)
-            self._check_background(volumes, some)
+            chunk = index[start : start + at_once]
+            volumes = self._preparation(self.raw(chunk), chunk)
+            self._check_background(volumes, chunk)
             prepared[start : start + at_once] = volumes.numpy()
         return prepared
 
-    def _check_background(self, normalised_volumes: Tensor, index: np.ndarray) -> None:
-        constant = ~normalised_volumes.isfinite().flatten(1).all(dim=1)
+    def _check_background(self, normalised: Tensor, index: np.ndarray) -> None:
+        constant = ~normalised.isfinite().flatten(1).all(dim=1)
         if constant.any():
             raise SourceError(
-                f"{self._named(index[int(constant.int().argmax())])} has the same value everywhere outside the "
-                "sphere, so that its noise cannot be brought to 1; give subtomograms that were not masked"
+                f"{self._row_name(index[int(constant.int().argmax())])} is constant outside the sphere, so its "
+                "noise cannot be normalised; use subtomograms that were not masked"
             )
 
     def _stored(self, index: np.ndarray) -> np.ndarray:
         stored = np.empty((len(index), 1, *self._volumes[0].file.shape), np.float32)
         for place, volume in enumerate(self._volumes[row] for row in index):
-            stored[place, 0] = read_volume(volume.file, volume.place)
+            stored[place, 0] = read_volume(volume.file, volume.number)
         finite = np.isfinite(stored).all(axis=(1, 2, 3, 4))
         if not finite.all():
-            row = self._named(index[int(np.argmin(finite))])
-            raise SourceError(f"{row} holds NaN or infinite values; mend or leave out that subtomogram")
+            row = self._row_name(index[int(np.argmin(finite))])
+            raise SourceError(f"{row} holds NaN or infinite values; repair or remove that subtomogram")
         return stored
 
     def _fingerprint(self, index: np.ndarray) -> bytes:
-        # Prepared voxels differ in their last bits from machine to machine; those in the files do not.
-        return self._stored(index).tobytes() + self._preparation.described
+        # The last bits of prepared voxels differ between machines; those of the stored voxels do not.
+        return self._stored(index).tobytes() + self._preparation.fingerprint
 
-    def _named(self, row: int) -> str:
+    def _row_name(self, row: int) -> str:
         return f"{self.source}: row {row + 1} ({self._volumes[row].name})"
 
 
@@ -166,40 +166,40 @@ def open_subtomograms(
 ) -> ImageSet:
     """Open the subtomograms of a STAR file; the headers of all volumes are checked at once.
 
-    The columns dualcontrastIdentity and dualcontrastConformation, where they are there, are the content and the
-    transformation.
+    The columns dualcontrastIdentity and dualcontrastConformation, if present, are the content and the
+    transformation labels.
 
     Parameters
     ----------
     path
         A STAR file in any dialect that `read_particles` knows.
     datadir
-        The folder that paths in the STAR file start from: RELION's project folder. Where it is left out, the
-        current folder is tried, then that of the STAR file, and those above it.
+        The folder that the paths in the STAR file are relative to: RELION's project folder. By default the
+        current folder is tried, then the STAR file's folder and those above it.
     invert
-        Turn dark protein white.
+        Flip the contrast, so that dark protein becomes white.
     bin
-        Shrink boxes by this factor, in Fourier space; an even number of voxels must be left.
+        Bin boxes by this factor, in Fourier space; the binned box must have an even number of voxels.
     poses
         Undo the rotations and shifts that the STAR file gives.
     mask
-        Multiply by the mask in this MRC file, of the box before or after binning; or by a soft `sphere`.
+        Multiply by the mask in this MRC file, with the box before or after binning; or by a soft `sphere`.
     labels
-        The column to take as content in place of dualcontrastIdentity.
+        The column of content labels, in place of dualcontrastIdentity.
 
     Raises
     ------
     SourceError
-        The STAR file cannot be used, a volume is missing, truncated, no cube or of another size than the first,
-        or an option does not fit.
+        The STAR file cannot be used; a volume is missing, truncated, not a cube or differs in size from the
+        first; or an option does not fit.
     """
     particles = read_particles(path)
     root = project_folder(particles, datadir)
-    volumes = located(particles.image_names.tolist(), root, path)
+    volumes = find_volumes(particles.image_names.tolist(), root, path)
     box = common_box(volumes, path)
     ctfs = None
     if particles.ctf_names is not None:
-        ctfs = located(particles.ctf_names.tolist(), root, path)
+        ctfs = find_volumes(particles.ctf_names.tolist(), root, path)
         check_ctfs(ctfs, box, path)
     aligned_by = particles if poses else None
     preparation = preparation_of(path, box, invert=invert, bin=bin, mask=mask, aligned_by=aligned_by)
@@ -207,7 +207,7 @@ def open_subtomograms(
     images = Subtomograms(str(path), volumes, preparation, table, particles.pixel_size * bin, particles, ctfs)
     images.options = {"datadir": str(root)}
     warn_of_pixel_sizes(volumes, particles.pixel_size, path)
-    _look_at_some(images, invert)
+    _check_samples(images, invert)
     return images
 
 
@@ -218,7 +218,7 @@ def open_volumes(
     bin: int = 1,  # noqa: A002
     mask: str | Path | None = None,
 ) -> ImageSet:
-    """Open a stack of volumes in one MRC file, or a folder of MRC files of one volume each, in order of names.
+    """Open a stack of volumes in one MRC file, or a folder of MRC files with one volume each, sorted by name.
 
     Parameters
     ----------
@@ -228,13 +228,14 @@ def open_volumes(
     Raises
     ------
     SourceError
-        A file cannot be used, a volume is no cube or of another size than the first, or an option does not fit.
+        A file cannot be used, a volume is not a cube or differs in size from the first, or an option does not
+        fit.
     """
     if path.is_dir():
-        volumes = located([file.name for file in mrc_files(path)], path, path)
+        volumes = find_volumes([file.name for file in mrc_files(path)], path, path)
     else:
         stack = read_header(path)
-        volumes = [Stored(stack, place, f"{place + 1}@{path.name}") for place in range(stack.count)]
+        volumes = [StoredVolume(stack, number, f"{number + 1}@{path.name}") for number in range(stack.count)]
     box = common_box(volumes, path)
     preparation = preparation_of(path, box, invert=invert, bin=bin, mask=mask)
     table = labelled_table(len(volumes), {}, path)
@@ -243,66 +244,66 @@ def open_volumes(
     images = Subtomograms(str(path), volumes, preparation, table, pixel_size * bin if pixel_size else None)
     if pixel_size is not None:
         warn_of_pixel_sizes(volumes, pixel_size, path)
-    _look_at_some(images, invert)
+    _check_samples(images, invert)
     return images
 
 
 def _labels(particles: Particles, content: str | None) -> dict[str, np.ndarray]:
-    """Return the columns of labels: those of this project where they are there, and what the user names."""
+    """Read the labels: this package's own columns, if present, and the content column that the user names."""
     columns = {"content": IDENTITY, "transformation": CONFORMATION}
-    named = {what: column for what, column in columns.items() if column in particles.table}
+    chosen = {factor: column for factor, column in columns.items() if column in particles.table}
     if content is not None:
-        named["content"] = content
-    return {what: particles.labels(column) for what, column in named.items()}
+        chosen["content"] = content
+    return {factor: particles.labels(column) for factor, column in chosen.items()}
 
 
 @lru_cache(maxsize=8)  # many particles share the CTF of their tomogram
-def _ctf_cube(file: VolumeFile, place: int, size: int) -> Tensor:
+def _ctf_cube(file: VolumeFile, number: int, size: int) -> Tensor:
     """Read a CTF as a cube with zero frequency in the middle, up to the Nyquist frequency of `size` voxels."""
-    stored = torch.from_numpy(read_volume(file, place))
+    stored = torch.from_numpy(read_volume(file, number))
     cube = stored if stored.shape[-1] == len(stored) else whole_spectrum(stored)
     start = len(cube) // 2 - size // 2
     kept = slice(start, start + size)
     return cube[kept, kept, kept]
 
 
-def _spread_over(count: int) -> np.ndarray:
-    """Return up to 64 places spread evenly over `count`."""
-    return np.unique(np.linspace(0, count - 1, min(count, LOOKED_AT)).astype(int))
+def _sample_rows(count: int) -> np.ndarray:
+    """Return up to 64 rows spread evenly over `count`."""
+    return np.unique(np.linspace(0, count - 1, min(count, SAMPLES)).astype(int))
 
 
-def _share_left_out(ctf: Stored) -> float:
-    """Return the share of low frequencies, but the lowest, that a CTF holds at zero."""
+def _missing_share(ctf: StoredVolume) -> float:
+    """Measure the share of low frequencies, except the lowest, at which a CTF is zero."""
     box = ctf.file.shape[0]
-    cube = _ctf_cube(ctf.file, ctf.place, box).abs()
+    cube = _ctf_cube(ctf.file, ctf.number, box).abs()
     radius = radii(box)
-    low = (radius >= 2) & (radius <= min(box // 2, LOW))
+    low = (radius >= 2) & (radius <= min(box // 2, LOW_FREQUENCY))
     return float((cube[low] <= ZERO * cube.max()).float().mean())
 
 
-def _look_at_some(images: Subtomograms, invert: bool) -> None:
-    """Look at up to 64 volumes, to find at once what is wrong with all.
+def _check_samples(images: Subtomograms, invert: bool) -> None:
+    """Inspect up to 64 volumes, to find early what is wrong with all of them.
 
-    Warns where the middle of their mean is darker than the background by more than three standard errors.
+    Warns if the middle of the mean volume is darker than the background by more than three standard errors.
 
     Raises
     ------
     SourceError
-        One has voxels that are not finite, or a constant background.
+        A volume has voxels that are not finite, or a constant background.
     """
-    spread = _spread_over(len(images))
-    box = images.raw(spread[:1]).shape[-1]
+    rows = _sample_rows(len(images))
+    box = images.raw(rows[:1]).shape[-1]
     middle, background = radii(box) < box / 4, outside_sphere(box)
-    brightness = np.zeros(len(spread))
-    for place, row in enumerate(spread):
+    brightness = np.zeros(len(rows))
+    for place, row in enumerate(rows):
         index = np.array([row])
-        volumes = normalised(images.raw(index), background)
+        volumes = normalise(images.raw(index), background)
         images._check_background(volumes, index)
         brightness[place] = volumes[0, 0][middle].mean() * (-1 if invert else 1)
-    if len(spread) > 1 and brightness.mean() < -3 * brightness.std(ddof=1) / np.sqrt(len(spread)):
+    if len(rows) > 1 and brightness.mean() < -3 * brightness.std(ddof=1) / np.sqrt(len(rows)):
         advice = "leave out `invert`" if invert else "pass `invert=True`"
         warnings.warn(
-            f"{images.source}: particles are darker than their background, and protein must be white; {advice}",
+            f"{images.source}: particles are darker than their background, but protein must be white; {advice}",
             DualContrastWarning,
             stacklevel=3,
         )

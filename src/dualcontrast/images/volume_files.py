@@ -1,4 +1,4 @@
-"""Where the volumes of a source lie: their files found, and all headers checked before any work begins."""
+"""Finding the volumes of a source, and checking all their headers before any work begins."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dualcontrast.cryoet.mrc import VolumeFile, read_header
-from dualcontrast.cryoet.star import Particles, split_name
+from dualcontrast.cryoet.particles import Particles, split_name
 from dualcontrast.errors import DualContrastWarning, SourceError
 
 SUFFIXES = (".mrc", ".mrcs", ".map")
@@ -16,28 +16,28 @@ PARENTS = 5
 LARGEST_DISAGREEMENT = 0.05
 
 
-class Stored(NamedTuple):
+class StoredVolume(NamedTuple):
     """A volume in its file."""
 
     file: VolumeFile
-    place: int
-    name: str  # as messages say it
+    number: int  # in the file, from 0
+    name: str  # for messages
 
 
 def mrc_files(folder: Path) -> list[Path]:
-    """Return the MRC files that lie in a folder itself, by name; hidden ones are left out."""
+    """List the MRC files directly in a folder, sorted by name, without hidden ones."""
     files = sorted(folder.iterdir())
     return [file for file in files if file.suffix.lower() in SUFFIXES and not file.name.startswith(".")]
 
 
 def project_folder(particles: Particles, datadir: str | Path | None) -> Path:
-    """Return the folder that the paths of a STAR file start from.
+    """Find the folder that the paths in a STAR file are relative to.
 
     Parameters
     ----------
     datadir
-        The user's word. Where there is none, the first volume is looked for from the current folder, then from
-        that of the STAR file, and from those above it.
+        The user's choice. Without it, the first volume is looked for relative to the current folder, then to
+        the STAR file's folder and those above it.
 
     Raises
     ------
@@ -50,15 +50,15 @@ def project_folder(particles: Particles, datadir: str | Path | None) -> Path:
     for root in roots:
         if (root / first).is_file():
             return root.resolve()
-    where = "from here, nor from the STAR file's folder or those above" if datadir is None else f"in {datadir}"
+    where = "here, in the STAR file's folder or in those above it" if datadir is None else f"in {datadir}"
     raise SourceError(
-        f"{particles.path}: row 1: {first} is not found {where}; give the folder that paths in the STAR file "
-        "start from (RELION's project folder) as `datadir`"
+        f"{particles.path}: row 1: {first} is not found {where}; give the folder that the paths in the STAR file "
+        "are relative to (RELION's project folder) as `datadir`"
     )
 
 
-def located(names: Iterable[str], root: Path, source: Path) -> list[Stored]:
-    """Find volumes by their names, FILE or NUMBER@FILE, and read the header of each file once.
+def find_volumes(names: Iterable[str], root: Path, source: Path) -> list[StoredVolume]:
+    """Find volumes by name, FILE or NUMBER@FILE, and read the header of each file once.
 
     Raises
     ------
@@ -77,70 +77,70 @@ def located(names: Iterable[str], root: Path, source: Path) -> list[Stored]:
         count = files[file].count
         if number is None and count > 1:
             raise SourceError(
-                f"{source}: row {row}: {file} holds {count} volumes; say which as NUMBER@{file}, or give each a "
-                "file of its own"
+                f"{source}: row {row}: {file} holds {count} volumes; choose one as NUMBER@{file}, or give each "
+                "volume a file of its own"
             )
         if number is not None and number > count:
             raise SourceError(
-                f"{source}: row {row} asks for volume {number} of {file}, which holds {count}; put the stack "
-                "there that the STAR file was written for"
+                f"{source}: row {row} asks for volume {number} of {file}, which holds {count}; replace it with "
+                "the stack that the STAR file was written for"
             )
-        volumes.append(Stored(files[file], (number or 1) - 1, name))
+        volumes.append(StoredVolume(files[file], (number or 1) - 1, name))
     return volumes
 
 
-def common_box(volumes: Sequence[Stored], source: Path) -> int:
-    """Return the side of all volumes, in voxels.
+def common_box(volumes: Sequence[StoredVolume], source: Path) -> int:
+    """Return the box size of all volumes, in voxels.
 
     Raises
     ------
     SourceError
-        One is no cube, or of another size than the first.
+        A volume is not a cube, or differs in size from the first.
     """
     box = volumes[0].file.shape[-1]
     for row, volume in enumerate(volumes, start=1):
         if len(set(volume.file.shape)) > 1:
             raise SourceError(
-                f"{source}: row {row} ({volume.name}) has {_sides(volume)} voxels, and subtomograms are cubes; "
+                f"{source}: row {row} ({volume.name}) has {_sides(volume)} voxels, but subtomograms are cubes; "
                 "extract them again in three dimensions"
             )
         if volume.file.shape[-1] != box:
             raise SourceError(
-                f"{source}: row {row} ({volume.name}) has {_sides(volume)} voxels, and row 1 has {box} a side; "
+                f"{source}: row {row} ({volume.name}) has {_sides(volume)} voxels, but row 1 has a box of {box}; "
                 "extract all subtomograms with one box size"
             )
     return box
 
 
-def check_ctfs(ctfs: Sequence[Stored], box: int, source: Path) -> None:
-    """Make sure that each CTF is a whole cube of `box` voxels a side, or its half as FFTW stores it.
+def check_ctfs(ctfs: Sequence[StoredVolume], box: int, source: Path) -> None:
+    """Check that each CTF is a cube of `box` voxels, or half of one as FFTW stores it.
 
     Raises
     ------
     SourceError
-        One is not.
+        A CTF is neither.
     """
     for row, ctf in enumerate(ctfs, start=1):
         if ctf.file.shape not in ((box, box, box), (box, box, box // 2 + 1)):
             raise SourceError(
-                f"{source}: row {row}: the CTF {ctf.name} has {_sides(ctf)} voxels, and its subtomogram {box} a "
-                "side; give CTFs of the same box"
+                f"{source}: row {row}: the CTF {ctf.name} has {_sides(ctf)} voxels, but its subtomogram has a box "
+                f"of {box}; use CTF volumes of the same box"
             )
 
 
-def warn_of_pixel_sizes(volumes: Sequence[Stored], pixel_size: float, source: Path) -> None:
-    """Warn where the header of a file contradicts `pixel_size`, in Angstrom, by more than 5 %."""
+def warn_of_pixel_sizes(volumes: Sequence[StoredVolume], pixel_size: float, source: Path) -> None:
+    """Warn if the header of a file differs from `pixel_size`, in Angstrom, by more than 5 %."""
     for row, volume in enumerate(volumes, start=1):
-        said = volume.file.voxel_size
-        if said is not None and abs(said - pixel_size) > LARGEST_DISAGREEMENT * pixel_size:
+        stated = volume.file.voxel_size
+        if stated is not None and abs(stated - pixel_size) > LARGEST_DISAGREEMENT * pixel_size:
             warnings.warn(
-                f"{source}: the header of row {row} ({volume.name}) says a voxel size of {said:g} A, but "
-                f"{pixel_size:g} A is taken for all; correct the one that is wrong",
+                f"{source}: the header of row {row} ({volume.name}) states a voxel size of {stated:g} A, but "
+                f"{pixel_size:g} A is used for all; correct the one that is wrong",
                 DualContrastWarning,
                 stacklevel=3,
             )
             return
 
 
-def _sides(volume: Stored) -> str:
+def _sides(volume: StoredVolume) -> str:
     return " x ".join(map(str, volume.file.shape[::-1]))

@@ -12,7 +12,8 @@ import pandas as pd
 import torch
 
 from dualcontrast.analysis.clusters import Clusters, read_clusters
-from dualcontrast.cryoet.star import modernised, read_blocks, read_particles, write_particles
+from dualcontrast.cryoet.particles import as_relion31, read_particles
+from dualcontrast.cryoet.star import read_blocks, write_particles
 from dualcontrast.errors import RunError, SourceError
 from dualcontrast.files import beside, put_in_place, write_text
 from dualcontrast.progress import Progress, silent
@@ -152,7 +153,7 @@ def _rows_of(source: Source, added: pd.DataFrame, codes: SavedCodes) -> _Rows:
         table = codes.table.set_index("row", drop=False).loc[added.index].reset_index(drop=True)
         return _Rows(_with(table, added), added.index.to_numpy(), len(source.images) - len(table))
     particles = read_particles(source.path)
-    table, optics = modernised(particles, source.box)
+    table, optics = as_relion31(particles, source.box)
     rows = _with_class(_with(table.iloc[added.index].reset_index(drop=True), added))
     starts_from = Path(source.options["datadir"])
     return _Rows(rows, added.index.to_numpy(), len(table) - len(rows), 0, starts_from, optics, particles.others)

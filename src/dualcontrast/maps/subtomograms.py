@@ -11,7 +11,8 @@ import pandas as pd
 import torch
 
 from dualcontrast.cryoet.geometry import angles_of_matrices
-from dualcontrast.cryoet.star import ANGLES, ORIGINS, Particles, modernised, read_particles, write_particles
+from dualcontrast.cryoet.particles import ANGLES, ORIGINS, Particles, as_relion31, read_particles
+from dualcontrast.cryoet.star import write_particles
 from dualcontrast.files import write_text
 from dualcontrast.images import ImageSet
 from dualcontrast.images.subtomograms import Subtomograms
@@ -86,7 +87,7 @@ class Subset:
     def write_star(self, path: Path, poses: Poses, only: np.ndarray | None = None) -> Path:
         """Write the rows of these, or of some, as RELION takes them, with poses and halves."""
         assert self.particles is not None
-        table, optics = modernised(self.particles, self.box)
+        table, optics = as_relion31(self.particles, self.box)
         table = table.iloc[self.rows].reset_index(drop=True)
         self._state(poses, table)
         table[HALF] = self.halves + 1

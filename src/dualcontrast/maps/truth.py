@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from dualcontrast.cryoet.particles import read_particles
 from dualcontrast.cryoet.simulation import Simulation
-from dualcontrast.cryoet.star import CONFORMATION, IDENTITY, read_particles
+from dualcontrast.cryoet.star import CONFORMATION, IDENTITY
 from dualcontrast.images.preparation import soft_sphere
 from dualcontrast.maps.alignment import pose_of_map
 from dualcontrast.maps.averaging import aligned, resolution, shell_correlation

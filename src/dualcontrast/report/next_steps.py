@@ -6,7 +6,7 @@ import shlex
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from dualcontrast.cryoet.star import read_particles
+from dualcontrast.cryoet.particles import read_particles
 from dualcontrast.maps import relion
 from dualcontrast.report.material import Material
 from dualcontrast.report.section import Missing, Section

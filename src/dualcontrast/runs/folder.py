@@ -310,7 +310,7 @@ class RunFolder:
         there = sorted(path.name for path in self.path.iterdir() if path.name != ".lock")
         if there and not overwrite:
             raise RunError(
-                f"{self.path}: already holds {there[0]}; continue with `resume=True`, replace it with "
+                f"{self.path}: already holds {there[0]}; continue it with `resume=True`, replace it with "
                 "`overwrite=True`, or choose another `out`"
             )
         for pattern in RUN_FILES:
