@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from tests.browser import chromium, require_chromium
+from tests.support.browser import chromium, require_chromium
 
 ROOT = Path(__file__).parents[2]
 
