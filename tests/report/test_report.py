@@ -397,7 +397,7 @@ def test_an_average_that_is_gone_is_told_with_what_makes_it_again(maps: CodedRun
         gone = copy.averages_folder("main") / f"content1_transformation1.{ending}"
         gone.unlink()
         left_out = copy.report(how="pca").left_out
-        again = f"make them again with dualcontrast average {copy.path} --clusters main --overwrite."
+        again = "make them again with `run.average(clusters='main', overwrite=True)`."
         assert left_out["Averages"] == f"{gone}: is gone, and with it an average; {again}"
         assert "references to refine against, are missing" in left_out["On with RELION"]
 
