@@ -36,7 +36,7 @@ class DeviceError(DualContrastError):
 
 
 class UsageError(DualContrastError):
-    """A verb or an option is unknown, or options exclude each other."""
+    """A command or an option is unknown, or options exclude each other."""
 
 
 class DualContrastWarning(UserWarning):

@@ -102,7 +102,7 @@ def average(
 ) -> None:
     """Average the subtomograms of every cluster into a map.
 
-    Half-maps and resolutions are written beside it, and a comparison with the truth if it is known. If the verb
+    Half-maps and resolutions are written beside it, and a comparison with the truth if it is known. If it
     was stopped, call it again to continue.
     """
     from dualcontrast import api

@@ -53,7 +53,7 @@ class OptionGroup:
 
     def given(self) -> dict[str, Any]:
         """Return the options that were given, by name."""
-        return {name: value for name, value in vars(self).items() if value not in (None, False)}
+        return {name: value for name, value in vars(self).items() if value is not None and value is not False}
 
 
 @dataclass(frozen=True)

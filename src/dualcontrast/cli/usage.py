@@ -32,7 +32,7 @@ class VerbGroup(TyperGroup):
         """
         if args[0] not in self.commands and not ctx.resilient_parsing:
             listed = [name for name, command in self.commands.items() if not command.hidden]
-            raise UsageError(f"no verb is called {_path(ctx, args[0])}; {nearest(args[0], listed)}")
+            raise UsageError(f"no command is called {_path(ctx, args[0])}; {nearest(args[0], listed)}")
         return super().resolve_command(ctx, args)
 
 
