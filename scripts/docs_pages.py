@@ -24,12 +24,13 @@ from mkdocs.structure.files import File, Files
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from dualcontrast.cli import with_all_verbs
+from dualcontrast.cli import command_line
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "src" / "dualcontrast"
 COPIED = {"index.md": "README.md", "contributing.md": "CONTRIBUTING.md", "changelog.md": "CHANGELOG.md"}
-ORDER = ("images", "cryoet", "networks", "transforms", "methods", "training", "analysis", "report", "benchmarks")
+ORDER = ("cryoet", "images", "transforms", "networks", "methods", "runs", "training")
+ORDER += ("figures", "evaluation", "analysis", "maps", "report", "benchmarks", "demo")
 TITLES = {"api": "Python API", "cryoet": "Cryo-ET"}
 
 
@@ -37,10 +38,10 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """Add the generated pages to the navigation."""
     verbs = ["verbs/index.md", *({name: page_of(name)} for name in verbs_by_name())]
     python = [{title_of(name): f"reference/{name}.md"} for name in reference()]
-    made = {"verbs/": verbs, "reference/": python}
+    generated = {"verbs/": verbs, "reference/": python}
     for section in config.nav or []:
         for title, place in section.items() if isinstance(section, dict) else ():
-            section[title] = made.get(place, place) if isinstance(place, str) else place
+            section[title] = generated.get(place, place) if isinstance(place, str) else place
     return config
 
 
@@ -68,16 +69,16 @@ def _mathml(found: re.Match[str]) -> str:
 
 
 def _put(files: Files, config: MkDocsConfig, name: str, content: str) -> None:
-    there = files.get_file_from_path(name)
-    if there is not None:
-        files.remove(there)
+    existing = files.get_file_from_path(name)
+    if existing is not None:
+        files.remove(existing)
     files.append(File.generated(config, name, content=content))
 
 
 def _prose(files: Files, name: str) -> str:
     """Return the hand-written part of a page, empty if there is no such file."""
-    there = files.get_file_from_path(name)
-    return "" if there is None else there.content_string.strip()
+    file = files.get_file_from_path(name)
+    return "" if file is None else file.content_string.strip()
 
 
 def copied(source: str) -> str:
@@ -93,7 +94,7 @@ def copied(source: str) -> str:
 
 def verbs_by_name() -> dict[str, Any]:
     """Return the visible commands by name, such as `benchmark table1`."""
-    return dict(_verbs_of(typer.main.get_command(with_all_verbs())))
+    return dict(_verbs_of(typer.main.get_command(command_line())))
 
 
 def _verbs_of(group: Any, *before: str) -> Iterator[tuple[str, Any]]:
@@ -149,14 +150,14 @@ def written(parameter: Any) -> str:
 
 def definition(parameter: Any) -> str:
     """Return the description of a parameter as an entry of a definition list."""
-    told, default = _escaped(parameter.help), parameter.default
+    text, default = _escaped(parameter.help), parameter.default
     if parameter.required and parameter.param_type_name == "option":
-        told += " Required."
+        text += " Required."
     elif default is not None and default is not False and default not in ((), []) and not callable(default):
-        told += f" Default: `{default}`."
-    if getattr(parameter, "multiple", False) and "repeatedly" not in told:
-        told += " Can be given repeatedly."
-    return f"`{written(parameter)}`\n:   {told}"
+        text += f" Default: `{default}`."
+    if getattr(parameter, "multiple", False) and "repeatedly" not in text:
+        text += " Can be given repeatedly."
+    return f"`{written(parameter)}`\n:   {text}"
 
 
 def _escaped(text: str) -> str:
@@ -167,7 +168,7 @@ def _escaped(text: str) -> str:
 
 
 def settings_page(prose: str) -> str:
-    """Return the page of all settings and packaged recipes."""
+    """Write the page of all settings and packaged recipes."""
     from dualcontrast.cryoet.simulation import SimulationSettings, packaged_simulations
     from dualcontrast.methods import METHODS
     from dualcontrast.networks import DecoderSettings, EncoderSettings
@@ -208,8 +209,8 @@ def table_of(model: type[BaseModel], before: str = "", without: tuple[str, ...] 
         else:
             value = field.get_default(call_default_factory=True)
             default = "" if value is PydanticUndefined else f"`{_as_yaml(value)}`"
-        told = "; ".join(part for part in (field.description, _choices(field.annotation)) if part)
-        rows.append(f"| `{before}{name}` | {default} | {_cell(told)} |")
+        text = "; ".join(part for part in (field.description, _choices(field.annotation)) if part)
+        rows.append(f"| `{before}{name}` | {default} | {_cell(text)} |")
     return "\n".join(["| setting | default | meaning |", "|---|---|---|", *rows]) if rows else ""
 
 
@@ -246,13 +247,13 @@ def reference() -> dict[str, list[str]]:
     packages.sort(key=lambda name: (ORDER.index(name) if name in ORDER else len(ORDER), name))
     pages = {"api": ["api", *alone]}
     for package in packages:
-        names = sorted(path.stem for path in (PACKAGE / package).glob("*.py") if path.stem[0] != "_")
-        pages[package] = [f"{package}.{name}" for name in names]
+        paths = sorted(path for path in (PACKAGE / package).rglob("*.py") if path.stem[0] != "_")
+        pages[package] = [".".join(path.relative_to(PACKAGE).with_suffix("").parts) for path in paths]
     return pages
 
 
 def reference_page(name: str, modules: list[str]) -> str:
-    """Return the page of a package's docstrings."""
+    """Write the page of a package's docstrings."""
     return "\n\n".join([f"# {title_of(name)}", *(f"::: dualcontrast.{module}" for module in modules)]) + "\n"
 
 

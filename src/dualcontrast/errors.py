@@ -1,4 +1,8 @@
-"""What a user can mend: every such fault is one exception, or a warning, with one clear sentence."""
+"""Errors and warnings that a user can fix, each with one clear sentence.
+
+Messages are written for Python. They put keywords and calls in backticks, such as `overwrite=True`, `datadir` or
+`run.encode()`; the command line shows its flags and verbs instead.
+"""
 
 from __future__ import annotations
 
@@ -8,45 +12,51 @@ from pathlib import Path
 
 
 class DualContrastError(Exception):
-    """Base of all errors that a user can mend; the message says what is wrong, where, and what to do."""
+    """Base of all errors that a user can fix; the message says what is wrong, where, and what to do."""
 
 
 class SourceError(DualContrastError):
-    """A source of images cannot be read, or holds what no method can use."""
+    """A source of images cannot be read, or no method can use its images."""
 
 
 class RecipeError(DualContrastError):
-    """A recipe, preset or setting is not understood."""
+    """A recipe, preset or setting is unknown or not valid."""
 
 
 class RunError(DualContrastError):
-    """A run folder lacks what a verb needs, or is in the way."""
+    """A run folder lacks something that is needed, or would be overwritten."""
 
 
 class MethodError(DualContrastError):
-    """A method cannot do what is asked of it."""
+    """A method does not support what was requested."""
 
 
 class DeviceError(DualContrastError):
-    """There is no such device."""
+    """A device does not exist."""
 
 
 class UsageError(DualContrastError):
-    """A verb or an option is not understood."""
+    """A command or an option is unknown, or options exclude each other."""
 
 
 class DualContrastWarning(UserWarning):
-    """Something works, but hardly as the user means it; the message says what, where, and what to do."""
+    """Something works, but probably not as intended; the message says what, where, and what to do."""
 
 
 def refuse_both(resume: bool, overwrite: bool) -> None:
-    """Raise a UsageError where both are asked for."""
+    """Refuse `resume` together with `overwrite`.
+
+    Raises
+    ------
+    UsageError
+        Both are set.
+    """
     if resume and overwrite:
-        raise UsageError("--resume goes on and --overwrite begins anew; give one of them")
+        raise UsageError("`resume=True` continues and `overwrite=True` starts over; give only one of them")
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Return a clause that suggests the nearest known name, or lists them all.
+    """Suggest the nearest known name in a clause, or list all names.
 
     Examples
     --------
@@ -60,16 +70,16 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def nearest_path(missing: Path, otherwise: str, also: Iterable[str] = ()) -> str:
-    """Return a clause that suggests what lies beside a missing path under the nearest name; or says `otherwise`.
+    """Suggest the file or folder beside a missing path with the nearest name, in a clause.
 
     Parameters
     ----------
     missing
-        A path that is not there.
+        A path that does not exist.
     otherwise
-        The clause where nothing is near.
+        The clause to return if no name is near.
     also
-        Names that may be meant as well.
+        Other names to suggest.
     """
     beside = {path.name: str(path) for path in missing.parent.glob("*") if not path.name.startswith(".")}
     known = {**beside, **{name: name for name in also}}
@@ -78,5 +88,5 @@ def nearest_path(missing: Path, otherwise: str, also: Iterable[str] = ()) -> str
 
 
 def _bare(name: str) -> str:
-    """Return what of a name is compared: not its case, nor the dashes of an option."""
+    """Return a name without its case and the dashes of an option, to compare it."""
     return name.lstrip("-").lower()

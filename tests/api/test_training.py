@@ -92,7 +92,7 @@ def test_a_folder_in_use_is_refused_and_overwritten_on_demand(tmp_path: Path) ->
     (run.path / "codes-last").mkdir()
     with pytest.raises(RunError, match="continue it with `resume=True`, replace it with `overwrite=True`"):
         small_run(tmp_path / "run")
-    with pytest.raises(UsageError, match="--resume goes on and --overwrite begins anew; give one of them"):
+    with pytest.raises(UsageError, match="`resume=True` continues and `overwrite=True` starts over"):
         small_run(tmp_path / "run", resume=True, overwrite=True)
     small_run(tmp_path / "run", overwrite=True)
     assert (run.path / "my notes.txt").read_text() == "mine"

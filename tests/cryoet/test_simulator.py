@@ -180,7 +180,7 @@ def test_a_folder_with_something_in_it_is_refused(small: Callable[..., Simulatio
         small()
     with pytest.raises(RunError, match="holds another simulation"):
         small({"snr": 0.3}, resume=True)
-    with pytest.raises(UsageError, match="--resume goes on and --overwrite begins anew"):
+    with pytest.raises(UsageError, match="`resume=True` continues and `overwrite=True` starts over"):
         small({"snr": 0.3}, resume=True, overwrite=True)
     again = small({"snr": 0.3}, overwrite=True)
     assert (again.path / "notes.txt").read_text() == "mine"

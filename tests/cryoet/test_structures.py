@@ -114,7 +114,7 @@ def test_a_map_of_fine_voxels_is_not_aliased(tmp_path: Path) -> None:
 
 
 def test_too_large_a_structure_is_refused(proteins: Path) -> None:
-    with pytest.raises(SourceError, match=r"outside a sphere of 120 A; choose a larger --box or --voxel-size"):
+    with pytest.raises(SourceError, match=r"outside a sphere of 120 A; choose a larger `box` or `voxel_size`"):
         template_of(proteins / "spike" / "6vxx.pdb.gz", 12, 10.0, 10.0)
 
 
@@ -165,7 +165,7 @@ def test_files_are_found_here_and_in_the_data_folder(tmp_path: Path, monkeypatch
     assert structure_path("a.pdb", tmp_path / "data") == tmp_path / "data" / "a.pdb"
     monkeypatch.chdir(tmp_path / "data")
     assert structure_path("a.pdb") == Path("a.pdb")
-    with pytest.raises(SourceError, match=r"b.pdb: no such structure; give the folder of the files with --data"):
+    with pytest.raises(SourceError, match=r"b.pdb: no such structure; give the folder of the files as `data`"):
         structure_path("b.pdb")
 
 

@@ -127,16 +127,16 @@ def test_options_of_other_sources_are_refused(
     for source in (array, open_images(array), tmp_path / "a.npy", tmp_path / "pictures"):
         with pytest.raises(SourceError) as error:
             open_images(source, **{option: value})
-        assert f"the option {option} applies only to {takers}" in str(error.value)
+        assert f"`{option}` applies only to {takers}" in str(error.value)
         assert "\n" not in str(error.value)
 
 
 def test_the_option_that_does_not_fit_is_named(rng: np.random.Generator, tmp_path: Path) -> None:
     source = write_mrc(tmp_path / "a.mrcs", rng.normal(size=(3, 8, 8, 8)))
-    with pytest.raises(SourceError, match="the option poses applies only to a STAR file of subtomograms"):
+    with pytest.raises(SourceError, match="`poses` applies only to a STAR file of subtomograms"):
         open_images(source, bin=2, poses=True)
     np.savez(tmp_path / "a.npz", images=np.zeros((3, 4, 5), np.uint8))
-    with pytest.raises(SourceError, match="the option bin applies only to"):
+    with pytest.raises(SourceError, match="`bin` applies only to"):
         open_images(tmp_path / "a.npz", key="images", bin=2)
 
 

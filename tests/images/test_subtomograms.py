@@ -153,7 +153,7 @@ def test_options_that_do_not_fit(volumes: np.ndarray, tmp_path: Path) -> None:
     for factor in (0, -2, 3, 8):
         assert f"boxes of 8 voxels cannot be binned by {factor}" in refused(star, bin=factor)
     assert "choose one of 1, 2, 4" in refused(star, bin=3)
-    assert "leave out poses" in refused(star, poses=True)
+    assert "leave out `poses`" in refused(star, poses=True)
     small = write_mrc(tmp_path / "small.mrc", np.ones((4, 4, 4)))
     assert "small.mrc: the mask has 4 x 4 x 4 voxels, but the boxes have 8" in refused(star, mask=small)
     density = write_mrc(tmp_path / "density.mrc", volumes[0])
@@ -293,12 +293,12 @@ def test_a_masked_subtomogram_is_named(
 
 def test_dark_particles_are_warned_of(volumes: np.ndarray, tmp_path: Path) -> None:
     star = write_particles_of(-volumes, tmp_path)
-    with pytest.warns(DualContrastWarning, match=r"particles\.star: particles are darker .* pass --invert"):
+    with pytest.warns(DualContrastWarning, match=r"particles\.star: particles are darker .* pass `invert=True`"):
         opened(star)
     opened(star, invert=True)
     star = write_particles_of(volumes, tmp_path)
     opened(star)
-    with pytest.warns(DualContrastWarning, match="leave out --invert"):
+    with pytest.warns(DualContrastWarning, match="leave out `invert`"):
         opened(star, invert=True)
 
 

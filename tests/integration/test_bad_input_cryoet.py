@@ -168,7 +168,7 @@ def test_subtomograms_that_cannot_be_used(
         (["--datadir", "nowhere"], "sub/000.mrc is not found in"),
         (["--mask", "nowhere.mrc"], "nowhere.mrc: no such MRC file"),
         (["--labels", "rlnImageNam"], "particles have no column rlnImageNam; did you mean rlnImageName?"),
-        (["--key", "images"], "the option key applies only to an .npz, an .h5 or .hdf5"),
+        (["--key", "images"], "--key applies only to an .npz, an .h5 or .hdf5"),
     ],
 )
 def test_options_that_cannot_be_used(
@@ -184,7 +184,7 @@ def test_options_for_subtomograms_alone(
     words: list[object], train_on: Callable[..., Ended], tmp_path: Path
 ) -> None:
     np.save(tmp_path / "a.npy", np.zeros((COUNT, BOX, BOX), np.uint8))
-    sentence = f"the option {str(words[0])[2:]} applies only to a STAR file of subtomograms"
+    sentence = f"{words[0]} applies only to a STAR file of subtomograms"
     assert_refused(train_on(tmp_path / "a.npy", *words), sentence, tmp_path / "run")
 
 
@@ -217,7 +217,7 @@ def test_a_run_knows_where_its_subtomograms_are(
     table = (tmp_path / "run/codes/table.csv").read_text().splitlines()
     assert len(table) == COUNT + 1
     refused = call("encode", tmp_path / "run", "--bin", 2)
-    assert_refused(refused, "the run's own images are read as in training; give a SOURCE, or leave out bin")
+    assert_refused(refused, "the run's own images are read as in training; give a SOURCE, or leave out --bin")
     options = ("--datadir", project, "--bin", 2, "--poses", "--mask", project / "mask.mrc")
     ended = call("encode", tmp_path / "run", star, "--out", tmp_path / "codes", *options, "--quiet")
     assert (ended.status, ended.err) == (0, "")

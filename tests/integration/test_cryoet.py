@@ -114,7 +114,7 @@ def test_a_simulation_ended_by_a_signal_goes_on_where_it_stopped(shared_data: Pa
 def test_the_recipe_of_the_local_data_asks_for_its_folder(tmp_path: Path) -> None:
     ended = call("simulate", "--recipe", "protein-local", "--out", tmp_path / "sim", "--quiet")
     assert_refused(
-        ended, "proteins/nucleosome/2pyo.pdb.gz: no such structure; give the folder of the files with --data"
+        ended, "proteins/nucleosome/2pyo.pdb.gz: no such structure; give the folder of the files as --data"
     )
     assert not (tmp_path / "sim").exists()
 

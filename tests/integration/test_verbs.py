@@ -85,7 +85,7 @@ def test_encode_of_another_source_goes_into_a_folder_of_its_own(run: Run, tmp_pa
     assert call("encode", run.path, tmp_path / "other.npy", "--out", out, "--quiet").status == 0
     np.testing.assert_allclose(np.load(out / "content.npy"), run.encode(images, device="cpu").content, atol=1e-5)
     assert pd.read_csv(out / "table.csv")["row"].tolist() == list(range(30))
-    assert_refused(call("encode", run.path, tmp_path / "other.npy"), "say which with --out")
+    assert_refused(call("encode", run.path, tmp_path / "other.npy"), "give one with --out")
 
 
 def test_encode_takes_any_weights_that_were_kept(run: Run) -> None:
@@ -101,7 +101,7 @@ def test_evaluate_scores_and_says_what_the_scores_mean(run: Run) -> None:
     assert scores["transformation"] is scores["transformation_pooled"] is None
     ended = call("evaluate", run.path)
     assert "The content code predicts the content label of" in ended.out
-    assert ended.out.splitlines()[-1].startswith("All figures: ")
+    assert ended.out.splitlines()[-1].startswith("All scores: ")
     assert "A probe on trivial statistics of the images" in ended.out
     assert "probing: 5 of 5" in ended.err
     assert "measuring trivial statistics: 400 of 400" in ended.err

@@ -339,7 +339,7 @@ def test_what_cannot_be_averaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     cluster(run)
     with monkeypatch.context() as patched:
         patched.setattr(relion, "installed", lambda: False)
-        with pytest.raises(RunError, match="not installed; install RELION, or leave out --with"):
+        with pytest.raises(RunError, match="not installed; install RELION, or leave out `by`"):
             average(run, by="relion")
     (tmp_path / "data").rename(tmp_path / "away")
     with pytest.raises(SourceError, match=r"no longer there, looked for at .*particles\.star"):

@@ -105,7 +105,7 @@ def test_an_export_is_replaced_only_when_it_is_said_and_by_a_whole_one(
 ) -> None:
     (path,) = run.export().files
     path.write_text("mine")
-    with pytest.raises(RunError, match=r"already holds particles\.star; replace it with --overwrite"):
+    with pytest.raises(RunError, match=r"already holds particles\.star; replace it with `overwrite=True`"):
         run.export()
     assert path.read_text() == "mine"
 

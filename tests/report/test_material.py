@@ -46,7 +46,7 @@ def test_codes_and_scores_older_than_the_weights_are_not_shown(run: Run, tmp_pat
     shutil.copytree(run.path, tmp_path / "run")
     copy = Run.open(tmp_path / "run")
     os.utime(copy.weights_path("best"))
-    with pytest.raises(RunError, match="its codes are older than its weights; call `run.encode"):
+    with pytest.raises(RunError, match=r"its codes are older than its weights; call `run\.encode"):
         copy.report()
     copy.encode()
     left_out = copy.report(how="pca").left_out

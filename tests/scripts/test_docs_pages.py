@@ -1,4 +1,4 @@
-"""The pages that are made of the code: nothing of it is left out, and nothing else is in."""
+"""The pages that are generated from the code are complete, and hold nothing else."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from tests.browser import chromium, require_chromium
+from tests.support.browser import chromium, require_chromium
 
 ROOT = Path(__file__).parents[2]
 
@@ -141,5 +141,5 @@ def test_each_text_in_verb_pages_is_escaped(docs: ModuleType) -> None:
 
 def test_a_default_of_zero_is_told(docs: ModuleType) -> None:
     page = docs.verb_page("report", docs.verbs_by_name()["report"], "")
-    assert "`--seed N`\n:   Seed of the layout, and of the images drawn. Default: `0`." in page
-    assert "`--quiet`\n:   Print no progress and no words.\n" in page
+    assert "`--seed N`\n:   Random seed of the embedding, and of the images shown. Default: `0`." in page
+    assert "`--quiet`\n:   Print no progress and no summary.\n" in page

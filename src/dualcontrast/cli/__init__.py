@@ -1,11 +1,9 @@
-"""The command line: arguments, progress and messages; the work is done elsewhere."""
+"""The command line: arguments, progress and messages. The work itself is done elsewhere."""
 
 from __future__ import annotations
 
 import sys
-import warnings
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import typer
@@ -14,50 +12,42 @@ STOPPED_BY_CTRL_C = 130
 
 
 def main() -> None:
-    """Run `dualcontrast VERB`, and end with the exit status of the contract.
+    """Run `dualcontrast VERB` and exit.
 
-    0: done. 2: something the user can mend, told in one sentence. 1: a fault of the program, with its traceback.
-    130 and 143: after Ctrl-C and SIGTERM. Warnings of this package are a line each on the standard error.
+    Exit status 0: done. 2: an error that the user can fix, printed as one sentence. 1: a bug in the program, with
+    its traceback. 130 and 143: stopped by Ctrl-C or SIGTERM.
     """
-    from dualcontrast.cli.words import NOT_UNDERSTOOD, sentence
-    from dualcontrast.errors import DualContrastError, DualContrastWarning
+    from dualcontrast.cli.usage import TYPER_USAGE_ERROR, sentence
+    from dualcontrast.errors import DualContrastError
 
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("always", DualContrastWarning)
-            warnings.showwarning = _one_line(warnings.showwarning)
-            status = with_all_verbs()(prog_name="dualcontrast", standalone_mode=False)
+        status = command_line()(prog_name="dualcontrast", standalone_mode=False)
     except DualContrastError as error:
         print(f"dualcontrast: {error}", file=sys.stderr)
         sys.exit(2)
-    except NOT_UNDERSTOOD as error:
+    except TYPER_USAGE_ERROR as error:
         print(f"dualcontrast: {sentence(error)}", file=sys.stderr)
         sys.exit(2)
     except BrokenPipeError:
-        sys.exit(1)  # whoever read our output has left
-    if status == STOPPED_BY_CTRL_C:  # typer has caught the KeyboardInterrupt itself
-        print("dualcontrast: stopped by Ctrl-C; what was done is saved", file=sys.stderr)
+        sys.exit(1)  # the reader of our output is gone
+    if status == STOPPED_BY_CTRL_C:  # typer caught the KeyboardInterrupt
+        print("dualcontrast: stopped by Ctrl-C; the work done so far is saved", file=sys.stderr)
     sys.exit(status)
 
 
-def with_all_verbs() -> typer.Typer:
-    """Return the command line, with the verbs of all its modules."""
-    import dualcontrast.cli.doctor
+def command_line() -> typer.Typer:
+    """Return the command line with all its verbs, in the order of the work."""
+    # isort: off
+    import dualcontrast.cli.demo
+    import dualcontrast.cli.images
+    import dualcontrast.cli.train
+    import dualcontrast.cli.codes
     import dualcontrast.cli.maps
-    import dualcontrast.cli.report  # noqa: F401 - their verbs join the app
-    from dualcontrast.cli.verbs import app
+    import dualcontrast.cli.report
+    import dualcontrast.cli.doctor
+    import dualcontrast.cli.benchmark  # noqa: F401 - each module adds its verbs to the app
+
+    # isort: on
+    from dualcontrast.cli.app import app
 
     return app
-
-
-def _one_line(show: Callable[..., None]) -> Callable[..., None]:
-    """Return a way to show warnings that tells this package's own in one line, and others as `show` does."""
-    from dualcontrast.errors import DualContrastWarning
-
-    def shown(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
-        if issubclass(category, DualContrastWarning):
-            print(f"dualcontrast: warning: {message}", file=sys.stderr)
-        else:
-            show(message, category, *place, **more)
-
-    return shown

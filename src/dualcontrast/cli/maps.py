@@ -1,4 +1,4 @@
-"""The verbs from codes to maps: cluster, average, export."""
+"""The verbs from codes to maps: cluster, average and export."""
 
 from __future__ import annotations
 
@@ -7,161 +7,154 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from dualcontrast.cli.console import Console, from_here
-from dualcontrast.cli.options import AsJson, Device, Moved, Quiet, one_of
-from dualcontrast.cli.verbs import RunArgument, Weights, app
+from dualcontrast.cli.app import app
+from dualcontrast.cli.console import Console, relative
+from dualcontrast.cli.options import Clustering, Device, Moved, RunArgument, RunOptions, one_of
+from dualcontrast.cli.verb import verb
 
 if TYPE_CHECKING:
     from dualcontrast.analysis.clusters import Number
     from dualcontrast.maps.averager import With
 
-Clustering = Annotated[
-    str, typer.Option("--clusters", metavar="NAME", help="Which clusters: a name given to cluster.")
-]
 
-
-@app.command()
+@verb(app)
 def cluster(
-    run: RunArgument,
+    *,
     content: Annotated[
-        str, typer.Option(metavar="K|auto", help="Content clusters; auto: as many as are found again in halves.")
+        str,
+        typer.Option(
+            metavar="K|auto", help="Number of content clusters; auto: as many as are found again in halves."
+        ),
     ] = "auto",
     transformation: Annotated[
-        str, typer.Option(metavar="K|auto", help="Transformation clusters within each content cluster.")
+        str, typer.Option(metavar="K|auto", help="Number of transformation clusters in each content cluster.")
     ] = "auto",
     within: Annotated[
         str | None,
         typer.Option(
-            metavar="[NAME:]CLUSTER", help="Sort the images of this content cluster alone: a further round."
+            metavar="[NAME:]CLUSTER", help="Cluster only the images of this content cluster: a further round."
         ),
     ] = None,
     name: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME", help="What the clusters are called; main, or in a further round main-CLUSTER."
+            metavar="NAME", help="Name of the result; main if left out, or main-CLUSTER in a further round."
         ),
     ] = None,
-    weights: Weights = "best",
-    seed: Annotated[int, typer.Option(metavar="N", help="Seed of the mixtures.")] = 0,
-    datadir: Moved = None,
-    device: Device = "auto",
-    quiet: Quiet = False,
-    as_json: AsJson = False,
+    seed: Annotated[int, typer.Option(metavar="N", help="Random seed of the mixtures.")] = 0,
+    chosen: RunOptions,
+    console: Console,
 ) -> None:
-    """Sort images by content, and each cluster by transformation.
+    """Cluster images by content, and each cluster by transformation.
 
-    No label is looked at.
+    Labels are not used.
     """
     from dualcontrast import api
 
-    console = Console(quiet, as_json)
-    loaded = api.load(run)
+    run = api.load(chosen.run)
     with console.progress() as progress:
-        done = loaded.cluster(
+        done = run.cluster(
             content=_number(content),
             transformation=_number(transformation),
             within=within,
             name=name,
-            weights=weights,
+            weights=chosen.weights,
             seed=seed,
-            datadir=datadir,
-            device=device,
+            datadir=chosen.datadir,
+            device=chosen.device,
             progress=progress,
         )
-    path, figure = loaded.clusters_path(done.name), loaded.figure_path(f"clusters_{done.name}")
+    path, figure = run.clusters_path(done.name), run.figure_path(f"clusters_{done.name}")
     console.result(
         {"clusters": str(path), "figure": str(figure), **done.as_json()},
         [
             *done.describe(),
-            f"Clusters: {from_here(path)}; look at: {from_here(figure)}",
-            f"Next: dualcontrast average {from_here(run)} --clusters {done.name}",
+            f"Clusters: {relative(path)}; look at: {relative(figure)}",
+            f"Next: dualcontrast average {relative(chosen.run)} --clusters {done.name}",
         ],
     )
 
 
-@app.command()
+@verb(app)
 def average(
     run: RunArgument,
+    *,
     clusters: Clustering = "main",
-    with_: Annotated[
+    by: Annotated[
         str,
         typer.Option(
             "--with",
             metavar="auto|relion|builtin",
-            help="What averages; auto: RELION where it can.",
+            help="What averages; auto: RELION if it can.",
             autocompletion=one_of("auto", "relion", "builtin"),
         ),
     ] = "auto",
-    align: Annotated[bool, typer.Option("--align", help="Find poses even where the STAR states them.")] = False,
-    iterations: Annotated[int, typer.Option(metavar="N", help="Iterations in which poses are found.", min=1)] = 6,
+    align: Annotated[
+        bool, typer.Option("--align", help="Search for poses even if the STAR file gives them.")
+    ] = False,
+    iterations: Annotated[int, typer.Option(metavar="N", help="Iterations of the pose search.", min=1)] = 6,
     degrees: Annotated[
         float,
-        typer.Option(metavar="DEG", help="Between the rotations that are tried first, in degrees.", min=1, max=90),
+        typer.Option(metavar="DEG", help="Angular step of the first pose search, in degrees.", min=1, max=90),
     ] = 15.0,
     datadir: Moved = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace averages made otherwise.")] = False,
-    seed: Annotated[int, typer.Option(metavar="N", help="Seed of halves and first references.", min=0)] = 0,
-    quiet: Quiet = False,
-    as_json: AsJson = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace averages made with other options.")
+    ] = False,
+    seed: Annotated[int, typer.Option(metavar="N", help="Random seed of halves and references.", min=0)] = 0,
+    console: Console,
 ) -> None:
     """Average the subtomograms of every cluster into a map.
 
-    Half-maps and resolutions stand beside it, and the truth where it is known. A call that was stopped goes on
-    where it was.
+    Half-maps and resolutions are written beside it, and a comparison with the truth if it is known. If it
+    was stopped, call it again to continue.
     """
     from dualcontrast import api
     from dualcontrast.maps.refinement import Search
 
-    console = Console(quiet, as_json)
     with console.progress() as progress:
         done = api.load(run).average(
             clusters=clusters,
-            by=cast("With", with_),
+            by=cast("With", by),
             align=align,
             search=Search(iterations, degrees, seed),
             datadir=datadir,
             overwrite=overwrite,
             progress=progress,
         )
-    console.result(
-        {"averages": str(done.folder), "figure": str(done.figure), "clusters": done.units},
-        [
-            f"{len(done.units)} averages: {from_here(done.folder)}",
-            *done.describe(),
-            f"Look at: {from_here(done.figure)}",
-            *(
-                [f"RELION was called with: {from_here(done.folder / 'commands.txt')}"]
-                if any(unit["commands"] for unit in done.units)
-                else []
-            ),
-        ],
-    )
+    lines = [
+        f"{len(done.units)} averages: {relative(done.folder)}",
+        *done.describe(),
+        f"Look at: {relative(done.figure)}",
+    ]
+    if any(unit["commands"] for unit in done.units):
+        lines.append(f"RELION was called with: {relative(done.folder / 'commands.txt')}")
+    console.result({"averages": str(done.folder), "figure": str(done.figure), "clusters": done.units}, lines)
 
 
-@app.command()
+@verb(app)
 def export(
     run: RunArgument,
+    *,
     clusters: Clustering = "main",
     per_class: Annotated[
-        bool, typer.Option("--per-class", help="Write a file of each class, and of its row numbers, as well.")
+        bool, typer.Option("--per-class", help="Also write a file for each class, and one of its row numbers.")
     ] = False,
     join: Annotated[
         Path | None,
-        typer.Option(metavar="STAR", help="Write the rows of this STAR, of the same rlnTomoParticleName."),
+        typer.Option(metavar="STAR", help="Write the rows of this STAR file, matched by rlnTomoParticleName."),
     ] = None,
     datadir: Moved = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier export.")] = False,
     device: Device = "auto",
-    quiet: Quiet = False,
-    as_json: AsJson = False,
+    console: Console,
 ) -> None:
     """Write your own rows with codes and clusters added.
 
-    A STAR for RELION, or a table for other sources.
+    A STAR file for RELION, or a table for other sources.
     """
     from dualcontrast import api
 
-    console = Console(quiet, as_json)
     with console.progress() as progress:
         done = api.load(run).export(
             clusters=clusters,
@@ -172,21 +165,21 @@ def export(
             device=device,
             progress=progress,
         )
-    told = [f"{done.rows:,} rows with their codes and clusters: {from_here(done.files[0])}"]
+    lines = [f"{done.rows:,} rows with their codes and clusters: {relative(done.files[0])}"]
     if done.left_out:
-        told.append(f"{done.left_out:,} rows have no cluster and are left out.")
+        lines.append(f"{done.left_out:,} rows have no cluster and are left out.")
     if done.not_joined:
-        told.append(f"{done.not_joined:,} particles that have a cluster are not in {join}.")
+        lines.append(f"{done.not_joined:,} particles that have a cluster are not in {join}.")
     if done.starts_from is not None:
-        told.append(f"Paths in it start from {done.starts_from}, as before: call RELION there.")
+        lines.append(f"Paths in it start from {done.starts_from}, as before: call RELION there.")
     if per_class:
-        told.append(f"Classes: {', '.join(path.name for path in done.files[1:])}")
-        told.append(f"Their rows by number, from 0: {', '.join(path.name for path in done.indices)}")
+        lines.append(f"Classes: {', '.join(path.name for path in done.files[1:])}")
+        lines.append(f"Their rows by number, from 0: {', '.join(path.name for path in done.indices)}")
     files, indices = ([str(path) for path in paths] for paths in (done.files, done.indices))
     counts = {"rows": done.rows, "left_out": done.left_out, "not_joined": done.not_joined}
-    console.result({"files": files, "indices": indices, **counts}, told)
+    console.result({"files": files, "indices": indices, **counts}, lines)
 
 
 def _number(text: str) -> Number:
-    """Return a number where the text is one; what else it may be is for the verb to say."""
+    """Turn digits into a number; other text stays, for the verb to check."""
     return int(text) if text.lstrip("-").isdigit() else cast("Number", text)

@@ -6,46 +6,42 @@ from typing import Annotated
 
 import typer
 
-from dualcontrast.cli.console import Console, from_here
-from dualcontrast.cli.maps import Clustering
-from dualcontrast.cli.options import AsJson, Device, Moved, Quiet
-from dualcontrast.cli.verbs import RunArgument, Weights, app
+from dualcontrast.cli.app import app
+from dualcontrast.cli.console import Console, relative
+from dualcontrast.cli.options import Clustering, Layout, RunOptions
+from dualcontrast.cli.verb import verb
 
 
-@app.command()
+@verb(app)
 def report(
-    run: RunArgument,
+    *,
     clusters: Clustering = "main",
-    how: Annotated[str, typer.Option(metavar="NAME", help="Lay codes out by umap, tsne or pca.")] = "umap",
-    limit: Annotated[int, typer.Option(metavar="N", help="Lay out at most so many images.", min=5)] = 20_000,
-    weights: Weights = "best",
-    datadir: Moved = None,
+    how: Layout = "umap",
+    limit: Annotated[int, typer.Option(metavar="N", help="Embed at most this many images.", min=5)] = 20_000,
     seed: Annotated[
-        int, typer.Option(metavar="N", help="Seed of the layout, and of the images drawn.", min=0)
+        int, typer.Option(metavar="N", help="Random seed of the embedding, and of the images shown.", min=0)
     ] = 0,
-    device: Device = "auto",
-    quiet: Quiet = False,
-    as_json: AsJson = False,
+    chosen: RunOptions,
+    console: Console,
 ) -> None:
-    """Write one HTML page of a run, RUN/report.html, that opens anywhere and needs no network.
+    """Write one HTML page of a run that needs no network.
 
-    It shows what other verbs have made, and says of what is missing how to make it.
+    RUN/report.html shows the results of the other verbs, and how to make those that are missing.
     """
     from dualcontrast import api
 
-    console = Console(quiet, as_json)
     with console.progress() as progress:
-        done = api.load(run).report(
+        done = api.load(chosen.run).report(
             clusters=clusters,
             how=how,
             limit=limit,
-            weights=weights,
-            datadir=datadir,
+            weights=chosen.weights,
+            datadir=chosen.datadir,
             seed=seed,
-            device=device,
+            device=chosen.device,
             progress=progress,
         )
     console.result(
         {"report": str(done.path), "bytes": done.size, "left_out": done.left_out},
-        [*done.describe(), f"Report: {from_here(done.path)} ({done.size / 1e6:.1f} MB); open it in a browser"],
+        [*done.describe(), f"Report: {relative(done.path)} ({done.size / 1e6:.1f} MB); open it in a browser"],
     )

@@ -114,7 +114,7 @@ class Simulation:
         except FileNotFoundError:
             raise RunError(f"{path}: not a simulation, because it has no simulation.yaml") from None
         except (yaml.YAMLError, UnicodeDecodeError, TypeError, KeyError, ValidationError):
-            raise RunError(f"{file}: damaged; simulate again with --overwrite") from None
+            raise RunError(f"{file}: damaged; simulate again with `overwrite=True`") from None
 
 
 def simulation_of(star: str | Path | None) -> Simulation | None:

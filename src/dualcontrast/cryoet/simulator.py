@@ -177,17 +177,17 @@ def _zero_padded_in_fourier_space(volume: Tensor, factor: int) -> Tensor:
 def _check_folder(simulation: Simulation, resume: bool, overwrite: bool) -> None:
     folder = simulation.path
     if folder.exists() and not folder.is_dir():
-        raise RunError(f"{folder}: is a file; choose another --out")
+        raise RunError(f"{folder}: is a file; choose another `out`")
     names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
     if not names or overwrite:
         return
     if not resume:
         raise RunError(
-            f"{folder}: already holds {names[0]}; continue it with --resume, replace it with --overwrite, or "
-            "choose another --out"
+            f"{folder}: already holds {names[0]}; continue it with `resume=True`, replace it with "
+            "`overwrite=True`, or choose another `out`"
         )
     if Simulation.open(folder).settings != simulation.settings:
-        raise RunError(f"{folder}: holds another simulation; repeat its settings, or choose another --out")
+        raise RunError(f"{folder}: holds another simulation; repeat its settings, or choose another `out`")
 
 
 def _remove(simulation: Simulation) -> None:

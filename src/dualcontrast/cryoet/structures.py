@@ -45,7 +45,7 @@ def structure_path(name: str, data: Path | None = None) -> Path:
             return path
     if re.fullmatch(r"[0-9][A-Za-z0-9]{3}|pdb_[0-9a-z]{8}", name):
         return download_structure(name)
-    where = f" here or in {data}" if data else "; give the folder of the files with --data"
+    where = f" here or in {data}" if data else "; give the folder of the files as `data`"
     raise SourceError(f"{name}: no such structure{where}, and it is not an identifier such as 6vxx")
 
 
@@ -201,6 +201,6 @@ def _low_passed_map(values: np.ndarray, cutoff: float) -> np.ndarray:
 def _check_inside(outside: float, path: Path, side: float) -> None:
     if outside > LARGEST_OUTSIDE:
         raise SourceError(
-            f"{path}: {100 * outside:.0f} % of it lies outside a sphere of {side:g} A; choose a larger --box or "
-            "--voxel-size"
+            f"{path}: {100 * outside:.0f} % of it lies outside a sphere of {side:g} A; choose a larger `box` or "
+            "`voxel_size`"
         )

@@ -58,7 +58,7 @@ class DigitsDemo:
             f"  {content}  the content codes in the plane: each digit should form a group",
             f"  {transformation}  the transformation codes: the digits should mix",
             f"  {pairs}  the contrastive pairs that training makes from a batch",
-            f"All figures: {shorten(self.run.scores_path())}",
+            f"All scores: {shorten(self.run.scores_path())}",
             f"Report: {shorten(self.report)}; open it in a browser",
         ]
 

@@ -154,7 +154,7 @@ def demo(out: str | Path, *, seed: int = 0, overwrite: bool = False, progress: P
     there = sorted(path.name for path in run.path.iterdir()) if run.path.is_dir() else []
     if there and not overwrite:
         raise RunError(
-            f"{run.path}: already holds {there[0]}; replace it with --overwrite, or choose another --out"
+            f"{run.path}: already holds {there[0]}; replace it with `overwrite=True`, or choose another `out`"
         )
     simulation = simulate(
         run.path / "simulation", recipe="demo", settings={"seed": seed}, overwrite=True, progress=progress

@@ -78,7 +78,7 @@ def show_images(
     """
     are_pictures = len(images.shape) == 3
     if are_pictures and surface:
-        raise SourceError(f"{images.source}: contains pictures, which have no surface; show them without it")
+        raise SourceError(f"{images.source}: contains pictures, which have no surface; leave out `surface`")
     chosen = balanced_sample(images.table, count or (PICTURES if are_pictures else VOLUMES), seed)
     drawn, names = images.read(chosen), _names(images.table.iloc[chosen])
     description = _description(images)

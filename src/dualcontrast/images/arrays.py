@@ -303,7 +303,7 @@ def choose_arrays(available: Collection[str], key: str, labels: str | None, path
         if name not in available:
             raise SourceError(
                 f"{path}: has no array called {name}; it has {', '.join(sorted(available)) or 'none'}: name the "
-                "images with key, and their content with labels"
+                "images with `key`, and their content with `labels`"
             )
     names = {"images": key, **{label: label for label in LABELS}}
     if labels is not None:

@@ -180,4 +180,4 @@ def _unsupported_option(source: str | Path, options: Iterable[str]) -> SourceErr
     """Make the error that says which sources take the first of these options."""
     option = sorted(options)[0]
     kinds = ", ".join(reader.kind for reader in (*FILES, *FOLDERS) if option in reader.options)
-    return SourceError(f"{source}: the option {option} applies only to {kinds}; leave it out")
+    return SourceError(f"{source}: `{option}` applies only to {kinds}; leave it out")

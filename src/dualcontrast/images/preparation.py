@@ -139,7 +139,7 @@ def preparation_of(
         return Preparation(box, invert, bin, mask=weights, fingerprint=fingerprint)
     matrices = aligned_by.matrices()
     if matrices is None or aligned_by.angles is None:
-        raise SourceError(f"{source}: has no rlnAngleRot, rlnAngleTilt and rlnAnglePsi to undo; leave out poses")
+        raise SourceError(f"{source}: has no rlnAngleRot, rlnAngleTilt and rlnAnglePsi to undo; leave out `poses`")
     fingerprint += aligned_by.angles.tobytes() + aligned_by.origins.tobytes()
     rotations = torch.from_numpy(matrices).float()
     offsets = torch.from_numpy(aligned_by.shifts() / aligned_by.pixel_size).float()

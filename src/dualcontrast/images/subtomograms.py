@@ -301,7 +301,7 @@ def _check_samples(images: Subtomograms, invert: bool) -> None:
         images._check_background(volumes, index)
         brightness[place] = volumes[0, 0][middle].mean() * (-1 if invert else 1)
     if len(rows) > 1 and brightness.mean() < -3 * brightness.std(ddof=1) / np.sqrt(len(rows)):
-        advice = "leave out --invert" if invert else "pass --invert"
+        advice = "leave out `invert`" if invert else "pass `invert=True`"
         warnings.warn(
             f"{images.source}: particles are darker than their background, but protein must be white; {advice}",
             DualContrastWarning,

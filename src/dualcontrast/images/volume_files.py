@@ -59,7 +59,7 @@ def project_folder(particles: Particles, datadir: str | Path | None) -> Path:
     where = "here, in the STAR file's folder or in those above it" if datadir is None else f"in {datadir}"
     raise SourceError(
         f"{particles.path}: row 1: {first} is not found {where}; give the folder that the paths in the STAR file "
-        "are relative to (RELION's project folder) as --datadir"
+        "are relative to (RELION's project folder) as `datadir`"
     )
 
 

@@ -73,17 +73,16 @@ class Averager:
         if by == "relion" and not even:
             raise RunError(
                 f"{source.path}: its boxes of {self.images.shape[-1]} voxels are odd, and RELION takes even ones; "
-                "leave out --with"
+                "leave out `by`"
             )
         if by == "relion" and not self.relion_takes:
             raise RunError(
-                f"{source.path}: RELION takes the particles of a STAR file whose protein is white; leave out "
-                "--with"
+                f"{source.path}: RELION takes the particles of a STAR file whose protein is white; leave out `by`"
             )
         if by == "relion" and self._premultiplied() and not relion.takes_premultiplied():
             raise RunError(
                 f"{source.path}: its particles are multiplied by their CTF, which the installed RELION takes for "
-                "particles that are not; install RELION 4 or 5, or leave out --with"
+                "particles that are not; install RELION 4 or 5, or leave out `by`"
             )
         self.simulation: Simulation | None = simulation_of(source.path)
 

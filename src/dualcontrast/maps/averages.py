@@ -114,9 +114,7 @@ def average(
     if by not in ("auto", "relion", "builtin"):
         raise RunError(f"nothing called {by} averages; choose relion, builtin or auto")
     if by == "relion" and not relion.installed():
-        raise RunError(
-            "relion_reconstruct and relion_refine are not installed; install RELION, or leave out --with"
-        )
+        raise RunError("relion_reconstruct and relion_refine are not installed; install RELION, or leave out `by`")
     found = read_clusters(run, clusters)
     source = attached(run, datadir)
     folder = run.averages_folder(clusters)
@@ -131,7 +129,7 @@ def average(
         elif otherwise:
             raise RunError(
                 f"{otherwise}: was made of other images or poses, or in another way; replace all averages with "
-                "--overwrite, or give the clusters another name"
+                "`overwrite=True`, or give the clusters another name"
             )
         made = []
         for number, unit in enumerate(units):
@@ -155,7 +153,7 @@ def read_averages(run: RunFolder, clusters: Clusters) -> list[dict[str, Any]]:
         An average is of other images than the cluster holds now, or damaged, or its files are gone.
     """
     folder, made = run.averages_folder(clusters.name), []
-    again = f"make them again with dualcontrast average {run.path} --clusters {clusters.name} --overwrite"
+    again = f"make them again with `run.average(clusters={clusters.name!r}, overwrite=True)`"
     for unit in clusters.units:
         there = read_unit(folder / f"{unit_name(unit)}.json")
         if there is None:

@@ -116,7 +116,7 @@ def export(
     folder = run.export_folder(clusters)
     there = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
     if there and not overwrite:
-        raise RunError(f"{folder}: already holds {there[0]}; replace it with --overwrite, or move it away")
+        raise RunError(f"{folder}: already holds {there[0]}; replace it with `overwrite=True`, or move it away")
     added = _added(found, codes)
     rows = _rows_of(source, added, codes) if join is None else _joined(source, added, join)
     shutil.rmtree(beside(folder), ignore_errors=True)  # of a call that was killed
@@ -162,7 +162,7 @@ def _rows_of(source: Source, added: pd.DataFrame, codes: SavedCodes) -> _Rows:
 def _joined(source: Source, added: pd.DataFrame, join: str | Path) -> _Rows:
     """Return the rows of another STAR file that are of the same particles."""
     if not source.is_star:
-        raise SourceError(f"{source.path}: no STAR file, so nothing can be joined to it; leave out --join")
+        raise SourceError(f"{source.path}: no STAR file, so nothing can be joined to it; leave out `join`")
     table, others = read_blocks(join)
     own = _by_name(read_particles(source.path).table, source.path).iloc[added.index]
     theirs = _by_name(table, join)

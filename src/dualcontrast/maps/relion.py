@@ -120,7 +120,7 @@ def run_relion(words: list[str], project: Path) -> None:
         reason = (reasons or said or ["nothing was said"])[0]
         raise RunError(
             f"{words[0]} failed ({reason[:300]}); call it again in {project} to see all: {' '.join(words)}; or "
-            "average without RELION, by --with builtin"
+            'average without RELION, with `by="builtin"`'
         )
 
 

@@ -43,7 +43,7 @@ def section(material: Material) -> Section:
         ("Report", f"dualcontrast {__version__}, torch {torch.__version__}, {datetime.now():%Y-%m-%d %H:%M}"),
     ]
     config = material.config.to_yaml()
-    content = Content(facts, made_by["command"], material.report_command, config)
+    content = Content(facts, str(made_by["command"]), material.report_command, config)
     return Section("provenance", "How it was made", "provenance.html", content)
 
 

@@ -212,7 +212,7 @@ def test_clusters_of_the_training_images_are_the_same_after_a_checkpoint() -> No
 
 
 def test_codes_before_there_are_clusters_are_refused() -> None:
-    with pytest.raises(MethodError, match="before any clusters were found; go on with --resume"):
+    with pytest.raises(MethodError, match=r"before any clusters were found; continue it with .*resume=True"):
         untrained().encode(batch_of())
 
 
@@ -255,5 +255,5 @@ def test_the_second_stage_of_volumes_has_no_gradient_and_learns_references() -> 
 
 
 def test_poses_of_what_has_none_are_refused_before_training() -> None:
-    with pytest.raises(RecipeError, match=r"cubic volumes of one channel.*method\.pose=none"):
+    with pytest.raises(RecipeError, match=r'cubic volumes of one channel.*"pose": "none"'):
         untrained(GREY, pose="search")

@@ -123,7 +123,10 @@ class DualContrastPlus(Method):
     def encode_and_sample(self, batch: Batch) -> tuple[Codes, Codes]:
         """See Method."""
         if not self.prototypes.found:
-            raise MethodError("training ended before any clusters were found; go on with --resume")
+            raise MethodError(
+                "training ended before any clusters were found; continue it with "
+                "`dualcontrast.train(images, out=..., resume=True)`"
+            )
         p = self.prototypes(self._embedding(batch.images))
         k = p.argmax(dim=1)
         posterior, pose = self.variation.posterior(batch, k)

@@ -110,7 +110,7 @@ class PoseSearch(nn.Module):
         if len(shape) != 4 or shape[0] != 1 or len(set(shape[1:])) != 1:
             raise RecipeError(
                 f"poses are found of cubic volumes of one channel, not of images {tuple(shape)}; "
-                "--set method.pose=none leaves them in the transformation"
+                '`settings={"method": {"pose": "none"}}` leaves them in the transformation'
             )
         self.box = box = min(shape[1], SEARCHED_BOX)
         positions = torch.arange(box) - box // 2

@@ -12,12 +12,12 @@ from tests.support.runs import DIGITS
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["trian"], "no verb is called trian; did you mean train?"),
-        (["xyzzy"], "no verb is called xyzzy; known are average, benchmark, cluster"),
-        (["benchmark", "tabel1"], "no verb is called benchmark tabel1; did you mean table1?"),
+        (["trian"], "no command is called trian; did you mean train?"),
+        (["xyzzy"], "no command is called xyzzy; known are average, benchmark, cluster"),
+        (["benchmark", "tabel1"], "no command is called benchmark tabel1; did you mean table1?"),
         (
             ["benchmark", "sell"],
-            "no verb is called benchmark sell; known are ablation, figure5, figure6, table1, table2, throughput",
+            "no command is called benchmark sell; known are ablation, figure5, figure6, table1",
         ),
         (["--verson"], "no option is called --verson; did you mean --version?"),
         (["benchmark", "--mnist"], "no option of benchmark is called --mnist; known are --help"),

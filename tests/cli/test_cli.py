@@ -15,7 +15,7 @@ import typer
 from tests.support.command import call, command
 from tests.support.runs import DIGITS
 
-from dualcontrast.cli import with_all_verbs
+from dualcontrast.cli import command_line
 
 LAUNCHER = "#!{python}\nimport sys\nsys.argv[0] = 'dualcontrast'\nfrom dualcontrast.cli import main\nmain()\n"
 TRAIN = ("train", DIGITS, "--recipe", "mnist", "--limit", 300, "--epochs", 2, "--device", "cpu")
@@ -30,7 +30,7 @@ def verbs(group: Any, *before: str) -> Iterator[tuple[str, Any]]:
             yield " ".join([*before, name]), verb
 
 
-VERBS = dict(verbs(typer.main.get_command(with_all_verbs())))
+VERBS = dict(verbs(typer.main.get_command(command_line())))
 
 
 @pytest.mark.parametrize("name", VERBS)
