@@ -156,7 +156,7 @@ def _ended_by_sigterm() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def threads_here() -> int:
+def thread_count() -> int:
     """Return how many threads a program is given: OMP_NUM_THREADS, or the number of processors."""
     stated = os.environ.get("OMP_NUM_THREADS", "")
     return int(stated) if stated.isdigit() else (os.cpu_count() or 1)
