@@ -21,7 +21,7 @@ from dualcontrast.errors import RunError, SourceError
 from dualcontrast.evaluation import swap
 from dualcontrast.evaluation.results import Scores
 from dualcontrast.evaluation.scores import evaluate
-from dualcontrast.maps.averages import average
+from dualcontrast.maps.average import average
 from dualcontrast.maps.export import export
 from dualcontrast.report.report import report
 

@@ -62,4 +62,4 @@ def test_a_cluster_of_one_image_needs_no_average(maps: CodedRun, tmp_path: Path)
     with pytest.warns(DualContrastWarning, match="has a single image"):
         copy.average(clusters="odd", by="builtin")
     left_out = copy.report(how="pca", clusters="odd").left_out
-    assert left_out["Averages"] == "1 of 3 clusters holds a single image, which is no average."
+    assert left_out["Averages"] == "1 of 3 clusters holds a single image, which cannot be averaged."

@@ -11,8 +11,8 @@ from dualcontrast.progress import Progress, silent
 
 if TYPE_CHECKING:
     from dualcontrast.analysis.clusters import Clusters, Number
-    from dualcontrast.maps.averager import With
-    from dualcontrast.maps.averages import Averages
+    from dualcontrast.maps.average import Averages
+    from dualcontrast.maps.cluster_average import Program
     from dualcontrast.maps.export import Export
     from dualcontrast.maps.refinement import Search
     from dualcontrast.report.report import Report
@@ -120,7 +120,7 @@ class Run(EncodedRun):
         self,
         *,
         clusters: str = "main",
-        by: With = "auto",
+        by: Program = "auto",
         align: bool = False,
         search: Search | None = None,
         datadir: str | Path | None = None,
@@ -164,7 +164,7 @@ class Run(EncodedRun):
         >>> averages.folder  # doctest: +SKIP
         PosixPath('runs/a/averages/main')
         """
-        from dualcontrast.maps.averages import average
+        from dualcontrast.maps.average import average
 
         return average(
             self,

@@ -14,7 +14,7 @@ from dualcontrast.cli.verb import verb
 
 if TYPE_CHECKING:
     from dualcontrast.analysis.clusters import Number
-    from dualcontrast.maps.averager import With
+    from dualcontrast.maps.cluster_average import Program
 
 
 @verb(app)
@@ -115,7 +115,7 @@ def average(
     with console.progress() as progress:
         done = api.load(run).average(
             clusters=clusters,
-            by=cast("With", by),
+            by=cast("Program", by),
             align=align,
             search=Search(iterations, degrees, seed),
             datadir=datadir,
@@ -123,13 +123,14 @@ def average(
             progress=progress,
         )
     lines = [
-        f"{len(done.units)} averages: {relative(done.folder)}",
+        f"{len(done.clusters)} averages: {relative(done.folder)}",
         *done.describe(),
         f"Look at: {relative(done.figure)}",
     ]
-    if any(unit["commands"] for unit in done.units):
+    if any(average.commands for average in done.clusters):
         lines.append(f"RELION was called with: {relative(done.folder / 'commands.txt')}")
-    console.result({"averages": str(done.folder), "figure": str(done.figure), "clusters": done.units}, lines)
+    averages = [average.to_json() for average in done.clusters]
+    console.result({"averages": str(done.folder), "figure": str(done.figure), "clusters": averages}, lines)
 
 
 @verb(app)

@@ -14,7 +14,7 @@ from torch import Tensor
 from dualcontrast.cryoet.ctf import low_pass
 from dualcontrast.maps.alignment import Poses, find_poses, pose_of_map, refined, rotation_grid
 from dualcontrast.maps.averaging import Observed, Sums, resolution, shell_correlation
-from dualcontrast.maps.search_state import Standing
+from dualcontrast.maps.search_state import SearchState
 from dualcontrast.progress import Progress, silent
 from dualcontrast.transforms.fourier import filtered
 
@@ -93,8 +93,8 @@ def refine(
     voxel_size: float,
     search: Search,
     progress: Progress = silent,
-    begun: Standing | None = None,
-    keep: Callable[[Standing], None] = lambda standing: None,
+    begun: SearchState | None = None,
+    keep: Callable[[SearchState], None] = lambda standing: None,
 ) -> Poses:
     """Find the poses of all subtomograms, those of each half from that half alone.
 
@@ -152,17 +152,17 @@ def refine(
         agreed = resolution(fsc, box, voxel_size)
         cutoff = min(max(lowest, box * voxel_size / agreed), box / 2)
         references = torch.stack([torch.from_numpy(half.volume(fsc)) * mask for half in sums])
-        standing = Standing(iteration + 1, poses, references, cutoff)
+        standing = SearchState(iteration + 1, poses, references, cutoff)
         keep(standing)
         told = {"resolution": agreed}
     return poses
 
 
-def _start(read: Read, count: int, mask: Tensor, voxel_size: float, seed: int) -> Standing:
+def _start(read: Read, count: int, mask: Tensor, voxel_size: float, seed: int) -> SearchState:
     """Return where a search begins: all unturned, and both halves with the same reference."""
     reference = torch.from_numpy(random_reference(read, count, voxel_size, seed)) * mask
     unturned = Poses(torch.eye(3).repeat(count, 1, 1), torch.zeros(count, 3))
-    return Standing(0, unturned, reference.repeat(2, 1, 1, 1), initial_cutoff(len(mask), voxel_size))
+    return SearchState(0, unturned, reference.repeat(2, 1, 1, 1), initial_cutoff(len(mask), voxel_size))
 
 
 def joined(poses: Poses, halves: np.ndarray, maps: list[np.ndarray], cutoff: float) -> Poses:

@@ -18,7 +18,7 @@ from dualcontrast.evaluation.scores import read_scores, read_swap
 from dualcontrast.figures.captions import size_of
 from dualcontrast.figures.sampling import balanced_sample
 from dualcontrast.images import ImageSet
-from dualcontrast.maps.averages import read_averages
+from dualcontrast.maps.cluster_average import ClusterAverage, read_averages
 from dualcontrast.progress import Progress, silent
 from dualcontrast.recipe import Recipe
 from dualcontrast.report.pictures import Thumbnails, sheet_of
@@ -128,10 +128,10 @@ class Material:
         return read_swap(self.run, self.options.weights)
 
     @cached_property
-    def averages(self) -> list[dict[str, Any]] | Unavailable:
+    def averages(self) -> list[ClusterAverage] | Unavailable:
         """The averages of the clusters."""
         if isinstance(self.clusters, Unavailable):
-            return Unavailable("Averages need clusters, which are missing.", self.command("cluster"))
+            return Unavailable("Averages are made of clusters, which are missing.", self.command("cluster"))
         try:
             averages = read_averages(self.run, self.clusters)
         except RunError as error:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from dualcontrast.cryoet.particles import read_particles
 from dualcontrast.maps import relion
+from dualcontrast.maps.cluster_average import ClusterAverage
 from dualcontrast.report.material import Material
 from dualcontrast.report.section import Section, Unavailable
 
@@ -50,7 +50,7 @@ def section(material: Material) -> Section | None:
     elif isinstance(material.averages, Unavailable):
         reason = "The averages, which serve as references for refinement, are missing."
         missing.append(Unavailable(reason, material.averages.command))
-    elif material.averages[0]["box"] % 2:
+    elif material.averages[0].box % 2:
         missing.append(Unavailable("The boxes are odd, but RELION needs even ones: extract the particles again."))
     else:
         folder = material.run.averages_folder(material.clusters.name).resolve()
@@ -73,7 +73,7 @@ def _export(material: Material, clusters: str) -> Step:
     )
 
 
-def _refinement(material: Material, folder: Path, averages: list[dict[str, Any]]) -> Step:
+def _refinement(material: Material, folder: Path, averages: list[ClusterAverage]) -> Step:
     """List the commands that average every cluster again and refine it from its average."""
     commands = [shlex.join(["cd", str(material.reader_options["datadir"])])]
     explanation = (
@@ -83,7 +83,7 @@ def _refinement(material: Material, folder: Path, averages: list[dict[str, Any]]
     )
     ctf = premultiplied = False
     for average in averages:
-        name = average["cluster"]
+        name = average.name
         star = folder / f"{name}.star"
         particles = read_particles(star)
         ctf, premultiplied = particles.ctf_names is not None, particles.ctf_premultiplied
@@ -97,13 +97,13 @@ def _refinement(material: Material, folder: Path, averages: list[dict[str, Any]]
                 folder / f"{name}.mrc",
                 ctf=ctf,
                 premultiplied=premultiplied,
-                box=average["box"],
-                voxel_size=average["voxel_size"],
+                box=average.box,
+                voxel_size=average.voxel_size,
                 iterations=ITERATIONS,
                 degrees=DEGREES,
             ),
         ]
-        commands += ["", f"# {name}, {average['particles']:,} particles", *map(shlex.join, words)]
+        commands += ["", f"# {name}, {average.particles:,} particles", *map(shlex.join, words)]
     return Step("Average and refine each cluster", f"{explanation}{_ctf_advice(ctf, premultiplied)}", commands)
 
 

@@ -57,7 +57,7 @@ def findings(material: Material) -> list[Finding]:
                 text = f"{factor} predicted from the {factor} code, and from the {other} code (chance {chance})"
                 found.append(Finding(values, text))
     if not isinstance(averages, Unavailable):
-        best = min(unit["resolution"] for unit in averages)
+        best = min(average.resolution for average in averages)
         text = f"resolution of the finest of {plural(len(averages), 'average')}"
         found.append(Finding((Value(f"{best:.0f} Å"),), text))
     return found
