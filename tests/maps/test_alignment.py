@@ -12,11 +12,13 @@ from tests.maps.test_averaging import BOX, blob, likeness, turned
 
 from dualcontrast.cryoet.ctf import wedge_volume
 from dualcontrast.cryoet.simulator import Oversampled
-from dualcontrast.maps.alignment import Poses, find_poses, pose_of_map, refined, rotation_grid, rotations_near
+from dualcontrast.maps.alignment import find_poses, pose_of_map, refined, rotations_near
 from dualcontrast.maps.averaging import Observed, aligned, shell_correlation
 from dualcontrast.maps.refinement import Search, averaged, coarse, random_reference, refine
 from dualcontrast.maps.search_state import Standing, read_standing, write_standing
+from dualcontrast.poses import Poses
 from dualcontrast.transforms.fourier import filtered
+from dualcontrast.transforms.geometry import grid_size, rotation_grid
 
 
 def degrees_apart(one: torch.Tensor, other: torch.Tensor) -> np.ndarray:
@@ -25,7 +27,7 @@ def degrees_apart(one: torch.Tensor, other: torch.Tensor) -> np.ndarray:
 
 @pytest.mark.parametrize("degrees", [20.0, 30.0])
 def test_the_grid_leaves_no_rotation_far_from_it(degrees: float) -> None:
-    grid = Rotation.from_matrix(rotation_grid(degrees))
+    grid = Rotation.from_matrix(rotation_grid(grid_size(degrees)).numpy())
     sample = Rotation.random(300, random_state=0)
     nearest = [np.degrees((one.inv() * grid).magnitude().min()) for one in sample]
     assert max(nearest) < degrees
@@ -45,12 +47,12 @@ def test_poses_behind_a_wedge_are_found() -> None:
     wedge = torch.from_numpy(wedge_volume(BOX, 60)).float().expand(6, -1, -1, -1)
     noise = torch.from_numpy(np.random.default_rng(2).normal(size=copies.shape)).float()
     observed = Observed.of(filtered(copies + 0.2 * copies.std() * noise, wedge), wedge)
-    grid = torch.from_numpy(rotation_grid(25)).float()
+    grid = rotation_grid(grid_size(25))
     found = find_poses(volume, observed, grid, cutoff=6, reach=2)
-    assert degrees_apart(found.matrices, matrices).max() < 25
+    assert degrees_apart(found.rotations, matrices).max() < 25
     for step in (12, 6, 3):
         found = refined(volume, observed, found, step, cutoff=7, reach=2)
-    assert degrees_apart(found.matrices, matrices).max() < 5
+    assert degrees_apart(found.rotations, matrices).max() < 5
     assert (found.shifts - shifts).abs().max() < 0.3
 
 
@@ -58,7 +60,7 @@ def test_the_best_of_some_rotations_is_that_of_the_definition() -> None:
     """Every rotation and whole shift is tried in turn, with numpy."""
     volume = blob(box=8)
     (copy,), _, _ = turned(volume, 1)
-    rotations = torch.from_numpy(rotation_grid(100)).float()
+    rotations = rotation_grid(grid_size(100))
     best, expected = -np.inf, None
     particle = np.fft.fftn(copy.numpy())
     k = np.fft.fftfreq(8) * 8
@@ -76,7 +78,7 @@ def test_the_best_of_some_rotations_is_that_of_the_definition() -> None:
                         best, expected = score[z, y, x], (place, (x, y, z))
     assert expected is not None
     found = find_poses(volume, Observed.of(copy[None], None), rotations, cutoff=3, reach=1)
-    assert torch.equal(found.matrices[0], rotations[expected[0]])
+    assert torch.equal(found.rotations[0], rotations[expected[0]])
     assert found.shifts[0].round().tolist() == list(expected[1])
 
 
@@ -87,7 +89,7 @@ def test_poses_to_another_reference() -> None:
     matrices = torch.from_numpy(Rotation.random(4, random_state=4).as_matrix()).float()
     shifts = torch.tensor([[0.5, -1.0, 0.3]]).repeat(4, 1)
     particles = Oversampled(middle).turned(matrices, shifts)
-    composed = Poses(matrices, shifts).composed(Poses(*between))
+    composed = Poses(matrices, shifts).compose(Poses(*between))
     for copy in aligned(particles, *composed):
         assert likeness(copy, volume) > 0.98
     assert torch.equal(composed.select(torch.tensor([2, 0])).shifts, composed.shifts[[2, 0]])
@@ -97,7 +99,7 @@ def test_a_map_is_turned_onto_another() -> None:
     volume = blob()
     (copy,), matrix, shift = turned(volume, 1, seed=8)
     pose = pose_of_map(volume.numpy(), copy.numpy(), cutoff=4)
-    assert degrees_apart(pose.matrices, matrix).max() < 4
+    assert degrees_apart(pose.rotations, matrix).max() < 4
     assert (pose.shifts - shift).abs().max() < 0.3
     assert likeness(aligned(copy[None], *pose)[0], volume) > 0.98
 
@@ -131,7 +133,7 @@ def test_an_average_is_found_from_random_orientations() -> None:
     assert likeness_to_truth(0.5 * (one + other)) > max(0.85, likeness_to_truth(start) + 0.1)
     assert shell_correlation(one, other)[1:4].min() > 0.5
     again = refine(read, halves, torch.ones(box, box, box), voxel_size, Search(iterations=4, degrees=30))
-    assert torch.equal(again.matrices, poses.matrices)
+    assert torch.equal(again.rotations, poses.rotations)
 
 
 def test_a_search_goes_on_after_its_last_whole_iteration(tmp_path: Path) -> None:
@@ -159,7 +161,7 @@ def test_a_search_goes_on_after_its_last_whole_iteration(tmp_path: Path) -> None
     asked.clear()
     found = refine(read, halves, mask, 20.0, search, begun=begun)
     assert sorted(asked) == list(range(8))  # the last iteration alone
-    assert torch.equal(found.matrices, whole.matrices)
+    assert torch.equal(found.rotations, whole.rotations)
     assert torch.equal(found.shifts, whole.shifts)
 
 

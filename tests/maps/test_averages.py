@@ -27,11 +27,11 @@ from dualcontrast.errors import DualContrastWarning, RunError, SourceError
 from dualcontrast.evaluation import scores
 from dualcontrast.images import open_images
 from dualcontrast.maps import averager, relion
-from dualcontrast.maps.alignment import Poses
 from dualcontrast.maps.averages import average
 from dualcontrast.maps.averaging import shell_correlation
 from dualcontrast.maps.refinement import Search
 from dualcontrast.maps.subtomograms import subset_of
+from dualcontrast.poses import Poses
 from dualcontrast.progress import silent
 
 UNITS = ["content1_transformation1", "content1_transformation2", "content2_transformation1"]
@@ -274,9 +274,9 @@ def test_poses_that_relion_wrote_go_to_their_rows(tmp_path: Path) -> None:
     starfile.write({**blocks, "particles": blocks["particles"].iloc[order]}, refined)
     poses = Poses(torch.zeros(6, 3, 3), torch.zeros(6, 3))
     subset.take_poses(poses, refined, only)
-    np.testing.assert_allclose(poses.matrices[only], given.matrices[only], atol=1e-4)
+    np.testing.assert_allclose(poses.rotations[only], given.rotations[only], atol=1e-4)
     np.testing.assert_allclose(poses.shifts[only], given.shifts[only], atol=1e-4)
-    assert not poses.matrices[~only].any()
+    assert not poses.rotations[~only].any()
 
 
 def test_odd_boxes_are_not_given_to_relion(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

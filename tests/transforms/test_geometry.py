@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from dualcontrast.transforms import nearest_rotations, random_rotations, resample, rotations_2d, rotations_by
-from dualcontrast.transforms.geometry import Interpolation
+from dualcontrast.transforms.geometry import Interpolation, grid_size
 
 INTERPOLATIONS: list[Interpolation] = ["bilinear", "nearest"]
 CPU = torch.device("cpu")
@@ -319,3 +319,8 @@ def test_restricted_rotations_in_space_follow_the_same_density_up_to_the_bound(d
     axes = torch.nn.functional.normalize(roma.rotmat_to_rotvec(matrices), dim=1)
     for coordinate in axes.unbind(dim=1):
         assert_distributed(coordinate, (np.sort(coordinate.numpy()) + 1) / 2)
+
+
+def test_grid_size_is_the_number_of_steps_in_the_space_of_rotations() -> None:
+    assert grid_size(15) == math.ceil(8 * math.pi**2 / math.radians(15) ** 3) == 4401
+    assert grid_size(400) == 1

@@ -7,7 +7,6 @@ for a constant, the root of the log-likelihood at the best amplitude of V.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -16,38 +15,14 @@ from scipy.spatial.transform import Rotation
 from torch import Tensor
 
 from dualcontrast.maps.averaging import Observed
-from dualcontrast.transforms import geometry
+from dualcontrast.poses import Poses
 from dualcontrast.transforms.fourier import SPATIAL
+from dualcontrast.transforms.geometry import grid_size, rotation_grid
 
 FINER = 2  # spectra are interpolated on a grid so many times finer
 SHIFTS_A_WAVE = 3  # tried along a wave of the highest frequency
 FINE_REACH = 2  # steps, half as long, either way of the best of these
 CANDIDATES = 8  # rotations of a subtomogram that are looked at more closely
-
-
-class Poses(NamedTuple):
-    """Where the particles of some volumes are: particle(p) = reference(A^-1 (p - shift))."""
-
-    matrices: Tensor  # A, (B, 3, 3)
-    shifts: Tensor  # (B, 3), x first, in voxels
-
-    def composed(self, of_reference: Poses) -> Poses:
-        """Return poses with respect to another reference, in which this one's reference has a pose, (1, ...)."""
-        matrices = self.matrices @ of_reference.matrices
-        return Poses(matrices, self.shifts + (self.matrices @ of_reference.shifts[..., None])[..., 0])
-
-    def select(self, chosen: Tensor) -> Poses:
-        """Return those at `chosen`, indices or a mask."""
-        return Poses(self.matrices[chosen], self.shifts[chosen])
-
-
-def rotation_grid(degrees: float) -> np.ndarray:
-    """Return rotations spread evenly over SO(3), about so many degrees from each to the next, (R, 3, 3).
-
-    Those of `geometry.rotation_grid`; R is the volume of SO(3) by that of a step.
-    """
-    count = max(1, math.ceil(8 * math.pi**2 / math.radians(degrees) ** 3))
-    return np.asarray(geometry.rotation_grid(count))
 
 
 def rotations_near(degrees: float) -> np.ndarray:
@@ -121,10 +96,10 @@ def refined(
 ) -> Poses:
     """Look for better poses within twice so many degrees, and a third of a wave, of those that are known."""
     near = torch.from_numpy(rotations_near(degrees)).float()
-    rotations = poses.matrices[:, None] @ near
+    rotations = poses.rotations[:, None] @ near
     step = len(reference) / (SHIFTS_A_WAVE * cutoff)
     found = find_poses(reference, observed, rotations, cutoff=cutoff, reach=step, shifts=poses.shifts)
-    return Poses(found.matrices, found.shifts.clamp(-reach, reach))
+    return Poses(found.rotations, found.shifts.clamp(-reach, reach))
 
 
 def pose_of_map(reference: np.ndarray, volume: np.ndarray, *, cutoff: float, finest: float = 1.5) -> Poses:
@@ -142,9 +117,7 @@ def pose_of_map(reference: np.ndarray, volume: np.ndarray, *, cutoff: float, fin
     target = torch.from_numpy(reference).float()
     observed = Observed.of(torch.from_numpy(volume).float()[None], None)
     reach, degrees = len(reference) / 6, 20.0
-    poses = find_poses(
-        target, observed, torch.from_numpy(rotation_grid(degrees)).float(), cutoff=cutoff, reach=reach
-    )
+    poses = find_poses(target, observed, rotation_grid(grid_size(degrees)), cutoff=cutoff, reach=reach)
     while degrees > finest:
         degrees, cutoff = degrees / 2, 2 * cutoff
         poses = refined(target, observed, poses, degrees, cutoff=cutoff, reach=reach)

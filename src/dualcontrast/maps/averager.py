@@ -22,12 +22,12 @@ from dualcontrast.images import open_images
 from dualcontrast.images.preparation import soft_sphere
 from dualcontrast.images.subtomograms import Subtomograms
 from dualcontrast.maps import relion
-from dualcontrast.maps.alignment import Poses
 from dualcontrast.maps.averaging import resolution, shell_correlation
 from dualcontrast.maps.refinement import Search, averaged, first_reference, initial_cutoff, joined, refine
 from dualcontrast.maps.search_state import read_standing, write_standing
 from dualcontrast.maps.subtomograms import Subset, subset_of, volumes_of
 from dualcontrast.maps.truth import likeness_to_truth
+from dualcontrast.poses import Poses
 from dualcontrast.progress import Progress
 from dualcontrast.runs import RunFolder
 from dualcontrast.runs.source import Source
@@ -186,8 +186,7 @@ class Averager:
         place = self.workplace(unit)
         reference = first_reference(subset.read, len(subset), mask, subset.voxel_size, self.search, progress)
         write_volume(place / "reference.mrc", reference, subset.voxel_size)
-        unknown = Poses(torch.eye(3).repeat(len(subset), 1, 1), torch.zeros(len(subset), 3))
-        poses = Poses(unknown.matrices.clone(), unknown.shifts.clone())
+        unknown, poses = Poses.identity(len(subset)), Poses.identity(len(subset))
         progress("aligning by RELION", 0, 2)
         for half in (0, 1):
             star = subset.write_star(place / f"half{half + 1}.star", unknown, only=subset.halves == half)

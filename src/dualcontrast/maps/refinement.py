@@ -12,11 +12,13 @@ from scipy.spatial.transform import Rotation
 from torch import Tensor
 
 from dualcontrast.cryoet.ctf import low_pass
-from dualcontrast.maps.alignment import Poses, find_poses, pose_of_map, refined, rotation_grid
+from dualcontrast.maps.alignment import find_poses, pose_of_map, refined
 from dualcontrast.maps.averaging import Observed, Sums, resolution, shell_correlation
 from dualcontrast.maps.search_state import Standing
+from dualcontrast.poses import Poses
 from dualcontrast.progress import Progress, silent
 from dualcontrast.transforms.fourier import filtered
+from dualcontrast.transforms.geometry import grid_size, rotation_grid
 
 INITIAL_RESOLUTION = 60.0  # in Angstrom: what a first reference holds
 RANDOM_SUBSET = 50
@@ -126,7 +128,7 @@ def refine(
     lowest = initial_cutoff(box, voxel_size)
     standing = begun or _start(read, len(halves), mask, voxel_size, search.seed)
     reach = box / 8
-    grid = torch.from_numpy(rotation_grid(search.degrees)).float()
+    grid = rotation_grid(grid_size(search.degrees))
     everywhere = math.ceil(search.iterations / 2)
     poses = standing.poses
     matched = standing.iterations * len(halves)
@@ -141,7 +143,7 @@ def refine(
                 near = reach / 2 if iteration else reach  # once the first has brought particles to the middle
                 start = find_poses(target, observed, grid, cutoff=lowest, reach=near, shifts=start.shifts)
             found = refined(target, observed, start, step, cutoff=standing.cutoff, reach=reach)
-            poses.matrices[places], poses.shifts[places] = found
+            poses.rotations[places], poses.shifts[places] = found
             sums[half].add(observed, *found)
             matched += len(places)
             progress("aligning", matched, search.iterations * len(halves), iteration=iteration + 1, **told)
@@ -161,15 +163,14 @@ def refine(
 def _start(read: Read, count: int, mask: Tensor, voxel_size: float, seed: int) -> Standing:
     """Return where a search begins: all unturned, and both halves with the same reference."""
     reference = torch.from_numpy(random_reference(read, count, voxel_size, seed)) * mask
-    unturned = Poses(torch.eye(3).repeat(count, 1, 1), torch.zeros(count, 3))
-    return Standing(0, unturned, reference.repeat(2, 1, 1, 1), initial_cutoff(len(mask), voxel_size))
+    return Standing(0, Poses.identity(count), reference.repeat(2, 1, 1, 1), initial_cutoff(len(mask), voxel_size))
 
 
 def joined(poses: Poses, halves: np.ndarray, maps: list[np.ndarray], cutoff: float) -> Poses:
     """Bring the poses of the second half, in place, into the frame of the first; return the pose of its map."""
     turn = pose_of_map(*maps, cutoff=cutoff)
     second = torch.from_numpy(halves == 1)
-    poses.matrices[second], poses.shifts[second] = poses.select(second).composed(turn)
+    poses.rotations[second], poses.shifts[second] = poses.select(second).compose(turn)
     return turn
 
 

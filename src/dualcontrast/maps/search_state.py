@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from dualcontrast.files import written_whole
-from dualcontrast.maps.alignment import Poses
+from dualcontrast.poses import Poses
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,11 @@ class Standing:
 
 def write_standing(path: Path, standing: Standing, made_from: str) -> None:
     """Write how far a search has come, and what it depends on."""
-    tensors = {**standing.poses._asdict(), "references": standing.references}
+    tensors = {
+        "matrices": standing.poses.rotations,
+        "shifts": standing.poses.shifts,
+        "references": standing.references,
+    }
     said = {"iterations": str(standing.iterations), "cutoff": repr(standing.cutoff), "made_from": made_from}
     with written_whole(path) as temporary:
         save_file(tensors, temporary, said)

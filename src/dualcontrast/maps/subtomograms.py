@@ -15,8 +15,8 @@ from dualcontrast.cryoet.star import ANGLES, ORIGINS, Particles, modernised, rea
 from dualcontrast.files import write_text
 from dualcontrast.images import ImageSet
 from dualcontrast.images.subtomograms import Subtomograms
-from dualcontrast.maps.alignment import Poses
 from dualcontrast.maps.averaging import Observed
+from dualcontrast.poses import Poses
 
 HALF = "rlnRandomSubset"
 
@@ -102,7 +102,7 @@ class Subset:
 
     def _state(self, poses: Poses, table: pd.DataFrame) -> None:
         """Write poses into the rows of a table, in place, as RELION states them."""
-        table[list(ANGLES)] = angles_of_matrices(poses.matrices.numpy())
+        table[list(ANGLES)] = angles_of_matrices(poses.rotations.numpy())
         table[list(ORIGINS)] = -poses.shifts.numpy() * self.voxel_size
 
     def take_poses(self, poses: Poses, star: Path, only: np.ndarray) -> None:
@@ -115,7 +115,7 @@ class Subset:
         own = own[np.argsort(self.particles.image_names[self.rows[own]], kind="stable")]
         places = torch.empty(len(own), dtype=torch.long)
         places[np.argsort(refined.image_names, kind="stable")] = torch.from_numpy(own)
-        poses.matrices[places] = torch.from_numpy(matrices).float()
+        poses.rotations[places] = torch.from_numpy(matrices).float()
         poses.shifts[places] = torch.from_numpy(refined.shifts() / self.voxel_size).float()
 
 

@@ -1,6 +1,7 @@
 """Views of images: the registry of T, and the geometry under it."""
 
 from dualcontrast.transforms.geometry import (
+    grid_size,
     nearest_rotations,
     random_rotations,
     resample,
@@ -14,6 +15,7 @@ __all__ = [
     "VIEWS",
     "View",
     "Wedge",
+    "grid_size",
     "nearest_rotations",
     "random_rotations",
     "resample",

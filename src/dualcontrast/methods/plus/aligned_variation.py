@@ -10,10 +10,11 @@ from scipy.linalg import eigh
 from torch import Tensor
 
 from dualcontrast.methods.method import Batch, Losses
-from dualcontrast.methods.plus.pose_search import POSE_SIZE, Poses, PoseSearch
+from dualcontrast.methods.plus.pose_search import PoseSearch
 from dualcontrast.methods.plus.variation import ContentError, Variation, WithClusters
 from dualcontrast.methods.plus.whitening import Moments
 from dualcontrast.networks import Gaussian
+from dualcontrast.poses import POSE_SIZE, Poses
 from dualcontrast.transforms.fourier import SPATIAL, resized
 
 UNMEASURED = 1e-4  # of the largest value of a CTF
@@ -120,13 +121,13 @@ class AlignedVariation(Variation):
         projected = torch.einsum("bzyx,bdzyx->bd", residual, self.components[k])
         values, noise = self.eigenvalues[k], self.noise[k][:, None]
         share = (values - noise) / values
-        return Gaussian(share * projected, (share * noise).log()), aligned.poses.as_code()
+        return Gaussian(share * projected, (share * noise).log()), aligned.poses.to_code(self.side)
 
     def decoded(self, p: Tensor, h: Tensor, pose: Tensor) -> Tensor:
         """Return T_R,t (V_k + U_k h), (B, 1, N, N, N)."""
         k = p.argmax(dim=1)
         canonical = self.volumes[k] + torch.einsum("bd,bdzyx->bzyx", h, self.components[k])
-        return Poses.of_code(pose).applied(resized(canonical[:, None], self.side))
+        return Poses.from_code(pose, self.side).apply(resized(canonical[:, None], self.side))
 
 
 def _measured(batch: Batch) -> Tensor | None:

@@ -12,7 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dualcontrast.errors import RecipeError
-from dualcontrast.transforms import nearest_rotations, resample, rotation_grid, rotations_by
+from dualcontrast.poses import Poses
+from dualcontrast.transforms import resample, rotation_grid, rotations_by
 from dualcontrast.transforms.fourier import SPATIAL, filtered, resized
 
 ROTATIONS = (1152, 4608)  # compared one after the other: about 23 and 15 degrees from one to the next
@@ -24,36 +25,6 @@ STARTS, TRIED_ON, ROUNDS = 4, 150, 3  # images that a reference begins with, is 
 SELDOM = 0.05  # of the volumes; a frequency measured in fewer is damped
 LEAST_MEASURED = 0.05  # of the power of a template
 AT_ONCE = 512  # turned references made at a time
-POSE_SIZE = 12  # numbers of a pose as a code
-
-
-class Poses(NamedTuple):
-    """Where what is in a volume stands: volume(q) = canonical(R^-1 (q - shift))."""
-
-    rotations: Tensor  # R, (B, 3, 3), acting on (x, y, z) about the voxel N // 2
-    shifts: Tensor  # (B, 3), x first, as a share of the box
-
-    def as_code(self) -> Tensor:
-        """Return the poses as numbers, (B, 12): R row by row, then the shift."""
-        return torch.cat([self.rotations.flatten(1), self.shifts], dim=1)
-
-    @classmethod
-    def of_code(cls, code: Tensor) -> Poses:
-        """Return the poses that `as_code` made numbers of; R is made a rotation where it is none."""
-        return cls(nearest_rotations(code[:, :9].reshape(-1, 3, 3).float()), code[:, 9:12])
-
-    def undone(self, volumes: Tensor) -> Tensor:
-        """Bring volumes (B, 1, N, N, N) to the canonical pose."""
-        back = -(self.rotations.mT @ (volumes.shape[-1] * self.shifts)[..., None])[..., 0]
-        return resample(volumes, self.rotations.mT, back)
-
-    def undone_spectra(self, spectra: Tensor) -> Tensor:
-        """Turn what is said of frequencies (B, N, N, N), zero at N // 2, as `undone` turns the volumes."""
-        return resample(spectra[:, None], self.rotations.mT)[:, 0]
-
-    def applied(self, canonical: Tensor) -> Tensor:
-        """Bring canonical volumes (B, 1, N, N, N) to these poses."""
-        return resample(canonical, self.rotations, canonical.shape[-1] * self.shifts)
 
 
 class Aligned(NamedTuple):
@@ -166,10 +137,10 @@ class PoseSearch(nn.Module):
     def aligned(self, volumes: Tensor, k: Tensor, measured: Tensor | None = None, coarse: bool = False) -> Aligned:
         """Bring volumes, and what was measured, to the pose of their reference; arguments as of `forward`."""
         poses = self(volumes, k, measured, coarse)
-        undone = self.searched(poses.undone(volumes))
+        undone = self.searched(poses.undo(volumes))
         if measured is None:
             return Aligned(poses, undone, None)
-        return Aligned(poses, undone, poses.undone_spectra(self.searched_spectra(measured)))
+        return Aligned(poses, undone, poses.undo_spectra(self.searched_spectra(measured)))
 
     def forward(self, volumes: Tensor, k: Tensor, measured: Tensor | None = None, coarse: bool = False) -> Poses:
         """Return the poses of volumes (B, 1, N, N, N) of clusters k (B,).
@@ -197,7 +168,7 @@ class PoseSearch(nn.Module):
         for degrees in REFINED_WITHIN:
             rotations = self._refined(_shifted(x, -shifts), k, m, rotations, degrees)
             shifts = self._shifts_of(x, k, rotations)
-        return Poses(rotations, shifts / self.box)
+        return Poses(rotations, volumes.shape[-1] * (shifts / self.box))
 
     def remember(self, aligned: Aligned, k: Tensor, epoch: int) -> None:
         """Add volumes of clusters k (B,) to the references of the next epoch."""
