@@ -12,33 +12,16 @@ from tests.maps.test_averaging import BOX, blob, likeness, turned
 
 from dualcontrast.cryoet.ctf import wedge_volume
 from dualcontrast.cryoet.simulator import Oversampled
-from dualcontrast.maps.alignment import find_poses, pose_of_map, refined, rotations_near
-from dualcontrast.maps.averaging import Observed, aligned, shell_correlation
+from dualcontrast.maps.alignment import find_poses, pose_of_map, refine_poses
+from dualcontrast.maps.averaging import WeightedVolumes, aligned, shell_correlation
 from dualcontrast.maps.refinement import Search, averaged, coarse, random_reference, refine
 from dualcontrast.maps.search_state import Standing, read_standing, write_standing
 from dualcontrast.poses import Poses
 from dualcontrast.transforms.fourier import filtered
-from dualcontrast.transforms.geometry import grid_size, rotation_grid
 
 
 def degrees_apart(one: torch.Tensor, other: torch.Tensor) -> np.ndarray:
     return np.degrees(Rotation.from_matrix((one.double() @ other.double().mT).numpy()).magnitude())
-
-
-@pytest.mark.parametrize("degrees", [20.0, 30.0])
-def test_the_grid_leaves_no_rotation_far_from_it(degrees: float) -> None:
-    grid = Rotation.from_matrix(rotation_grid(grid_size(degrees)).numpy())
-    sample = Rotation.random(300, random_state=0)
-    nearest = [np.degrees((one.inv() * grid).magnitude().min()) for one in sample]
-    assert max(nearest) < degrees
-    assert np.mean(nearest) > degrees / 4  # and no more rotations than are needed
-
-
-def test_rotations_near_are_within_two_steps() -> None:
-    turns = np.degrees(Rotation.from_matrix(rotations_near(4)).magnitude())
-    assert len(turns) == 33
-    assert turns.min() == pytest.approx(0, abs=1e-9)
-    assert turns.max() == pytest.approx(8)
 
 
 def test_poses_behind_a_wedge_are_found() -> None:
@@ -46,40 +29,13 @@ def test_poses_behind_a_wedge_are_found() -> None:
     copies, matrices, shifts = turned(volume, 6)
     wedge = torch.from_numpy(wedge_volume(BOX, 60)).float().expand(6, -1, -1, -1)
     noise = torch.from_numpy(np.random.default_rng(2).normal(size=copies.shape)).float()
-    observed = Observed.of(filtered(copies + 0.2 * copies.std() * noise, wedge), wedge)
-    grid = rotation_grid(grid_size(25))
-    found = find_poses(volume, observed, grid, cutoff=6, reach=2)
+    observed = WeightedVolumes.of(filtered(copies + 0.2 * copies.std() * noise, wedge), wedge)
+    found = find_poses(volume, observed, 25, cutoff=6, reach=2)
     assert degrees_apart(found.rotations, matrices).max() < 25
     for step in (12, 6, 3):
-        found = refined(volume, observed, found, step, cutoff=7, reach=2)
+        found = refine_poses(volume, observed, found, step, cutoff=7, reach=2)
     assert degrees_apart(found.rotations, matrices).max() < 5
     assert (found.shifts - shifts).abs().max() < 0.3
-
-
-def test_the_best_of_some_rotations_is_that_of_the_definition() -> None:
-    """Every rotation and whole shift is tried in turn, with numpy."""
-    volume = blob(box=8)
-    (copy,), _, _ = turned(volume, 1)
-    rotations = rotation_grid(grid_size(100))
-    best, expected = -np.inf, None
-    particle = np.fft.fftn(copy.numpy())
-    k = np.fft.fftfreq(8) * 8
-    radius = np.sqrt(k[:, None, None] ** 2 + k[None, :, None] ** 2 + k**2)
-    inside = (radius > 0) & (radius <= 3)
-    for place, candidate in enumerate(
-        Oversampled(volume).turned(rotations, torch.zeros(len(rotations), 3)).numpy()
-    ):
-        reference = np.fft.fftn(candidate) * inside
-        score = np.fft.ifftn(particle * reference.conj()).real / np.sqrt((np.abs(reference) ** 2).sum())
-        for z in (-1, 0, 1):
-            for y in (-1, 0, 1):
-                for x in (-1, 0, 1):
-                    if score[z, y, x] > best:
-                        best, expected = score[z, y, x], (place, (x, y, z))
-    assert expected is not None
-    found = find_poses(volume, Observed.of(copy[None], None), rotations, cutoff=3, reach=1)
-    assert torch.equal(found.rotations[0], rotations[expected[0]])
-    assert found.shifts[0].round().tolist() == list(expected[1])
 
 
 def test_poses_to_another_reference() -> None:
@@ -114,9 +70,9 @@ def test_an_average_is_found_from_random_orientations() -> None:
     seen = filtered(copies + 0.5 * copies.std() * noise, wedge)
     asked: list[set[int]] = []
 
-    def read(places: np.ndarray) -> Observed:
+    def read(places: np.ndarray) -> WeightedVolumes:
         asked.append(set(places.tolist()))
-        return Observed.of(seen[places], wedge[places])
+        return WeightedVolumes.of(seen[places], wedge[places])
 
     halves = np.arange(24) % 2
     start = random_reference(read, 24, voxel_size, 0)
@@ -141,9 +97,9 @@ def test_a_search_goes_on_after_its_last_whole_iteration(tmp_path: Path) -> None
     halves, mask, search = np.arange(8) % 2, torch.ones(12, 12, 12), Search(iterations=3, degrees=45)
     asked: list[int] = []
 
-    def read(places: np.ndarray) -> Observed:
+    def read(places: np.ndarray) -> WeightedVolumes:
         asked.extend(places)
-        return Observed.of(copies[places], None)
+        return WeightedVolumes.of(copies[places], None)
 
     class StoppedError(Exception):
         pass

@@ -30,7 +30,7 @@ FINER = 2  # volumes are interpolated on a grid so many times finer
 
 
 @dataclass(frozen=True)
-class Observed:
+class WeightedVolumes:
     """Subtomograms as averages take them.
 
     Attributes
@@ -45,7 +45,7 @@ class Observed:
     weight: Tensor
 
     @classmethod
-    def of(cls, volumes: Tensor, ctf: Tensor | None, premultiplied: bool = False) -> Observed:
+    def of(cls, volumes: Tensor, ctf: Tensor | None, premultiplied: bool = False) -> WeightedVolumes:
         """Make these of volumes (B, N, N, N) and their CTF volumes.
 
         Parameters
@@ -64,9 +64,9 @@ class Observed:
     def __len__(self) -> int:
         return len(self.data)
 
-    def select(self, chosen: Tensor) -> Observed:
+    def select(self, chosen: Tensor) -> WeightedVolumes:
         """Return those at `chosen`, indices or a mask."""
-        return Observed(self.data[chosen], self.weight[chosen])
+        return WeightedVolumes(self.data[chosen], self.weight[chosen])
 
 
 class Sums:
@@ -86,7 +86,7 @@ class Sums:
         self.data, self.weight = torch.zeros((box,) * 3), torch.zeros((box,) * 3)
         self.count = 0
 
-    def add(self, observed: Observed, matrices: Tensor, shifts: Tensor) -> None:
+    def add(self, observed: WeightedVolumes, matrices: Tensor, shifts: Tensor) -> None:
         """Add subtomograms of poses A (B, 3, 3) and shifts (B, 3), x first, in voxels."""
         self.data += aligned(observed.data, matrices, shifts).sum(dim=0)
         self.weight += resample(observed.weight[:, None], matrices.mT)[:, 0].sum(dim=0)

@@ -12,19 +12,18 @@ from scipy.spatial.transform import Rotation
 from torch import Tensor
 
 from dualcontrast.cryoet.ctf import low_pass
-from dualcontrast.maps.alignment import find_poses, pose_of_map, refined
-from dualcontrast.maps.averaging import Observed, Sums, resolution, shell_correlation
+from dualcontrast.maps.alignment import find_poses, pose_of_map, refine_poses
+from dualcontrast.maps.averaging import Sums, WeightedVolumes, resolution, shell_correlation
 from dualcontrast.maps.search_state import Standing
 from dualcontrast.poses import Poses
 from dualcontrast.progress import Progress, silent
 from dualcontrast.transforms.fourier import filtered
-from dualcontrast.transforms.geometry import grid_size, rotation_grid
 
 INITIAL_RESOLUTION = 60.0  # in Angstrom: what a first reference holds
 RANDOM_SUBSET = 50
 VOXELS_AT_ONCE = 1 << 20
 
-Read = Callable[[np.ndarray], Observed]  # subtomograms by their places, from 0
+Read = Callable[[np.ndarray], WeightedVolumes]  # subtomograms by their places, from 0
 
 
 @dataclass(frozen=True)
@@ -79,7 +78,7 @@ def first_reference(
     chosen = np.sort(rng.permutation(count)[:RANDOM_SUBSET])
     halves = rng.permutation(len(chosen)) % 2
 
-    def read_chosen(places: np.ndarray) -> Observed:
+    def read_chosen(places: np.ndarray) -> WeightedVolumes:
         return read(chosen[places])
 
     short = replace(search, iterations=3)
@@ -128,7 +127,6 @@ def refine(
     lowest = initial_cutoff(box, voxel_size)
     standing = begun or _start(read, len(halves), mask, voxel_size, search.seed)
     reach = box / 8
-    grid = rotation_grid(grid_size(search.degrees))
     everywhere = math.ceil(search.iterations / 2)
     poses = standing.poses
     matched = standing.iterations * len(halves)
@@ -141,8 +139,10 @@ def refine(
             target = standing.references[half]
             if iteration < everywhere:
                 near = reach / 2 if iteration else reach  # once the first has brought particles to the middle
-                start = find_poses(target, observed, grid, cutoff=lowest, reach=near, shifts=start.shifts)
-            found = refined(target, observed, start, step, cutoff=standing.cutoff, reach=reach)
+                start = find_poses(
+                    target, observed, search.degrees, cutoff=lowest, reach=near, shifts=start.shifts
+                )
+            found = refine_poses(target, observed, start, step, cutoff=standing.cutoff, reach=reach)
             poses.rotations[places], poses.shifts[places] = found
             sums[half].add(observed, *found)
             matched += len(places)

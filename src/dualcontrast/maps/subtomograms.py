@@ -15,7 +15,7 @@ from dualcontrast.cryoet.star import ANGLES, ORIGINS, Particles, modernised, rea
 from dualcontrast.files import write_text
 from dualcontrast.images import ImageSet
 from dualcontrast.images.subtomograms import Subtomograms
-from dualcontrast.maps.averaging import Observed
+from dualcontrast.maps.averaging import WeightedVolumes
 from dualcontrast.poses import Poses
 
 HALF = "rlnRandomSubset"
@@ -76,12 +76,12 @@ class Subset:
             digest.update(self.particles.angles[self.rows].tobytes() + self.particles.origins[self.rows].tobytes())
         return digest.hexdigest()[:16]
 
-    def read(self, places: np.ndarray) -> Observed:
+    def read(self, places: np.ndarray) -> WeightedVolumes:
         """Read those at some places of the subset, their background brought to mean 0 and deviation 1."""
         chosen = self.rows[places]
         volumes = self.images.read(chosen)[:, 0]
         ctf = self.images.ctf(chosen) if isinstance(self.images, Subtomograms) else None
-        return Observed.of(volumes, ctf, self.premultiplied)
+        return WeightedVolumes.of(volumes, ctf, self.premultiplied)
 
     def write_star(self, path: Path, poses: Poses, only: np.ndarray | None = None) -> Path:
         """Write the rows of these, or of some, as RELION takes them, with poses and halves."""

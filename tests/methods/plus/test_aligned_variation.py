@@ -58,7 +58,7 @@ def test_components_are_those_of_the_aligned_volumes() -> None:
     k = torch.ones(60, dtype=torch.long)
     aligned = variation.search(volumes, k).undo(volumes)[:, 0]
     np.testing.assert_allclose(variation.volumes[1], aligned.mean(dim=0), atol=1e-4)
-    inside = (variation.search.ball > 0).numpy()
+    inside = (variation.search.ball.mask > 0).numpy()
     data = aligned.numpy()[:, inside].astype(np.float64)
     values, vectors = np.linalg.eigh(np.cov(data.T, bias=True))
     np.testing.assert_allclose(variation.eigenvalues[1], values[::-1][:3], rtol=1e-3)

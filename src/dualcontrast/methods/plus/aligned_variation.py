@@ -65,8 +65,8 @@ class AlignedVariation(Variation):
     def begin(self, batches: WithClusters, epoch: int) -> None:
         """Make the first references."""
         for batch, k in batches:
-            self.search.begin(batch.images, k, _measured(batch))
-        self.search.begun(epoch)
+            self.search.collect(batch.images, k, _measured(batch))
+        self.search.initialise(epoch)
 
     def losses(self, batch: Batch, p: Tensor, content_error: ContentError) -> Losses:
         """Return the mean squared difference of volumes to the reference of their cluster, in its pose.
@@ -75,10 +75,10 @@ class AlignedVariation(Variation):
         """
         k, losses = p.argmax(dim=1), Losses()
         with torch.no_grad():
-            aligned = self.search.aligned(batch.images, k, _measured(batch))
+            aligned = self.search.align(batch.images, k, _measured(batch))
             if self.training:
-                self.search.remember(aligned, k, batch.epoch)
-            losses.add("reference", aligned.less(self.search.references[k]).square().mean(), 1.0)
+                self.search.accumulate(aligned, k, batch.epoch)
+            losses.add("reference", aligned.residual(self.search.references[k]).square().mean(), 1.0)
         return losses
 
     def moments(self, batches: WithClusters) -> Moments:
@@ -89,11 +89,11 @@ class AlignedVariation(Variation):
         sums: dict[int, _Sums] = {}
         counts = torch.zeros(len(self.noise), dtype=torch.long)
         for batch, k in batches:
-            aligned = self.search.aligned(batch.images, k, _measured(batch))
-            differences = aligned.less(self.search.references[k]).flatten(1)
+            aligned = self.search.align(batch.images, k, _measured(batch))
+            differences = aligned.residual(self.search.references[k]).flatten(1)
             counts += torch.bincount(k, minlength=len(counts)).cpu()
             for cluster in k.unique().tolist():
-                own = sums.setdefault(cluster, _Sums(differences.shape[1], self.search.inside))
+                own = sums.setdefault(cluster, _Sums(differences.shape[1], self.search.ball.inside))
                 own.add(differences[k == cluster])
         for cluster, own in sums.items():
             self._take(cluster, own)
@@ -110,14 +110,15 @@ class AlignedVariation(Variation):
             self.volumes[cluster].shape
         )
         self.components[cluster] = 0
-        self.components[cluster].flatten(1)[:, self.search.inside] = (leading * largest.sign()).to(self.components)
+        leading = (leading * largest.sign()).to(self.components)
+        self.components[cluster].flatten(1)[:, self.search.ball.inside] = leading
         self.eigenvalues[cluster] = values.clamp(min=noise * (1 + SMALLEST_SIGNAL))
         self.noise[cluster] = noise
 
     def posterior(self, batch: Batch, k: Tensor) -> tuple[Gaussian, Tensor]:
         """Return q(h|x) of volumes (B, 1, N, N, N) of clusters k (B,), and their poses as numbers, (B, 12)."""
-        aligned = self.search.aligned(batch.images, k, _measured(batch))
-        residual = aligned.less(self.volumes[k][:, None])[:, 0]
+        aligned = self.search.align(batch.images, k, _measured(batch))
+        residual = aligned.residual(self.volumes[k][:, None])[:, 0]
         projected = torch.einsum("bzyx,bdzyx->bd", residual, self.components[k])
         values, noise = self.eigenvalues[k], self.noise[k][:, None]
         share = (values - noise) / values
