@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from dualcontrast.analysis.transfer import Transfer
     from dualcontrast.cryoet.simulation import Simulation
     from dualcontrast.figures.show import Shown
-    from dualcontrast.maps.averages import Averages
+    from dualcontrast.maps.average import Averages
     from dualcontrast.maps.export import Export
     from dualcontrast.report.report import Report
 
@@ -122,8 +122,8 @@ class Run(RunFolder):
         return cluster(self, device=device_named(device), **options)
 
     def average(self, **options: Any) -> Averages:
-        """Average the subtomograms of every cluster; see `analysis.averages.average`."""
-        from dualcontrast.maps.averages import average
+        """Average the subtomograms of every cluster; see `maps.average.average`."""
+        from dualcontrast.maps.average import average
 
         return average(self, **options)
 

@@ -10,12 +10,14 @@ import pandas as pd
 import pytest
 from PIL import Image
 from tests.support.command import assert_refused, call
+from tests.support.maps import cluster_average
 
 from dualcontrast.analysis.clusters import read_clusters
 from dualcontrast.api import Run
 from dualcontrast.benchmarks import figure6 as module
 from dualcontrast.benchmarks.figure6 import METHODS, Asked, Figure6, Strip, figure6
 from dualcontrast.maps import relion
+from dualcontrast.maps.cluster_average import ClusterAverage, StateComparison
 
 LABELS = ["SpatialVAE", "Harmony", "DualContrast"]
 
@@ -70,12 +72,12 @@ def test_every_map_is_named_and_what_is_there_is_not_made_again(
 
 
 def test_the_cluster_that_is_sorted_further_is_the_most_like_an_identity(tmp_path: Path) -> None:
-    def unit(number: int, nucleosome: float, spike: float) -> dict[str, Any]:
-        truth = [
-            {"identity": "nucleosome", "correlation": nucleosome},
-            {"identity": "spike", "correlation": spike},
-        ]
-        return {"cluster": f"content{number}_transformation1", "truth": truth}
+    def unit(number: int, nucleosome: float, spike: float) -> ClusterAverage:
+        return cluster_average(
+            number,
+            StateComparison("nucleosome", "2pyo", 0.5, nucleosome, resolution=20.0, fsc=()),
+            StateComparison("spike", "6vxx", 0.5, spike, resolution=20.0, fsc=()),
+        )
 
     strip = Strip("harmony", "content", "", tmp_path, [unit(1, 0.6, 0.9), unit(3, 0.8, 0.95), unit(4, 0.7, 0.5)])
     assert module._most_like(strip, "nucleosome") == 3

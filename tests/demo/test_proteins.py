@@ -11,11 +11,13 @@ from typing import Any
 import pytest
 from PIL import Image
 from tests.support.command import assert_refused, call
+from tests.support.maps import cluster_average
 
 from dualcontrast import api
 from dualcontrast.cryoet.simulation import simulation_settings
 from dualcontrast.demo import proteins as module
-from dualcontrast.demo.proteins import Found, _found, _told
+from dualcontrast.demo.proteins import Identity, _identity
+from dualcontrast.maps.cluster_average import ClusterId, StateComparison
 from dualcontrast.recipe import read_recipe
 from dualcontrast.settings import merged
 
@@ -23,8 +25,8 @@ FEW: dict[str, Any] = {"per_state": 20, "snr": 1.0}
 SHORT: dict[str, Any] = {"training": {"epochs": 2, "batch_size": 20}}
 
 
-def truth(identity: str, conformation: str, share: float, correlation: float) -> dict[str, Any]:
-    return {"identity": identity, "conformation": conformation, "share": share, "correlation": correlation}
+def truth(identity: str, conformation: str, share: float, correlation: float) -> StateComparison:
+    return StateComparison(identity, conformation, share, correlation, resolution=20.0, fsc=())
 
 
 def changed(
@@ -65,17 +67,14 @@ def test_every_step_leaves_its_files_and_is_told(tmp_path: Path, monkeypatch: py
 
 
 def test_an_average_is_compared_with_its_own_identity_and_the_best_of_the_others() -> None:
-    unit = {
-        "cluster": "content1_transformation1",
-        "particles": 40,
-        "resolution": 25.0,
-        "truth": [
+    found = _identity(
+        cluster_average(
+            1,
             truth("nucleosome", "2pyo", 0.4, 0.95),
             truth("spike", "closed", 0.3, 0.80),
             truth("spike", "open", 0.3, 0.82),
-        ],
-    }
-    found = _found(unit)
+        )
+    )
     assert (found.identity, found.share) == ("spike", 0.6)
     assert (found.state, found.correlation) == ("spike open", 0.82)
     assert (found.other, found.other_correlation) == ("nucleosome 2pyo", 0.95)
@@ -86,8 +85,8 @@ def test_an_average_is_compared_with_its_own_identity_and_the_best_of_the_others
     ("other", "end"), [(0.70, "+0.120 (wanted: 0.1)"), (0.75, "+0.070 (wanted: 0.1, not reached)")]
 )
 def test_what_was_not_reached_is_told(other: float, end: str) -> None:
-    one = Found("content2_transformation1", 10, "fas", 0.9, 30.0, "fas a", 0.82, "spike b", other)
-    first, second = _told(one)
+    one = Identity(ClusterId(2, 1), 10, "fas", 0.9, 30.0, "fas a", 0.82, "spike b", other)
+    first, second = one.describe()
     assert first == "  content2: 10 subtomograms, 90.0 % of them fas; their average reaches 30 A"
     assert second.endswith(end)
 

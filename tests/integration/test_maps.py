@@ -131,7 +131,7 @@ def test_relion_and_the_built_in_averager_agree(clustered: Path) -> None:
     assert commands.count("--subset 2") == 3
     assert commands.count(f"--i {folder}/content") == 9  # where they lie now, not where they were written
     refused = call("average", clustered, "--with", "builtin")
-    assert_refused(refused, "in another way; replace all averages with --overwrite")
+    assert_refused(refused, "with other settings; replace all averages with --overwrite")
     assert call("average", clustered, "--with", "builtin", "--overwrite", "--quiet").status == 0
     for unit, volume, state in zip(UNITS, by_relion, (1, 2, 0), strict=True):
         built_in = read_map(folder / f"{unit}.mrc")[0]
@@ -232,7 +232,7 @@ def test_a_source_that_was_moved_is_found_by_its_folder(tmp_path: Path) -> None:
 def test_bad_words_are_one_sentence(clustered: Path, tmp_path: Path) -> None:
     assert_refused(call("cluster", clustered, "--content", 37), "37 content clusters are too many for 36 images")
     assert_refused(call("cluster", clustered, "--content", "some"), "some is no number of content clusters")
-    assert_refused(call("average", clustered, "--with", "eman"), "nothing called eman averages")
+    assert_refused(call("average", clustered, "--with", "eman"), "unknown program eman")
     assert_refused(call("average", clustered, "--clusters", "none"), "has no clusters called none")
     assert_refused(
         call("export", clustered, "--join", tmp_path / "no.star", "--overwrite"), "no.star: no such STAR file"

@@ -214,7 +214,7 @@ def test_a_source_that_is_no_star_is_exported_as_a_table(volumes: np.ndarray, tm
     assert len(pd.read_csv(run.path / "export" / "main" / "class002.csv")) == GROUPS.sum()
     rows = np.loadtxt(run.path / "export" / "main" / "class002.txt", dtype=int)
     assert rows.tolist() == np.flatnonzero(GROUPS).tolist()
-    with pytest.raises(SourceError, match="no STAR file, so nothing can be joined to it"):
+    with pytest.raises(SourceError, match="not a STAR file, so nothing can be joined to it"):
         run.export(join=tmp_path / "x.star", overwrite=True)
 
 

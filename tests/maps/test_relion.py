@@ -116,6 +116,6 @@ def test_a_program_ends_with_ours(programs: Path, tmp_path: Path) -> None:
 
 def test_threads_follow_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
-    assert relion.threads_here() == 3
+    assert relion.thread_count() == 3
     monkeypatch.delenv("OMP_NUM_THREADS")
-    assert relion.threads_here() == os.cpu_count()
+    assert relion.thread_count() == os.cpu_count()

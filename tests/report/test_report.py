@@ -388,7 +388,7 @@ def test_clusters_sorted_anew_part_from_their_averages(maps: CodedRun) -> None:
     assert "Averages" not in maps.report(how="pca", clusters="other").left_out
     maps.cluster(name="other", content=1, transformation=3)
     left_out = maps.report(how="pca", clusters="other").left_out
-    assert "averages are of clusters that were sorted anew since" in left_out["Averages"]
+    assert "averages belong to an earlier clustering" in left_out["Averages"]
 
 
 def test_an_average_that_is_gone_is_told_with_what_makes_it_again(maps: CodedRun, tmp_path: Path) -> None:
@@ -398,7 +398,7 @@ def test_an_average_that_is_gone_is_told_with_what_makes_it_again(maps: CodedRun
         gone.unlink()
         left_out = copy.report(how="pca").left_out
         again = f"make them again with dualcontrast average {copy.path} --clusters main --overwrite."
-        assert left_out["Averages"] == f"{gone}: is gone, and with it an average; {again}"
+        assert left_out["Averages"] == f"{gone}: is missing, so the average is incomplete; {again}"
         assert "references to refine against, are missing" in left_out["On with RELION"]
 
 
@@ -412,7 +412,7 @@ def test_a_cluster_of_one_image_is_not_said_to_wait_for_its_average(maps: CodedR
     with pytest.warns(DualContrastWarning, match="has a single image"):
         copy.average(clusters="odd", by="builtin")
     left_out = copy.report(how="pca", clusters="odd").left_out
-    assert left_out["Averages"] == "1 of 3 clusters holds a single image, which is no average."
+    assert left_out["Averages"] == "1 of 3 clusters holds a single image, which cannot be averaged."
 
 
 def test_commands_take_every_cluster_on(maps: CodedRun) -> None:

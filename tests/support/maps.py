@@ -12,6 +12,8 @@ from dualcontrast import api
 from dualcontrast.api import Run
 from dualcontrast.cryoet.simulation import Simulation
 from dualcontrast.images import open_images
+from dualcontrast.maps.cluster_average import ClusterAverage, ClusterId, Inputs, StateComparison
+from dualcontrast.maps.refinement import Search
 from dualcontrast.recipe import recipe_of
 from dualcontrast.runs import SavedCodes, prepared_images, write_codes
 from dualcontrast.settings import merged
@@ -75,3 +77,21 @@ def simulated_run(folder: Path, proteins: Path, **changes: Any) -> tuple[CodedRu
     transformation = 8 * np.eye(3)[(table["transformation"] == "6xra").astype(int)]
     run.keep_codes(content, transformation + rng.normal(size=(len(table), 3)))
     return run, simulation
+
+
+def cluster_average(content: int, *truth: StateComparison, **changes: Any) -> ClusterAverage:
+    """Describe the average of a content cluster, as if it were made."""
+    values: dict[str, Any] = {
+        "cluster": ClusterId(content, 1),
+        "particles": 40,
+        "voxel_size": 10.0,
+        "box": 8,
+        "poses": "stated",
+        "averaged_by": "builtin",
+        "resolution": 25.0,
+        "fsc": (1.0, 0.9, 0.5, 0.2, 0.1),
+        "truth": truth,
+        "commands": (),
+        "inputs": Inputs("rows", "stated", "builtin", False, Search()),
+    }
+    return ClusterAverage(**{**values, **changes})

@@ -8,9 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
-import torch
 
 from dualcontrast.analysis.clusters import cluster, read_clusters
 from dualcontrast.benchmarks.output import Made
@@ -23,10 +21,9 @@ from dualcontrast.cryoet.mrc import read_map
 from dualcontrast.cryoet.simulation import Simulation
 from dualcontrast.errors import RunError
 from dualcontrast.files import write_text
-from dualcontrast.maps.alignment import pose_of_map
-from dualcontrast.maps.averages import average
-from dualcontrast.maps.averaging import aligned
-from dualcontrast.maps.refinement import initial_cutoff
+from dualcontrast.maps.average import average
+from dualcontrast.maps.cluster_average import ClusterAverage, StateComparison
+from dualcontrast.maps.truth import align_to
 from dualcontrast.progress import Progress, silent
 from dualcontrast.runs import RunFolder
 
@@ -65,15 +62,15 @@ class Strip:
         The cluster that was sorted further; an empty text where all subtomograms were.
     folder : pathlib.Path
         Where the maps are.
-    units : list of dict
-        What CLUSTER.json holds, of each map.
+    averages : list of ClusterAverage
+        Of each cluster.
     """
 
     method: str
     code: str
     within: str
     folder: Path
-    units: list[dict[str, Any]]
+    averages: list[ClusterAverage]
 
     @property
     def label(self) -> str:
@@ -157,7 +154,7 @@ def _strip(
     numbers = {kind: MAPS if kind == code else 1 for kind in ("content", "transformation")}
     _make_clusters(run, name, parent, numbers, progress)
     done = average(run, clusters=name, align=asked.align, progress=progress)
-    return Strip(method, code, "" if within is None else f"cluster {within}", done.folder, done.units)
+    return Strip(method, code, "" if within is None else f"cluster {within}", done.folder, done.clusters)
 
 
 def _make_clusters(
@@ -173,42 +170,42 @@ def _make_clusters(
 
 def _most_like(strip: Strip, identity: str) -> int:
     """Return the number of the content cluster whose map is most like any state of an identity."""
-    likeness = {
-        int(unit["cluster"].split("_")[0].removeprefix("content")): max(
-            state["correlation"] for state in unit["truth"] if state["identity"] == identity
-        )
-        for unit in strip.units
-    }
-    return max(likeness, key=lambda number: likeness[number])
+
+    def correlation(average: ClusterAverage) -> float:
+        return max(state.correlation for state in average.truth if state.identity == identity)
+
+    return max(strip.averages, key=correlation).cluster.content
 
 
-def _best(unit: Mapping[str, Any]) -> dict[str, Any]:
-    best: dict[str, Any] = max(unit["truth"], key=lambda state: state["correlation"])
+def _best_match(average: ClusterAverage) -> StateComparison:
+    """Return the state that an average is most like; the source is always a simulation."""
+    best = average.best_match
+    assert best is not None
     return best
 
 
 def _rows(strip: Strip) -> list[dict[str, Any]]:
     """Return what the CSV holds of a strip's maps."""
     rows = []
-    for unit in strip.units:
-        best = _best(unit)
-        held = max(unit["truth"], key=lambda state: state["share"])
+    for cluster_average in strip.averages:
+        best = _best_match(cluster_average)
+        most_common = max(cluster_average.truth, key=lambda state: state.share)
         rows.append(
             {
                 "method": TABLE1[strip.method].label,
                 "code": strip.code,
                 "within": strip.within,
-                "map": str(strip.folder / f"{unit['cluster']}.mrc"),
-                "particles": unit["particles"],
-                "identity": best["identity"],
-                "conformation": best["conformation"],
-                "correlation": best["correlation"],
-                "resolution": best["resolution"],
-                "share": best["share"],
-                "most_common": f"{held['identity']} {held['conformation']}",
-                "share_of_most_common": held["share"],
-                "halves_resolution": unit["resolution"],
-                "how": unit["how"],
+                "map": str(strip.folder / f"{cluster_average.name}.mrc"),
+                "particles": cluster_average.particles,
+                "identity": best.identity,
+                "conformation": best.conformation,
+                "correlation": best.correlation,
+                "resolution": best.resolution,
+                "share": best.share,
+                "most_common": most_common.state,
+                "share_of_most_common": most_common.share,
+                "halves_resolution": cluster_average.resolution,
+                "how": cluster_average.how,
             }
         )
     return rows
@@ -223,16 +220,11 @@ def _draw(strips: list[Strip], simulation: Simulation, path: Path) -> None:
     rows = [("truth" if start == 0 else "", truth[start : start + MAPS]) for start in range(0, len(truth), MAPS)]
     for strip in strips:
         panels = []
-        for unit in strip.units:
-            best, volume = _best(unit), read_map(strip.folder / f"{unit['cluster']}.mrc")[0]
-            template = templates[states.index(f"{best['identity']} {best['conformation']}")]
-            turned = _turned(template, volume, initial_cutoff(settings.box, settings.voxel_size))
-            name = f"{best['identity']} {best['conformation']} {best['correlation']:.2f}"
-            panels.append(Panel(turned, f"{name}\n{unit['particles']:,} subtomograms"))
+        for cluster_average in strip.averages:
+            best = _best_match(cluster_average)
+            volume = read_map(strip.folder / f"{cluster_average.name}.mrc")[0]
+            turned = align_to(templates[states.index(best.state)], volume, settings.voxel_size)
+            name = f"{best.state} {best.correlation:.2f}\n{cluster_average.particles:,} subtomograms"
+            panels.append(Panel(turned, name))
         rows.append((strip.label, panels))
     draw_maps(rows, MAPS, path, "Maps of clusters, named by the truth they are most like, with the correlation")
-
-
-def _turned(template: np.ndarray, volume: np.ndarray, cutoff: float) -> np.ndarray:
-    pose = pose_of_map(template, volume, cutoff=cutoff)
-    return aligned(torch.from_numpy(volume)[None], *pose)[0].numpy()

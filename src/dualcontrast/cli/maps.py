@@ -120,14 +120,18 @@ def average(
             progress=progress,
         )
     console.result(
-        {"averages": str(done.folder), "figure": str(done.figure), "clusters": done.units},
+        {
+            "averages": str(done.folder),
+            "figure": str(done.figure),
+            "clusters": [cluster.to_json() for cluster in done.clusters],
+        },
         [
-            f"{len(done.units)} averages: {from_here(done.folder)}",
+            f"{len(done.clusters)} averages: {from_here(done.folder)}",
             *done.describe(),
             f"Look at: {from_here(done.figure)}",
             *(
                 [f"RELION was called with: {from_here(done.folder / 'commands.txt')}"]
-                if any(unit["commands"] for unit in done.units)
+                if any(cluster.commands for cluster in done.clusters)
                 else []
             ),
         ],

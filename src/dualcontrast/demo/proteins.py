@@ -7,51 +7,49 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from dualcontrast.api import Run, simulate, train
 from dualcontrast.cryoet.mrc import read_map
 from dualcontrast.cryoet.simulation import Simulation
 from dualcontrast.errors import RunError
 from dualcontrast.figures.volumes import draw_surfaces
-from dualcontrast.maps.alignment import pose_of_map
-from dualcontrast.maps.averages import Averages
-from dualcontrast.maps.averaging import aligned
-from dualcontrast.maps.refinement import Search, initial_cutoff
+from dualcontrast.maps.average import Averages
+from dualcontrast.maps.cluster_average import ClusterAverage, ClusterId
+from dualcontrast.maps.refinement import Search
+from dualcontrast.maps.truth import align_to
 from dualcontrast.progress import Progress, silent
 
 BIN = 2
 ITERATIONS, DEGREES = 4, 20.0  # of the search for poses
-WANTED_ARI, WANTED_MARGIN = 0.95, 0.1
+TARGET_ARI, TARGET_MARGIN = 0.95, 0.1
 
 
 @dataclass(frozen=True)
-class Found:
-    """One identity that was found.
+class Identity:
+    """An identity that was found, compared with the truth.
 
     Attributes
     ----------
-    cluster : str
-        The cluster's name.
+    cluster : ClusterId
+        Its cluster.
     subtomograms : int
-        How many it holds.
+        The number of its subtomograms.
     identity : str
-        That of most of them.
+        The true identity of most of them.
     share : float
-        How many of them have it.
+        The fraction of them that have it.
     resolution : float
-        Of the average, in Angstrom, by its halves.
+        Of the average, in Angstrom, from its halves.
     state : str
-        The true map of that identity that the average is most like.
+        The state of that identity whose true map the average correlates with most.
     correlation : float
-        With that map, aligned to it.
+        With that map, after alignment.
     other : str
-        The most like true map of another identity.
+        The state of another identity whose true map it correlates with most.
     other_correlation : float
-        With that, aligned to it in the same way.
+        With that map, after alignment.
     """
 
-    cluster: str
+    cluster: ClusterId
     subtomograms: int
     identity: str
     share: float
@@ -63,50 +61,63 @@ class Found:
 
     @property
     def margin(self) -> float:
-        """By how much the average is more like its own map."""
+        """The difference of the two correlations."""
         return self.correlation - self.other_correlation
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values."""
+        return {**asdict(self), "cluster": self.cluster.name, "margin": round(self.margin, 4)}
+
+    def describe(self) -> list[str]:
+        """Return the numbers in two lines."""
+        return [
+            f"  content{self.cluster.content}: {self.subtomograms:,} subtomograms, {100 * self.share:.1f} % of "
+            f"them {self.identity}; their average reaches {self.resolution:.0f} A",
+            f"    and correlates with the true {self.state} by {self.correlation:.3f}, with the {self.other} by "
+            f"{self.other_correlation:.3f}: {self.margin:+.3f} ({_target(self.margin, TARGET_MARGIN)})",
+        ]
 
 
 @dataclass(frozen=True)
 class Demo:
-    """What the demo leaves.
+    """The results of the demo.
 
     Attributes
     ----------
     run : Run
         The trained run, with clusters and averages.
     simulation : Simulation
-        What it was trained on.
+        The data that it was trained on.
     ari : float
         The adjusted Rand index of the content clusters with the true identities.
-    found : list of Found
-        The identities.
+    found : list of Identity
+        One of each content cluster.
     figures : list of Path
-        What was found beside the truth, the averages, the counts of each cluster, and what went in.
+        The averages beside the truth, their slices, the counts of each cluster, and examples of the data.
     report : Path
-        All of it on one page.
+        The HTML page.
     """
 
     run: Run
     simulation: Simulation
     ari: float
-    found: list[Found]
+    found: list[Identity]
     figures: list[Path]
     report: Path
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the whole as plain values."""
+        """Return plain values."""
         return {
             "run": str(self.run.path),
             "star": str(self.simulation.star),
             "ari": self.ari,
-            "found": [{**asdict(one), "margin": round(one.margin, 4)} for one in self.found],
+            "found": [one.as_dict() for one in self.found],
             "figures": [str(figure) for figure in self.figures],
             "report": str(self.report),
         }
 
     def describe(self, shortened: Callable[[Path], Path]) -> list[str]:
-        """Return what was found, where to look, and what the numbers mean."""
+        """Return the results and the files to look at, a line each."""
         settings = self.simulation.settings
         proteins = dict.fromkeys(state.identity for state in settings.states)
         figures = iter(map(shortened, self.figures))
@@ -116,8 +127,8 @@ class Demo:
             f"at a signal-to-noise ratio of {settings.snr:g}. Poses, identities and their number were not told.",
             "",
             f"{len(self.found)} identities were found. With the true ones they agree by an adjusted Rand index of "
-            f"{self.ari:.3f} ({_reached(self.ari, WANTED_ARI)}).",
-            *(line for one in self.found for line in _told(one)),
+            f"{self.ari:.3f} ({_target(self.ari, TARGET_ARI)}).",
+            *(line for one in self.found for line in one.describe()),
             "",
             "Look at:",
             f"  {next(figures)}  every average beside the true map that it is most like",
@@ -143,18 +154,18 @@ def demo(out: str | Path, *, seed: int = 0, overwrite: bool = False, progress: P
     overwrite
         Replace an earlier demo there.
     progress
-        Told of every stage.
+        Receives every stage.
 
     Raises
     ------
     RunError
-        The folder has something in it that is not to be overwritten.
+        The folder is not empty, and not to be overwritten.
     """
     run = Run(out)
-    there = sorted(path.name for path in run.path.iterdir()) if run.path.is_dir() else []
-    if there and not overwrite:
+    existing = sorted(path.name for path in run.path.iterdir()) if run.path.is_dir() else []
+    if existing and not overwrite:
         raise RunError(
-            f"{run.path}: already holds {there[0]}; replace it with --overwrite, or choose another --out"
+            f"{run.path}: already holds {existing[0]}; replace it with --overwrite, or choose another --out"
         )
     simulation = simulate(
         run.path / "simulation", recipe="demo", settings={"seed": seed}, overwrite=True, progress=progress
@@ -171,49 +182,47 @@ def demo(out: str | Path, *, seed: int = 0, overwrite: bool = False, progress: P
     )
     clusters = run.cluster(transformation=1, seed=seed, progress=progress)
     averages = run.average(by="builtin", align=True, search=Search(ITERATIONS, DEGREES, seed), progress=progress)
-    found = [_found(unit) for unit in averages.units]
-    figures = [_draw(run, simulation, averages, found)]
+    found = [_identity(average) for average in averages.clusters]
+    figures = [_draw_found(run, simulation, averages, found)]
     figures += [averages.figure, run.figure_path("clusters_main")]
     figures += [simulation.path / "figures" / "subtomograms.png", run.figure_path("pairs")]
     page = run.report(seed=seed, progress=progress).path
     return Demo(run, simulation, clusters.described["agreement"]["content"]["ari"], found, figures, page)
 
 
-def _found(unit: dict[str, Any]) -> Found:
-    """Return what an average is of, and how like it is to its own map and to those of others."""
-    truth: list[dict[str, Any]] = unit["truth"]
-    shares = {state["identity"]: 0.0 for state in truth}
-    for state in truth:
-        shares[state["identity"]] += state["share"]
+def _identity(average: ClusterAverage) -> Identity:
+    """Name the identity of most subtomograms of a cluster, and compare the average with it and with the others."""
+    shares = dict.fromkeys((state.identity for state in average.truth), 0.0)
+    for state in average.truth:
+        shares[state.identity] += state.share
     identity = max(shares, key=lambda name: shares[name])
-    own, other = (
-        max((s for s in truth if (s["identity"] == identity) is same), key=lambda s: s["correlation"])
-        for same in (True, False)
+    same, other = (
+        max((s for s in average.truth if (s.identity == identity) is wanted), key=lambda s: s.correlation)
+        for wanted in (True, False)
     )
-    return Found(
-        unit["cluster"],
-        unit["particles"],
-        identity,
-        round(shares[identity], 4),
-        unit["resolution"],
-        _name(own["identity"], own["conformation"]),
-        own["correlation"],
-        _name(other["identity"], other["conformation"]),
-        other["correlation"],
+    return Identity(
+        cluster=average.cluster,
+        subtomograms=average.particles,
+        identity=identity,
+        share=round(shares[identity], 4),
+        resolution=average.resolution,
+        state=same.state,
+        correlation=same.correlation,
+        other=other.state,
+        other_correlation=other.correlation,
     )
 
 
-def _draw(run: Run, simulation: Simulation, averages: Averages, found: list[Found]) -> Path:
-    """Draw the surface of every average beside that of the true map, to which it was turned."""
+def _draw_found(run: Run, simulation: Simulation, averages: Averages, found: list[Identity]) -> Path:
+    """Draw the surface of every average beside the true map that it is aligned to."""
     settings = simulation.settings
-    states = (_name(state.identity, state.conformation) for state in settings.states)
+    states = (f"{state.identity} {state.conformation}" for state in settings.states)
     templates = dict(zip(states, simulation.templates(), strict=True))
     maps, names, classes = [], [], []
     for number, one in enumerate(found):
-        average = read_map(averages.folder / f"{one.cluster}.mrc")[0]
+        average = read_map(averages.folder / f"{one.cluster.name}.mrc")[0]
         truth = templates[one.state]
-        pose = pose_of_map(truth, average, cutoff=initial_cutoff(settings.box, settings.voxel_size))
-        maps += [aligned(torch.from_numpy(average)[None], *pose)[0].numpy(), truth]
+        maps += [align_to(truth, average, settings.voxel_size), truth]
         names += [f"found: {one.subtomograms:,} subtomograms", f"true: {one.state}"]
         classes += [number, number]
     path = run.figure_path("found")
@@ -223,19 +232,5 @@ def _draw(run: Run, simulation: Simulation, averages: Averages, found: list[Foun
     return path
 
 
-def _told(one: Found) -> list[str]:
-    name = one.cluster.split("_")[0]
-    return [
-        f"  {name}: {one.subtomograms:,} subtomograms, {100 * one.share:.1f} % of them {one.identity}; their "
-        f"average reaches {one.resolution:.0f} A",
-        f"    and correlates with the true {one.state} by {one.correlation:.3f}, with the {one.other} by "
-        f"{one.other_correlation:.3f}: {one.margin:+.3f} ({_reached(one.margin, WANTED_MARGIN)})",
-    ]
-
-
-def _reached(value: float, wanted: float) -> str:
-    return f"wanted: {wanted:g}{'' if value >= wanted else ', not reached'}"
-
-
-def _name(identity: str, conformation: str) -> str:
-    return f"{identity} {conformation}"
+def _target(value: float, target: float) -> str:
+    return f"wanted: {target:g}{'' if value >= target else ', not reached'}"

@@ -1,4 +1,4 @@
-"""Export: codes and clusters on the user's own rows, as STAR files for RELION, or as tables."""
+"""Export: the user's own rows with codes and clusters added, as STAR files for RELION or as tables."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PARTICLE_NAME = "rlnTomoParticleName"
 
 @dataclass(frozen=True)
 class Export:
-    """What was exported.
+    """An export.
 
     Attributes
     ----------
@@ -35,11 +35,11 @@ class Export:
     indices : list of pathlib.Path
         Of each class, the file of its row numbers.
     rows, left_out : int
-        Rows that were written, and rows of the source, or of the file that was joined, that have no cluster.
+        Rows written, and rows of the source, or of the joined file, left out because they have no cluster.
     not_joined : int
-        Particles with a cluster that the file to join lacks.
+        Particles with a cluster that are missing from the joined file.
     starts_from : pathlib.Path or None
-        The folder that the paths in a STAR file start from, where it is known.
+        The folder that paths in the STAR file start from, where known.
     """
 
     files: list[Path]
@@ -51,7 +51,7 @@ class Export:
 
 
 class _Rows(NamedTuple):
-    """Rows to write, their places in the user's own file, from 0, and the blocks that stand beside them."""
+    """Rows to write, their positions in the user's own file, from 0, and the other blocks of that file."""
 
     table: pd.DataFrame
     places: np.ndarray
@@ -78,7 +78,7 @@ def export(
     The folder export/NAME holds particles.star, or particles.csv where the source is no STAR file. The columns
     are dualcontrastContent1 and so on, dualcontrastTransformation1 and so on, dualcontrastContentCluster,
     dualcontrastContentProbability, and the same of the transformation; rlnClassNumber becomes the content
-    cluster, and a class number that was there is kept as dualcontrastGivenClassNumber.
+    cluster, and an earlier class number is kept as dualcontrastGivenClassNumber.
 
     Parameters
     ----------
@@ -100,37 +100,37 @@ def export(
     device
         Where images are encoded, if the run has no codes yet.
     progress
-        Told of the images encoded.
+        Receives the images encoded.
 
     Raises
     ------
     RunError
-        The run has no such clusters, or the folder holds something.
+        The run has no such clusters, or the folder is not empty.
     SourceError
-        The source is not there or has changed, or the file to join does not fit.
+        The source is missing or has changed, or the file to join does not fit.
     """
     found = read_clusters(run, clusters)
     source = attached(run, datadir)
     codes = codes_of(run, found.described["weights"], device=device, progress=progress)
     folder = run.export_folder(clusters)
-    there = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
-    if there and not overwrite:
-        raise RunError(f"{folder}: already holds {there[0]}; replace it with --overwrite, or move it away")
+    existing = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    if existing and not overwrite:
+        raise RunError(f"{folder}: already holds {existing[0]}; replace it with --overwrite, or move it away")
     added = _added(found, codes)
     rows = _rows_of(source, added, codes) if join is None else _joined(source, added, join)
     shutil.rmtree(beside(folder), ignore_errors=True)  # of a call that was killed
     files, indices = [_write(beside(folder) / "particles", rows, rows.table)], []
-    for name, own in _classes(rows.table, found) if per_class else ():
-        files.append(_write(beside(folder) / name, rows, rows.table[own]))
+    for name, chosen in _classes(rows.table, found) if per_class else ():
+        files.append(_write(beside(folder) / name, rows, rows.table[chosen]))
         indices.append(files[-1].with_suffix(".txt"))
-        write_text(indices[-1], "".join(f"{place}\n" for place in rows.places[own]))
+        write_text(indices[-1], "".join(f"{place}\n" for place in rows.places[chosen]))
     put_in_place(folder)
     files, indices = ([folder / path.name for path in paths] for paths in (files, indices))
     return Export(files, indices, len(rows.table), rows.left_out, rows.not_joined, rows.starts_from)
 
 
 def _added(clusters: Clusters, codes: SavedCodes) -> pd.DataFrame:
-    """Return the columns to add, by row of the source."""
+    """Build the columns to add, indexed by row of the source."""
     places = pd.Series(np.arange(len(codes.table)), index=codes.table["row"])
     chosen = places[clusters.table["row"]].to_numpy()
     columns: dict[str, Any] = {}
@@ -147,7 +147,7 @@ def _added(clusters: Clusters, codes: SavedCodes) -> pd.DataFrame:
 
 
 def _rows_of(source: Source, added: pd.DataFrame, codes: SavedCodes) -> _Rows:
-    """Return the source's own rows that have a cluster."""
+    """Select the source's rows that have a cluster."""
     if not source.is_star:
         table = codes.table.set_index("row", drop=False).loc[added.index].reset_index(drop=True)
         return _Rows(_with(table, added), added.index.to_numpy(), len(source.images) - len(table))
@@ -159,9 +159,9 @@ def _rows_of(source: Source, added: pd.DataFrame, codes: SavedCodes) -> _Rows:
 
 
 def _joined(source: Source, added: pd.DataFrame, join: str | Path) -> _Rows:
-    """Return the rows of another STAR file that are of the same particles."""
+    """Select the rows of another STAR file that list the same particles."""
     if not source.is_star:
-        raise SourceError(f"{source.path}: no STAR file, so nothing can be joined to it; leave out --join")
+        raise SourceError(f"{source.path}: not a STAR file, so nothing can be joined to it; leave out --join")
     table, others = read_blocks(join)
     own = _by_name(read_particles(source.path).table, source.path).iloc[added.index]
     theirs = _by_name(table, join)
@@ -181,7 +181,7 @@ def _joined(source: Source, added: pd.DataFrame, join: str | Path) -> _Rows:
 
 
 def _by_name(table: pd.DataFrame, path: str | Path) -> pd.Series:
-    """Return the names of particles, each there once."""
+    """Return the names of particles, and check that they are unique."""
     if PARTICLE_NAME not in table:
         raise SourceError(
             f"{path}: its particles have no {PARTICLE_NAME}, by which rows are joined; add that column"
@@ -190,21 +190,21 @@ def _by_name(table: pd.DataFrame, path: str | Path) -> pd.Series:
     twice = names[names.duplicated()]
     if len(twice):
         raise SourceError(
-            f"{path}: row {twice.index[0] + 1} has the {PARTICLE_NAME} {twice.iloc[0]} of a row before it; give "
-            "each its own"
+            f"{path}: row {twice.index[0] + 1} has the {PARTICLE_NAME} {twice.iloc[0]} of an earlier row; give "
+            "each particle its own"
         )
     return names
 
 
 def _with(table: pd.DataFrame, added: pd.DataFrame) -> pd.DataFrame:
-    """Return a table with columns added, in place of columns of the same names."""
+    """Add columns to a table; they replace columns of the same names."""
     kept = table.drop(columns=[name for name in added if name in table])
     joined: pd.DataFrame = pd.concat([kept, added.reset_index(drop=True)], axis=1)
     return joined
 
 
 def _with_class(table: pd.DataFrame) -> pd.DataFrame:
-    """Return particles with the content cluster as their class."""
+    """Set the class of particles to their content cluster."""
     clusters = table["dualcontrastContentCluster"]
     if CLASS in table and GIVEN_CLASS not in table:  # an export of an export keeps the first class number
         table = table.assign(**{GIVEN_CLASS: table[CLASS]})
@@ -213,7 +213,7 @@ def _with_class(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _classes(table: pd.DataFrame, clusters: Clusters) -> list[tuple[str, np.ndarray]]:
-    """Return the name and the rows, as a mask, of each class, and of each of its parts where it has several."""
+    """List the name and row mask of each content cluster, and of its transformation clusters if it has several."""
     classes = []
     of, within = (table[f"dualcontrast{code}Cluster"].to_numpy() for code in ("Content", "Transformation"))
     for number in np.unique(of):

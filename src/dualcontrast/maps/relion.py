@@ -33,7 +33,7 @@ def takes_premultiplied() -> bool:
 def reconstruct_command(
     star: Path, out: Path, *, ctf: bool, premultiplied: bool = False, half: int | None = None
 ) -> list[str]:
-    """Return the arguments that average the subtomograms of a STAR file by the poses in it.
+    """Build the command that averages the subtomograms of a STAR file with the poses in it.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ def refine_command(
     threads: int = 1,
     seed: int = 0,
 ) -> list[str]:
-    """Return the arguments that align the subtomograms of a STAR file to a reference, from all orientations.
+    """Build the command that aligns the subtomograms of a STAR file to a reference, over all orientations.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ def refine_command(
     out
         The root of the names of files to write.
     reference
-        An MRC; no more of it than 60 A is used.
+        An MRC, used only up to 60 A.
     box, voxel_size
         Of the subtomograms.
     iterations
@@ -84,7 +84,7 @@ def refine_command(
     degrees
         From one rotation to the next; RELION takes the next of 60, 30, 15 and so on, and refines it once.
     threads
-        How many.
+        Number of threads.
     seed
         Of its random numbers.
     """
@@ -110,14 +110,14 @@ def run_relion(words: list[str], project: Path) -> None:
     Raises
     ------
     RunError
-        The program failed; the message holds what it said last.
+        The program failed; the message holds its error.
     """
     with _ended_by_sigterm():
         done = subprocess.run(words, cwd=project, capture_output=True, text=True, check=False)
     if done.returncode:
-        said = [line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()]
-        reasons = [line for line in said if "error" in line.lower() and len(line) > len("ERROR:")]
-        reason = (reasons or said or ["nothing was said"])[0]
+        lines = [line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()]
+        reasons = [line for line in lines if "error" in line.lower() and len(line) > len("ERROR:")]
+        reason = (reasons or lines or ["no output"])[0]
         raise RunError(
             f"{words[0]} failed ({reason[:300]}); call it again in {project} to see all: {' '.join(words)}; or "
             "average without RELION, by --with builtin"
@@ -127,13 +127,13 @@ def run_relion(words: list[str], project: Path) -> None:
 @lru_cache(maxsize=4)
 def _help_of(program: str) -> str:
     if shutil.which(program) is None:
-        return ""  # commands are told where RELION is not, too
+        return ""  # commands are also shown where RELION is not installed
     shown = subprocess.run([program, "--help"], capture_output=True, text=True, check=False)
     return shown.stdout + shown.stderr
 
 
 def _ctf_options(program: str, ctf: bool, premultiplied: bool) -> list[str]:
-    """Return the options that correct the CTF; newer versions are told where CTF volumes are not squared."""
+    """Return the options that correct the CTF; newer versions need to know that CTF volumes are not squared."""
     if not ctf:
         return []
     return ["--ctf", *([NOT_SQUARED] if not premultiplied and NOT_SQUARED in _help_of(program) else [])]
@@ -156,7 +156,7 @@ def _ended_by_sigterm() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def threads_here() -> int:
-    """Return how many threads a program is given: OMP_NUM_THREADS, or the number of processors."""
-    stated = os.environ.get("OMP_NUM_THREADS", "")
-    return int(stated) if stated.isdigit() else (os.cpu_count() or 1)
+def thread_count() -> int:
+    """Return the number of threads for a program: OMP_NUM_THREADS, or the number of processors."""
+    setting = os.environ.get("OMP_NUM_THREADS", "")
+    return int(setting) if setting.isdigit() else (os.cpu_count() or 1)

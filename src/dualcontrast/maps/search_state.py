@@ -1,4 +1,4 @@
-"""How far a search for poses has come, and the file from which it goes on."""
+"""The state of a search for poses, and the file from which a stopped search resumes."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from dualcontrast.poses import Poses
 
 
 @dataclass(frozen=True)
-class Standing:
+class SearchState:
     """A search for poses between two iterations.
 
     Attributes
     ----------
     iterations : int
-        Those that are done.
+        Completed iterations.
     poses : Poses
-        What was found.
+        The current poses.
     references : Tensor
-        What each half is matched to next, (2, N, N, N).
+        The next reference of each half, (2, N, N, N).
     cutoff : float
-        Up to which frequency, in cycles a box.
+        The highest frequency that is matched, in cycles a box.
     """
 
     iterations: int
@@ -35,25 +35,24 @@ class Standing:
     cutoff: float
 
 
-def write_standing(path: Path, standing: Standing, made_from: str) -> None:
-    """Write how far a search has come, and what it depends on."""
-    tensors = {
-        "matrices": standing.poses.rotations,
-        "shifts": standing.poses.shifts,
-        "references": standing.references,
-    }
-    said = {"iterations": str(standing.iterations), "cutoff": repr(standing.cutoff), "made_from": made_from}
+def write_search_state(path: Path, state: SearchState, inputs: str) -> None:
+    """Write the state of a search, and the inputs that it depends on."""
+    matrices, shifts = state.poses
+    tensors = {"matrices": matrices, "shifts": shifts, "references": state.references}
+    metadata = {"iterations": str(state.iterations), "cutoff": repr(state.cutoff), "made_from": inputs}
     with written_whole(path) as temporary:
-        save_file(tensors, temporary, said)
+        save_file(tensors, temporary, metadata)
 
 
-def read_standing(path: Path, made_from: str) -> Standing | None:
-    """Return how far a search has come; None where there is no file, or that of a search of other things."""
+def read_search_state(path: Path, inputs: str) -> SearchState | None:
+    """Read the state of a search; return None where there is no file, or one of other inputs."""
     if not path.is_file():
         return None
     with safe_open(path, "pt") as file:
-        said = file.metadata()
-        if said["made_from"] != made_from:
+        metadata = file.metadata()
+        if metadata["made_from"] != inputs:
             return None
         poses = Poses(file.get_tensor("matrices"), file.get_tensor("shifts"))
-        return Standing(int(said["iterations"]), poses, file.get_tensor("references"), float(said["cutoff"]))
+        return SearchState(
+            int(metadata["iterations"]), poses, file.get_tensor("references"), float(metadata["cutoff"])
+        )

@@ -12,8 +12,9 @@ from dualcontrast.cryoet.mrc import read_map
 from dualcontrast.errors import SourceError
 from dualcontrast.figures.drawing import PALETTE
 from dualcontrast.figures.volumes import CONTRAST, named_surface
-from dualcontrast.maps.averager import FEWEST
 from dualcontrast.maps.averaging import THRESHOLD
+from dualcontrast.maps.cluster_average import STATED_POSES, ClusterAverage
+from dualcontrast.maps.particles import MIN_PARTICLES
 from dualcontrast.report import meshes
 from dualcontrast.report.material import Material
 from dualcontrast.report.pictures import as_data
@@ -25,7 +26,7 @@ DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 
 
 class Map(NamedTuple):
-    """The average of a cluster."""
+    """One average, as the page shows it."""
 
     name: str
     content: int
@@ -38,97 +39,90 @@ class Map(NamedTuple):
     slices: list[str]
     surface: str  # a picture
     figure: str
-    lack: str  # why there is no surface
+    no_surface: str  # the reason, where there is none
 
 
 def section(material: Material) -> Section | None:
-    """Return every average; None for pictures, which have none."""
+    """Make the section of averages; None for pictures."""
     if not material.are_volumes:
         return None
-    anchor, title, units = "averages", "Averages", material.averages
-    if isinstance(units, Missing):
-        return Section(anchor, title, missing=(units,))
-    contents = [_numbers(unit)[0] for unit in units]
-    colours = class_colours(max(contents))
-    figures: dict[str, Any] = {"fsc": _correlations(units, colours)}
-    drawn = _maps(material, units, colours, figures)
+    anchor, title, averages = "averages", "Averages", material.averages
+    if isinstance(averages, Missing):
+        return Section(anchor, title, missing=(averages,))
+    colours = class_colours(max(average.cluster.content for average in averages))
+    figures: dict[str, Any] = {"fsc": _correlations(averages, colours)}
+    maps = _maps(material, averages, colours, figures)
     assert not isinstance(material.clusters, Missing)
-    missing = tuple(_left_out(material, material.clusters, len(units)))
+    missing = tuple(_left_out(material, material.clusters, len(averages)))
     context = {
-        "maps": drawn,
+        "maps": maps,
         "threshold": THRESHOLD,
-        "box": units[0]["box"],
-        "voxel_size": units[0]["voxel_size"],
+        "box": averages[0].box,
+        "voxel_size": averages[0].voxel_size,
         "folder": material.run.averages_folder(material.clusters.name),
     }
     return Section(anchor, title, "averages.html", context, figures, missing)
 
 
-def _left_out(material: Material, clusters: Clusters, made: int) -> Iterator[Missing]:
-    """Yield why clusters have no average: they are too small, or it is still to be made."""
-    small = sum(len(clusters.rows_of(*unit)) < FEWEST for unit in clusters.units)
-    left, count = len(clusters.units) - small - made, len(clusters.units)
+def _left_out(material: Material, clusters: Clusters, averaged: int) -> Iterator[Missing]:
+    """Yield a reason for clusters without an average: too small, or not averaged yet."""
+    small = sum(len(clusters.rows_of(*unit)) < MIN_PARTICLES for unit in clusters.units)
+    left, count = len(clusters.units) - small - averaged, len(clusters.units)
     if small:
-        told = "holds" if small == 1 else "hold"
-        yield Missing(f"{small} of {count} clusters {told} a single image, which is no average.")
+        verb = "holds" if small == 1 else "hold"
+        yield Missing(f"{small} of {count} clusters {verb} a single image, which cannot be averaged.")
     if left > 0:
-        told = "has" if left == 1 else "have"
-        yield Missing(f"{left} of {count} clusters {told} no average yet.", material.of_clusters("average"))
-
-
-def _numbers(unit: dict[str, Any]) -> tuple[int, int]:
-    """Return the content and the transformation cluster."""
-    content, transformation = unit["cluster"].split("_")
-    return int(content.removeprefix("content")), int(transformation.removeprefix("transformation"))
+        verb = "has" if left == 1 else "have"
+        yield Missing(f"{left} of {count} clusters {verb} no average yet.", material.of_clusters("average"))
 
 
 def _maps(
-    material: Material, units: list[dict[str, Any]], colours: list[str], figures: dict[str, Any]
+    material: Material, averages: list[ClusterAverage], colours: list[str], figures: dict[str, Any]
 ) -> list[Map]:
     """Draw every map; the scenes of their surfaces join `figures`."""
     assert not isinstance(material.clusters, Missing)
     folder = material.run.averages_folder(material.clusters.name)
-    densities = {unit["cluster"]: read_map(folder / f"{unit['cluster']}.mrc")[0] for unit in units}
-    surfaces, lacks = {}, {}
+    densities = {average.name: read_map(folder / f"{average.name}.mrc")[0] for average in averages}
+    surfaces, failures = {}, {}
     for number, (name, density) in enumerate(densities.items()):
-        material.progress("drawing averages", number, len(units))
+        material.progress("drawing averages", number, len(averages))
         try:
             surfaces[name] = named_surface(density, None, name)
         except SourceError as error:
-            lacks[name] = f"{error}."
+            failures[name] = f"{error}."
     places = {
-        name: meshes.centred(surface, densities[name].shape, unit["voxel_size"])
-        for unit in units
-        if (surface := surfaces.get(name := unit["cluster"])) is not None
+        average.name: meshes.centred(surface, densities[average.name].shape, average.voxel_size)
+        for average in averages
+        if (surface := surfaces.get(average.name)) is not None
     }
     reach = max((1.05 * float(np.linalg.norm(place, axis=1).max()) for place in places.values()), default=1.0)
-    drawn = []
-    for unit in units:
-        name, (content, transformation) = unit["cluster"], _numbers(unit)
+    maps = []
+    for average in averages:
+        name, (content, transformation) = average.name, average.cluster
         picture = ""
         if name in surfaces:
             colour, plain = colours[content - 1], _plain(content, colours)
             mesh = meshes.mesh_of(surfaces[name], places[name], colour, meshes.triangles_each(len(surfaces)))
             figures[f"surface-{name}"] = meshes.scene_of(mesh, reach)
             picture = meshes.picture_of_surface(surfaces[name], places[name], plain, reach)
-        drawn.append(
+        maps.append(
             Map(
-                name,
-                content,
-                transformation,
-                colours[content - 1],
-                unit["particles"],
-                unit["resolution"],
-                _how(unit),
-                _likeness(unit),
-                _slices(densities[name]),
-                picture,
-                f"surface-{name}",
-                lacks.get(name, ""),
+                name=name,
+                content=content,
+                transformation=transformation,
+                colour=colours[content - 1],
+                particles=average.particles,
+                resolution=average.resolution,
+                how=_how(average),
+                likeness=_likeness(average),
+                slices=_slices(densities[name]),
+                surface=picture,
+                figure=f"surface-{name}",
+                no_surface=failures.get(name, ""),
             )
         )
-    material.progress("drawing averages", len(units), len(units))
-    return drawn
+    material.progress("drawing averages", len(averages), len(averages))
+    return maps
 
 
 def _plain(content: int, colours: list[str]) -> str:
@@ -137,23 +131,19 @@ def _plain(content: int, colours: list[str]) -> str:
     return PALETTE[content - 1] if colour.startswith("var(") else colour
 
 
-def _how(unit: dict[str, Any]) -> str:
-    """Say what the poses are and what averaged."""
-    found, averaged = (PROGRAMS.get(unit[key], unit[key]) for key in ("poses", "averaged_by"))
-    if unit["poses"] == "stated":
+def _how(average: ClusterAverage) -> str:
+    """Say where the poses come from, and which program averaged."""
+    found, averaged = (PROGRAMS.get(program, program) for program in (average.poses, average.averaged_by))
+    if average.poses == STATED_POSES:
         return f"Poses as stated, averaged by {averaged}."
-    return (
-        f"Aligned and averaged by {averaged}."
-        if found == averaged
-        else f"Aligned by {found}, averaged by {averaged}."
-    )
+    if found == averaged:
+        return f"Aligned and averaged by {averaged}."
+    return f"Aligned by {found}, averaged by {averaged}."
 
 
-def _likeness(unit: dict[str, Any]) -> str:
-    if not unit["truth"]:
-        return ""
-    best = max(unit["truth"], key=lambda state: state["correlation"])
-    return f"most like {best['identity']} {best['conformation']}, correlation {best['correlation']:.2f}"
+def _likeness(average: ClusterAverage) -> str:
+    best = average.best_match
+    return "" if best is None else f"most like {best.state}, correlation {best.correlation:.2f}"
 
 
 def _slices(density: np.ndarray) -> list[str]:
@@ -163,16 +153,16 @@ def _slices(density: np.ndarray) -> list[str]:
     return [as_data(np.take(grey, len(grey) // 2, axis=axis)) for axis in range(3)]
 
 
-def _correlations(units: list[dict[str, Any]], colours: list[str]) -> dict[str, Any]:
+def _correlations(averages: list[ClusterAverage], colours: list[str]) -> dict[str, Any]:
     """Draw the Fourier shell correlation of the halves of every average."""
     traces, last = [], 0.0
-    for unit in units:
-        content, transformation = _numbers(unit)
-        frequency = np.arange(len(unit["fsc"])) / (unit["box"] * unit["voxel_size"])
+    for average in averages:
+        content, transformation = average.cluster
+        frequency = average.frequencies
         last = max(last, float(frequency[-1]))
         name = f"content {content}, transformation {transformation}"
         style = {"dash": DASHES[(transformation - 1) % len(DASHES)]}
-        traces.append(line(frequency.round(6).tolist(), unit["fsc"], name, colours[content - 1], line=style))
+        traces.append(line(frequency.round(6).tolist(), list(average.fsc), name, colours[content - 1], line=style))
     ticks = _ticks(last)
     named_ticks = {"tickvals": [1 / tick for tick in ticks], "ticktext": [f"{tick:g}" for tick in ticks]}
     return figure(
@@ -192,5 +182,5 @@ def _correlations(units: list[dict[str, Any]], colours: list[str]) -> dict[str, 
 
 def _ticks(last: float) -> list[float]:
     """Return resolutions in Å, spread over the frequencies up to the last."""
-    wanted = 1 / (last * np.linspace(1, 0.2, 5))
-    return [float(f"{value:.2g}") for value in wanted if value > 0]
+    resolutions = 1 / (last * np.linspace(1, 0.2, 5))
+    return [float(f"{value:.2g}") for value in resolutions if value > 0]

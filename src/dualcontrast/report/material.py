@@ -16,7 +16,7 @@ from dualcontrast.analysis.clusters import DEFAULT, Clusters, read_clusters
 from dualcontrast.errors import RunError, SourceError
 from dualcontrast.figures.show import size_of, spread
 from dualcontrast.images import ImageSet
-from dualcontrast.maps.averages import read_averages
+from dualcontrast.maps.cluster_average import ClusterAverage, read_averages
 from dualcontrast.progress import Progress
 from dualcontrast.recipe import Recipe
 from dualcontrast.report.pictures import Sheet, sheet_of
@@ -118,8 +118,8 @@ class Material:
         return {} if self.sheet is None else {int(place): number for number, place in enumerate(self.pictured)}
 
     @cached_property
-    def averages(self) -> list[dict[str, Any]] | Missing:
-        """What was written of each average of the clusters."""
+    def averages(self) -> list[ClusterAverage] | Missing:
+        """The averages of the clusters."""
         if isinstance(self.clusters, Missing):
             return Missing("Averages are made of clusters, which are missing.", self.command("cluster"))
         try:

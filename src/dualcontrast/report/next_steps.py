@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from dualcontrast.cryoet.star import read_particles
 from dualcontrast.maps import relion
+from dualcontrast.maps.cluster_average import ClusterAverage
 from dualcontrast.report.material import Material
 from dualcontrast.report.section import Missing, Section
 
@@ -42,7 +43,7 @@ def section(material: Material) -> Section | None:
     elif isinstance(material.averages, Missing):
         sentence = "The averages, which are the references to refine against, are missing."
         missing.append(Missing(sentence, material.averages.command))
-    elif material.averages[0]["box"] % 2:
+    elif material.averages[0].box % 2:
         missing.append(Missing("The boxes are odd, and RELION takes even ones: extract the particles again."))
     else:
         folder = material.run.averages_folder(material.clusters.name).resolve()
@@ -65,7 +66,7 @@ def _export(material: Material) -> Step:
     )
 
 
-def _refinement(material: Material, folder: Path, units: list[dict[str, Any]]) -> Step:
+def _refinement(material: Material, folder: Path, averages: list[ClusterAverage]) -> Step:
     """Return the commands that average every cluster again and refine it from its average."""
     commands = [shlex.join(["cd", str(material.options["datadir"])])]
     told = (
@@ -74,8 +75,8 @@ def _refinement(material: Material, folder: Path, units: list[dict[str, Any]]) -
         "orientations, starting at 60 Å."
     )
     ctf = premultiplied = False
-    for unit in units:
-        name = unit["cluster"]
+    for average in averages:
+        name = average.name
         star = folder / f"{name}.star"
         particles = read_particles(star)
         ctf, premultiplied = particles.ctf_names is not None, particles.ctf_premultiplied
@@ -89,13 +90,13 @@ def _refinement(material: Material, folder: Path, units: list[dict[str, Any]]) -
                 folder / f"{name}.mrc",
                 ctf=ctf,
                 premultiplied=premultiplied,
-                box=unit["box"],
-                voxel_size=unit["voxel_size"],
+                box=average.box,
+                voxel_size=average.voxel_size,
                 iterations=ITERATIONS,
                 degrees=DEGREES,
             ),
         ]
-        commands += ["", f"# {name}, {unit['particles']:,} particles", *map(shlex.join, words)]
+        commands += ["", f"# {name}, {average.particles:,} particles", *map(shlex.join, words)]
     return Step("Average and refine each cluster", f"{told}{_of_ctfs(ctf, premultiplied)}", commands)
 
 

@@ -50,7 +50,7 @@ def findings(material: Material) -> list[Finding]:
                 text = f"{factor} told from the {factor} code, and from the {other} code (chance {chance})"
                 found.append(Finding(values, text))
     if not isinstance(averages, Missing):
-        best = min(unit["resolution"] for unit in averages)
+        best = min(average.resolution for average in averages)
         text = f"resolution of the finest of {counted(len(averages), 'average')}"
         found.append(Finding((Value(f"{best:.0f} Å"),), text))
     return found

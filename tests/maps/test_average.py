@@ -10,12 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-import starfile
-import torch
 from PIL import Image
-from scipy.spatial.transform import Rotation
 from tests.support.maps import CodedRun, simulated_run, untrained_run
-from tests.support.particles import PIXEL_SIZE, angles_and_origins, write_mrc, write_particles_of, write_star
+from tests.support.particles import PIXEL_SIZE, angles_and_origins, write_mrc, write_particles_of
 from tests.support.runs import small_run
 
 from dualcontrast.analysis.clusters import cluster
@@ -24,15 +21,13 @@ from dualcontrast.cryoet.mrc import read_header, read_map
 from dualcontrast.cryoet.simulation import Simulation
 from dualcontrast.cryoet.star import read_particles
 from dualcontrast.errors import DualContrastWarning, RunError, SourceError
-from dualcontrast.evaluation import scores
-from dualcontrast.images import open_images
-from dualcontrast.maps import averager, relion
-from dualcontrast.maps.averages import average
+from dualcontrast.maps import average as module
+from dualcontrast.maps import relion
+from dualcontrast.maps.average import average
 from dualcontrast.maps.averaging import shell_correlation
+from dualcontrast.maps.backend import ClusterJob
+from dualcontrast.maps.cluster_average import ClusterAverage
 from dualcontrast.maps.refinement import Search
-from dualcontrast.maps.subtomograms import subset_of
-from dualcontrast.poses import Poses
-from dualcontrast.progress import silent
 
 UNITS = ["content1_transformation1", "content1_transformation2", "content2_transformation1"]
 TRUTH = ["6vxx", "6xra", "2pyo"]
@@ -110,19 +105,19 @@ def test_what_was_made_stays_and_what_is_missing_is_made(
     whole = read_map(folder / f"{UNITS[1]}.mrc")[0]
     (folder / f"{UNITS[1]}.json").unlink()
     made: list[str] = []
-    make = averager.Averager.make
+    make = module.average_cluster
 
-    def noted(self: averager.Averager, unit: tuple[int, int], *rest: Any) -> dict[str, Any]:
-        made.append(averager.unit_name(unit))
-        return make(self, unit, *rest)
+    def noted(job: ClusterJob, *rest: Any) -> ClusterAverage:
+        made.append(job.files.cluster.name)
+        return make(job, *rest)
 
-    monkeypatch.setattr(averager.Averager, "make", noted)
+    monkeypatch.setattr(module, "average_cluster", noted)
     done = average(run, by="builtin")
     assert made == [UNITS[1]]
     after = {path.name: path.stat().st_mtime_ns for path in folder.glob("content*")}
     assert {name for name in before if before[name] != after[name]} == {n for n in before if UNITS[1] in n}
     np.testing.assert_array_equal(read_map(folder / f"{UNITS[1]}.mrc")[0], whole)
-    assert [unit["cluster"] for unit in done.units] == UNITS
+    assert [unit.name for unit in done.clusters] == UNITS
     assert len(done.describe()) == 3
 
 
@@ -131,7 +126,7 @@ def test_averages_made_otherwise_are_kept_unless_it_is_said(
 ) -> None:
     run, _ = simulated
     before = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
-    with pytest.raises(RunError, match="of other images or poses, or in another way; replace all averages"):
+    with pytest.raises(RunError, match="from other images or poses, or with other settings; replace all averages"):
         average(run, by="builtin", align=True)
     assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} == before
 
@@ -142,18 +137,18 @@ def test_averages_are_replaced_by_whole_ones_and_a_stopped_call_goes_on(
     run, _ = simulated
     cluster(run, name="replaced")
     average(run, clusters="replaced", by="builtin")
-    folder, make = run.averages_folder("replaced"), averager.Averager.make
+    folder, make = run.averages_folder("replaced"), module.average_cluster
     (folder / "of another clustering").write_text("")
     before = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
     made: list[str] = []
 
-    def stopped_at_the_third(self: averager.Averager, unit: tuple[int, int], *rest: Any) -> dict[str, Any]:
-        made.append(averager.unit_name(unit))
+    def stopped_at_the_third(job: ClusterJob, *rest: Any) -> ClusterAverage:
+        made.append(job.files.cluster.name)
         if len(made) == 3:
             raise KeyboardInterrupt
-        return make(self, unit, *rest)
+        return make(job, *rest)
 
-    monkeypatch.setattr(averager.Averager, "make", stopped_at_the_third)
+    monkeypatch.setattr(module, "average_cluster", stopped_at_the_third)
     with pytest.raises(KeyboardInterrupt):
         average(run, clusters="replaced", by="builtin", search=Search(seed=1), overwrite=True)
     assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} == before
@@ -164,29 +159,15 @@ def test_averages_are_replaced_by_whole_ones_and_a_stopped_call_goes_on(
     assert not list(folder.parent.glob(".replaced*"))
 
 
-def test_other_labels_than_identities_are_not_taken_for_them(
-    simulated: tuple[CodedRun, Simulation], tmp_path: Path
-) -> None:
-    _, simulation = simulated
-    run = untrained_run(tmp_path / "run", simulation.star, bin=2, labels="dualcontrastConformation")
-    table = run.images().table
-    assert set(table["content"]) == set(TRUTH)
-    run.keep_codes(np.zeros((len(table), 4)), np.zeros((len(table), 3)))
-    assert scores._observed(run, table, silent) is None
-    cluster(run, content=1, transformation=1)
-    (unit,) = average(run, by="builtin").units
-    assert {state["conformation"]: state["share"] for state in unit["truth"]} == dict.fromkeys(TRUTH, 0.3333)
-
-
 def test_poses_are_found_where_they_are_not_to_be_known(simulated: tuple[CodedRun, Simulation]) -> None:
     run, simulation = simulated
     cluster(run, within=2, transformation=1, content=1)
     done = average(run, clusters="main-2", by="builtin", align=True, search=Search(iterations=4, degrees=30))
-    (unit,) = done.units
-    assert unit["how"] == "poses by builtin, average by builtin"
-    best = max(unit["truth"], key=lambda state: state["correlation"])
-    assert best["conformation"] == "2pyo"
-    assert best["correlation"] > 0.9
+    (unit,) = done.clusters
+    assert unit.how == "poses by builtin, average by builtin"
+    best = max(unit.truth, key=lambda state: state.correlation)
+    assert best.conformation == "2pyo"
+    assert best.correlation > 0.9
     found = read_particles(done.folder / "content1_transformation1.star").matrices()
     stated = read_particles(simulation.star).matrices()
     assert found is not None
@@ -209,86 +190,11 @@ def test_volumes_without_a_star_are_aligned_and_listed_in_a_table(tmp_path: Path
     assert sorted(table["half"]) == [1, 1, 1, 2, 2, 2]
     assert read_header(done.folder / "content1_transformation1.mrc").voxel_size == PIXEL_SIZE
     assert not (done.folder / "correlations.csv").exists()
-    assert done.units[0]["truth"] == []
+    assert done.clusters[0].truth == ()
     if relion.installed():
-        with pytest.raises(RunError, match="RELION takes the particles of a STAR file"):
+        with pytest.raises(RunError, match="RELION averages only the particles of a STAR file"):
             average(run, by="relion", overwrite=True)
         assert (done.folder / "content1_transformation1.mrc").exists()
-
-
-def test_an_old_relion_is_not_given_premultiplied_particles(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    star = write_particles_of(np.random.default_rng(0).normal(size=(6, 8, 8, 8)), tmp_path / "data")
-    blocks = starfile.read(star)
-    blocks["optics"] = blocks["optics"].assign(rlnCtfDataAreCtfPremultiplied=1)
-    starfile.write(blocks, star)
-    run = untrained_run(tmp_path / "run", star)
-    run.keep_codes(np.zeros((6, 2)), np.zeros((6, 2)))
-    cluster(run)
-    monkeypatch.setattr(relion, "installed", lambda: True)
-    monkeypatch.setattr(relion, "takes_premultiplied", lambda: False)
-    with pytest.raises(RunError, match="multiplied by their CTF, which the installed RELION takes for"):
-        average(run, by="relion")
-    assert not run.averages_folder("main").exists()
-
-
-def test_equal_angles_state_no_poses_and_one_subset_no_halves(tmp_path: Path) -> None:
-    volumes = np.random.default_rng(0).normal(size=(6, 8, 8, 8))
-    columns = angles_and_origins(np.zeros((6, 3)), np.zeros((6, 3)))
-    star = write_particles_of(volumes, tmp_path, **columns, rlnRandomSubset=[1, 1, 1, 2, 2, 2])
-    subset = subset_of(open_images(star), np.arange(6), 0)
-    assert subset.poses is None
-    assert subset.halves.tolist() == [0, 0, 0, 1, 1, 1]
-    assert sorted(subset_of(open_images(star), np.arange(3), 0).halves) == [0, 0, 1]
-
-
-def test_rows_of_one_volume_are_in_one_half(tmp_path: Path) -> None:
-    """Their noise is the same, and halves that share it would agree in it."""
-    write_particles_of(np.random.default_rng(0).normal(size=(5, 8, 8, 8)), tmp_path)
-    names = [f"sub/{place:03}.mrc" for place in (0, 1, 2, 3, 4, 2, 0, 1)]
-    star = write_star(tmp_path / "twice.star", names)
-    for seed in range(5):
-        halves = subset_of(open_images(star), np.arange(8), seed).halves
-        assert halves[[5, 6, 7]].tolist() == halves[[2, 0, 1]].tolist()
-        assert len(set(halves)) == 2
-    run = untrained_run(tmp_path / "run", star)
-    run.keep_codes(np.where(np.isin(np.arange(8), (2, 5)), 9.0, 0)[:, None], np.zeros((8, 1)))
-    cluster(run, content=2, transformation=1)
-    with pytest.warns(DualContrastWarning, match="content2_transformation1 has a single image"):
-        average(run, by="builtin", search=Search(iterations=1, degrees=60))
-
-
-def test_poses_that_relion_wrote_go_to_their_rows(tmp_path: Path) -> None:
-    """It may write rows in another order, and a volume may stand in several."""
-    rng = np.random.default_rng(0)
-    write_particles_of(rng.normal(size=(5, 8, 8, 8)), tmp_path)
-    names = [f"sub/{place:03}.mrc" for place in (4, 0, 3, 1, 2, 0)]
-    subset = subset_of(open_images(write_star(tmp_path / "twice.star", names)), np.arange(6), 0)
-    only = np.array([True, True, False, True, True, True])
-    turns = torch.from_numpy(Rotation.random(6, random_state=rng).as_matrix()).float()
-    given = Poses(turns, torch.from_numpy(rng.normal(size=(6, 3))).float())
-    refined = subset.write_star(tmp_path / "refined.star", given, only)
-    blocks = starfile.read(refined)
-    order = [3, 1, 4, 0, 2]  # of the two rows of a volume, the first stays before the second
-    starfile.write({**blocks, "particles": blocks["particles"].iloc[order]}, refined)
-    poses = Poses(torch.zeros(6, 3, 3), torch.zeros(6, 3))
-    subset.take_poses(poses, refined, only)
-    np.testing.assert_allclose(poses.rotations[only], given.rotations[only], atol=1e-4)
-    np.testing.assert_allclose(poses.shifts[only], given.shifts[only], atol=1e-4)
-    assert not poses.rotations[~only].any()
-
-
-def test_odd_boxes_are_not_given_to_relion(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    rng = np.random.default_rng(0)
-    columns = angles_and_origins(rng.uniform(-90, 90, (6, 3)), np.zeros((6, 3)))
-    run = untrained_run(tmp_path / "run", write_particles_of(rng.normal(size=(6, 9, 9, 9)), tmp_path, **columns))
-    run.keep_codes(np.zeros((6, 2)), np.zeros((6, 2)))
-    cluster(run)
-    monkeypatch.setattr(relion, "installed", lambda: True)
-    with pytest.raises(RunError, match="boxes of 9 voxels are odd, and RELION takes even ones"):
-        average(run, by="relion")
-    assert [unit["averaged_by"] for unit in average(run).units] == ["builtin"]
 
 
 def test_averages_of_poses_that_have_changed_since_are_not_taken_for_new_ones(tmp_path: Path) -> None:
@@ -301,7 +207,7 @@ def test_averages_of_poses_that_have_changed_since_are_not_taken_for_new_ones(tm
     before = average(run, by="builtin").folder / "content1_transformation1.mrc"
     first = read_map(before)[0]
     write_particles_of(volumes, tmp_path, **angles_and_origins(angles[::-1], np.zeros((6, 3))))
-    with pytest.raises(RunError, match=r"content1_transformation1\.json: was made of other images or poses"):
+    with pytest.raises(RunError, match=r"content1_transformation1\.json: made from other images or poses"):
         average(Run(run.path), by="builtin")
     np.testing.assert_array_equal(read_map(before)[0], first)
     average(Run(run.path), by="builtin", overwrite=True)
@@ -315,9 +221,9 @@ def test_a_cluster_of_one_is_left_out(tmp_path: Path) -> None:
     run = untrained_run(tmp_path / "run", star)
     run.keep_codes(np.array([[0.0], [9], [0.1], [0.2], [0.05], [0.15], [0.12]]), np.zeros((7, 1)))
     cluster(run, content=2, transformation=1)
-    with pytest.warns(DualContrastWarning, match="content2_transformation1 has a single image, which is no"):
+    with pytest.warns(DualContrastWarning, match="content2_transformation1 has a single image, which cannot"):
         done = average(run, by="builtin")
-    assert [unit["particles"] for unit in done.units] == [6]
+    assert [unit.particles for unit in done.clusters] == [6]
     path = run.clusters_path("main")
     pd.read_csv(path).assign(content_cluster=range(1, 8)).to_csv(run.clusters_path("ones"), index=False)
     shutil.copy(path.with_suffix(".json"), path.with_name("ones.json"))
@@ -327,14 +233,14 @@ def test_a_cluster_of_one_is_left_out(tmp_path: Path) -> None:
 
 def test_what_cannot_be_averaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pictures = small_run(tmp_path / "pictures", {"training": {"epochs": 1}})
-    with pytest.raises(RunError, match="was trained on pictures, and only volumes are averaged"):
+    with pytest.raises(RunError, match="trained on pictures, and only volumes can be averaged"):
         average(pictures)
     star = write_particles_of(np.random.default_rng(0).normal(size=(6, 8, 8, 8)), tmp_path / "data")
     run = untrained_run(tmp_path / "run", star)
     run.keep_codes(np.zeros((6, 2)), np.zeros((6, 2)))
     with pytest.raises(RunError, match="has no clusters called main"):
         average(run)
-    with pytest.raises(RunError, match="nothing called eman averages; choose relion, builtin or auto"):
+    with pytest.raises(RunError, match="unknown program eman; choose relion, builtin or auto"):
         average(run, by="eman")  # type: ignore[arg-type]
     cluster(run)
     with monkeypatch.context() as patched:
