@@ -9,7 +9,8 @@ from scipy.spatial.transform import Rotation
 
 from dualcontrast.cryoet.ctf import CTFSettings, ctf_volume, low_pass, wedge_volume
 from dualcontrast.cryoet.simulator import Oversampled
-from dualcontrast.maps.averaging import Observed, Sums, aligned, resolution, shell_correlation
+from dualcontrast.maps.averaging import Sums, WeightedVolumes, aligned, resolution, shell_correlation
+from dualcontrast.poses import Poses
 from dualcontrast.transforms.fourier import filtered, resized
 
 BOX = 16
@@ -73,8 +74,8 @@ def test_the_average_is_the_quotient_of_the_sums() -> None:
     ctf = ctf_volume(BOX, 10.0, CTFSettings()) * wedge_volume(BOX, 60)
     ctf = 0.5 * (ctf + np.roll(ctf[::-1, ::-1, ::-1], (1, 1, 1), axis=(0, 1, 2)))
     sums = Sums(BOX)
-    observed = Observed.of(torch.from_numpy(volumes), torch.from_numpy(ctf).float().expand(4, -1, -1, -1))
-    sums.add(observed, torch.eye(3).repeat(4, 1, 1), torch.zeros(4, 3))
+    observed = WeightedVolumes.of(torch.from_numpy(volumes), torch.from_numpy(ctf).float().expand(4, -1, -1, -1))
+    sums.add(observed, Poses.identity(4))
     k = np.arange(BOX) - BOX // 2
     radius = np.sqrt(k[:, None, None] ** 2 + k[None, :, None] ** 2 + k**2)
     shells = np.rint(radius).astype(int)
@@ -98,8 +99,8 @@ def test_premultiplied_volumes_give_the_same_average() -> None:
     ctf = torch.from_numpy(ctf_volume(BOX, 10.0, CTFSettings())).float().expand(6, -1, -1, -1)
     seen = filtered(copies, ctf)
     one, other = Sums(BOX), Sums(BOX)
-    one.add(Observed.of(seen, ctf), matrices, shifts)
-    other.add(Observed.of(filtered(seen, ctf), ctf**2, premultiplied=True), matrices, shifts)
+    one.add(WeightedVolumes.of(seen, ctf), Poses(matrices, shifts))
+    other.add(WeightedVolumes.of(filtered(seen, ctf), ctf**2, premultiplied=True), Poses(matrices, shifts))
     np.testing.assert_allclose(one.volume(), other.volume(), atol=1e-5)
 
 
@@ -111,8 +112,8 @@ def test_the_average_corrects_the_ctf_and_the_wedge() -> None:
     noise = torch.from_numpy(np.random.default_rng(2).normal(size=copies.shape)).float()
     observed = filtered(copies, ctf) + 0.5 * copies.std() * noise
     corrected, plain = Sums(BOX), Sums(BOX)
-    corrected.add(Observed.of(observed, ctf), matrices, shifts)
-    plain.add(Observed.of(observed, None), matrices, shifts)
+    corrected.add(WeightedVolumes.of(observed, ctf), Poses(matrices, shifts))
+    plain.add(WeightedVolumes.of(observed, None), Poses(matrices, shifts))
     inside = low_pass(BOX, 6)
     limited = filtered(volume, torch.from_numpy(inside).float())
     found, uncorrected = (
@@ -126,20 +127,20 @@ def test_sums_add_up_and_turn() -> None:
     volume = blob()
     copies, matrices, shifts = turned(volume, 8)
     whole, first, second = Sums(BOX), Sums(BOX), Sums(BOX)
-    whole.add(Observed.of(copies, None), matrices, shifts)
-    first.add(Observed.of(copies[:3], None), matrices[:3], shifts[:3])
-    second.add(Observed.of(copies[3:], None), matrices[3:], shifts[3:])
+    whole.add(WeightedVolumes.of(copies, None), Poses(matrices, shifts))
+    first.add(WeightedVolumes.of(copies[:3], None), Poses(matrices[:3], shifts[:3]))
+    second.add(WeightedVolumes.of(copies[3:], None), Poses(matrices[3:], shifts[3:]))
     np.testing.assert_allclose((first + second).volume(), whole.volume(), atol=1e-5)
     (other,), matrix, shift = turned(volume, 1, seed=5)
     away = Sums(BOX)
-    away.add(Observed.of(other[None], None), torch.eye(3)[None], torch.zeros(1, 3))
-    assert likeness(away.aligned(matrix, shift).volume(), volume) > 0.98
+    away.add(WeightedVolumes.of(other[None], None), Poses.identity(1))
+    assert likeness(away.aligned(Poses(matrix, shift)).volume(), volume) > 0.98
 
 
 def test_what_the_halves_do_not_share_fades() -> None:
     volume = blob()
     sums = Sums(BOX)
-    sums.add(Observed.of(volume[None], None), torch.eye(3)[None], torch.zeros(1, 3))
+    sums.add(WeightedVolumes.of(volume[None], None), Poses.identity(1))
     fsc = np.where(np.arange(BOX // 2 + 1) <= 3, 1.0, 0.0)
     power = np.abs(np.fft.fftshift(np.fft.fftn(sums.volume(fsc)))) ** 2
     whole = np.abs(np.fft.fftshift(np.fft.fftn(sums.volume()))) ** 2
@@ -159,7 +160,7 @@ def test_what_no_particle_measured_is_not_made_up() -> None:
         Rotation.from_euler("x", np.linspace(0, 10, 6)[:, None], degrees=True).as_matrix()
     ).float()
     sums = Sums(BOX)
-    sums.add(Observed.of(seen, wedge), turns, torch.zeros(6, 3))
+    sums.add(WeightedVolumes.of(seen, wedge), Poses(turns, torch.zeros(6, 3)))
     power = np.abs(np.fft.fftshift(np.fft.fftn(sums.volume()))) ** 2
     measured = sums.weight.numpy() > 0
     k = np.arange(BOX) - BOX // 2

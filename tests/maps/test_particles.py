@@ -15,10 +15,10 @@ from tests.support.particles import angles_and_origins, write_particles_of, writ
 from dualcontrast.analysis.clusters import cluster
 from dualcontrast.errors import DualContrastWarning
 from dualcontrast.images import open_images
-from dualcontrast.maps.alignment import Poses
 from dualcontrast.maps.average import average
 from dualcontrast.maps.particles import select_particles
 from dualcontrast.maps.refinement import Search
+from dualcontrast.poses import Poses
 
 
 def test_equal_angles_state_no_poses_and_one_subset_no_halves(tmp_path: Path) -> None:
@@ -62,6 +62,6 @@ def test_poses_that_relion_wrote_go_to_their_rows(tmp_path: Path) -> None:
     starfile.write({**blocks, "particles": blocks["particles"].iloc[order]}, refined)
     poses = Poses(torch.zeros(6, 3, 3), torch.zeros(6, 3))
     subset.update_poses(poses, refined, only)
-    np.testing.assert_allclose(poses.matrices[only], given.matrices[only], atol=1e-4)
+    np.testing.assert_allclose(poses.rotations[only], given.rotations[only], atol=1e-4)
     np.testing.assert_allclose(poses.shifts[only], given.shifts[only], atol=1e-4)
-    assert not poses.matrices[~only].any()
+    assert not poses.rotations[~only].any()

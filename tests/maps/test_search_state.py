@@ -6,8 +6,8 @@ from pathlib import Path
 
 import torch
 
-from dualcontrast.maps.alignment import Poses
 from dualcontrast.maps.search_state import SearchState, read_search_state, write_search_state
+from dualcontrast.poses import Poses
 
 
 def test_a_state_is_read_as_written_and_for_its_inputs_only(tmp_path: Path) -> None:
@@ -20,5 +20,5 @@ def test_a_state_is_read_as_written_and_for_its_inputs_only(tmp_path: Path) -> N
     assert state is not None
     assert (state.iterations, state.cutoff) == (2, 1 / 3)
     assert torch.equal(state.poses.shifts, poses.shifts)
-    assert torch.equal(state.poses.matrices, poses.matrices)
+    assert torch.equal(state.poses.rotations, poses.rotations)
     assert torch.equal(state.references, torch.ones(2, 8, 8, 8))

@@ -23,7 +23,7 @@ from dualcontrast.transforms import (
     rotations_2d,
     rotations_by,
 )
-from dualcontrast.transforms.geometry import Interpolation, _haar_angles
+from dualcontrast.transforms.geometry import Interpolation, _haar_angles, grid_size
 
 INTERPOLATIONS: list[Interpolation] = ["bilinear", "nearest"]
 CPU = torch.device("cpu")
@@ -427,3 +427,19 @@ def test_a_grid_of_rotations_is_a_super_fibonacci_spiral() -> None:
             *(outer * math.sin(beta), outer * math.cos(beta)),
         ]
         torch.testing.assert_close(rotation, roma.unitquat_to_rotmat(torch.tensor(quaternion)), atol=1e-5, rtol=0)
+
+
+def test_grid_size_is_the_number_of_steps_in_the_space_of_rotations() -> None:
+    assert grid_size(15) == math.ceil(8 * math.pi**2 / math.radians(15) ** 3) == 4401
+    assert grid_size(400) == 1
+
+
+def test_rotations_cover_all_of_space_evenly() -> None:
+    grid = rotation_grid(1152)
+    torch.testing.assert_close(grid @ grid.mT, torch.eye(3).expand(1152, 3, 3), rtol=0, atol=1e-5)
+    anywhere = random_rotations(300, 3, 180, torch.device("cpu"))
+    traces = torch.einsum("aij,bij->ab", anywhere, grid)
+    nearest = torch.rad2deg(torch.arccos(((traces - 1) / 2).clamp(-1, 1))).amin(dim=1)
+    spacing = math.degrees((8 * math.pi**2 / 1152) ** (1 / 3))
+    assert nearest.max() < 1.3 * spacing
+    assert nearest.mean() < 0.6 * spacing

@@ -1,12 +1,12 @@
 """Averages of subtomograms of known poses, and how much of them can be trusted.
 
-A subtomogram is X = C R V + noise: V turned by A and shifted, seen through the transfer function C, the CTF within
-the wedge that was measured. With equal, white noise, V is where the summed squares are least (a Wiener filter):
+A subtomogram is X = C R V + noise: V rotated by A and shifted, seen through the transfer function C, the CTF
+within the wedge that was measured. With equal, white noise, the least squares solution is a Wiener filter:
 
     V = sum of R^-1 (C X) / (sum of R^-1 (C^2) + tau)
 
-and nothing where nothing was measured. The numerator is summed in real space, where an undone rotation needs no
-more than an interpolation, and the denominator in Fourier space.
+and zero where nothing was measured. The numerator is summed in real space, where undoing a rotation takes one
+interpolation, and the denominator in Fourier space.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from dualcontrast.poses import Poses
 from dualcontrast.transforms.fourier import filtered, resized
-from dualcontrast.transforms.geometry import resample
 
 THRESHOLD = 0.143  # of the Fourier shell correlation of halves (P. Rosenthal and R. Henderson, J. Mol. Biol. 2003)
 FLOOR = 0.01  # the least tau, as a share of a shell's mean denominator
-# Undone rotations carry a little of the numerator into places that no particle measured, where nothing holds it
-# down: below this share of a shell's mean denominator, a place fades.
+# Interpolation leaks a little of the numerator into frequencies that no particle measured, where the denominator
+# is small: a frequency below this share of a shell's mean denominator fades.
 MEASURED = 0.1
-FINER = 2  # volumes are interpolated on a grid so many times finer
+OVERSAMPLING = 2  # volumes are interpolated on a grid so many times finer
 
 
 @dataclass(frozen=True)
-class Observed:
-    """Subtomograms as averages take them.
+class WeightedVolumes:
+    """Subtomograms multiplied by their transfer functions, and the weights of their frequencies.
 
     Attributes
     ----------
@@ -45,8 +45,8 @@ class Observed:
     weight: Tensor
 
     @classmethod
-    def of(cls, volumes: Tensor, ctf: Tensor | None, premultiplied: bool = False) -> Observed:
-        """Make these of volumes (B, N, N, N) and their CTF volumes.
+    def of(cls, volumes: Tensor, ctf: Tensor | None, premultiplied: bool = False) -> WeightedVolumes:
+        """Weight volumes (B, N, N, N) by their CTF volumes.
 
         Parameters
         ----------
@@ -64,9 +64,9 @@ class Observed:
     def __len__(self) -> int:
         return len(self.data)
 
-    def select(self, chosen: Tensor) -> Observed:
+    def select(self, chosen: Tensor) -> WeightedVolumes:
         """Return those at `chosen`, indices or a mask."""
-        return Observed(self.data[chosen], self.weight[chosen])
+        return WeightedVolumes(self.data[chosen], self.weight[chosen])
 
 
 class Sums:
@@ -79,30 +79,30 @@ class Sums:
     weight : Tensor
         Sum of R^-1 (C^2), (N, N, N), zero frequency at N // 2.
     count : int
-        Subtomograms in them.
+        How many subtomograms.
     """
 
-    def __init__(self, box: int) -> None:
-        self.data, self.weight = torch.zeros((box,) * 3), torch.zeros((box,) * 3)
+    def __init__(self, box: int, device: torch.device | str = "cpu") -> None:
+        self.data, self.weight = torch.zeros((2, box, box, box), device=device)
         self.count = 0
 
-    def add(self, observed: Observed, matrices: Tensor, shifts: Tensor) -> None:
-        """Add subtomograms of poses A (B, 3, 3) and shifts (B, 3), x first, in voxels."""
-        self.data += aligned(observed.data, matrices, shifts).sum(dim=0)
-        self.weight += resample(observed.weight[:, None], matrices.mT)[:, 0].sum(dim=0)
-        self.count += len(observed)
+    def add(self, volumes: WeightedVolumes, poses: Poses) -> None:
+        """Add subtomograms whose poses are known."""
+        self.data += aligned(volumes.data, *poses).sum(dim=0)
+        self.weight += poses.undo_spectra(volumes.weight).sum(dim=0)
+        self.count += len(volumes)
 
     def __add__(self, other: Sums) -> Sums:
-        total = Sums(len(self.data))
+        total = Sums(len(self.data), self.data.device)
         total.data, total.weight = self.data + other.data, self.weight + other.weight
         total.count = self.count + other.count
         return total
 
-    def aligned(self, matrix: Tensor, shift: Tensor) -> Sums:
-        """Return the sums with the pose undone that their average has in another frame, (1, 3, 3) and (1, 3)."""
-        other = Sums(len(self.data))
-        other.data = aligned(self.data[None], matrix, shift)[0]
-        other.weight = resample(self.weight[None, None], matrix.float().mT)[0, 0]
+    def aligned(self, pose: Poses) -> Sums:
+        """Return the sums in the frame of another reference, in which their average has a pose, (1, ...)."""
+        other = Sums(len(self.data), self.data.device)
+        other.data = aligned(self.data[None], *pose)[0]
+        other.weight = pose.undo_spectra(self.weight[None])[0]
         other.count = self.count
         return other
 
@@ -113,23 +113,24 @@ class Sums:
         ----------
         fsc
             Of the halves of these sums, (N // 2 + 1,): tau is then, in each shell, the mean denominator by the
-            signal-to-noise ratio 2 FSC / (1 - FSC), so that what cannot be trusted fades. Without it, and at
-            least, tau is a hundredth of the mean denominator.
+            signal-to-noise ratio 2 FSC / (1 - FSC), so that frequencies on which they disagree fade. Without it,
+            and at least, tau is a hundredth of the mean denominator.
         """
         box = len(self.data)
-        shells = torch.from_numpy(shells_of(box))
+        device = self.data.device
+        shells = torch.from_numpy(shells_of(box)).to(device)
         inside = shells <= box // 2
-        sums = torch.zeros(box // 2 + 1).index_add_(0, shells[inside], self.weight[inside])
+        sums = torch.zeros(box // 2 + 1, device=device).index_add_(0, shells[inside], self.weight[inside])
         mean = sums / torch.bincount(shells[inside], minlength=box // 2 + 1)
         tau = FLOOR * mean
         if fsc is not None:
-            trusted = torch.from_numpy(np.clip(fsc, 1e-3, 1 - 1e-3)).float()
+            trusted = torch.from_numpy(np.clip(fsc, 1e-3, 1 - 1e-3)).float().to(device)
             tau = torch.maximum(mean * (1 - trusted) / (2 * trusted), tau)
         shells = shells.clamp(max=box // 2)
         wiener = 1 / (self.weight + tau[shells])
         measured = self.weight / (self.weight + (MEASURED * mean)[shells])
         response = torch.where(inside & (self.weight > 0), wiener * measured, 0.0)
-        return filtered(self.data, response).numpy()
+        return filtered(self.data, response).cpu().numpy()
 
 
 def aligned(volumes: Tensor, matrices: Tensor, shifts: Tensor) -> Tensor:
@@ -150,12 +151,12 @@ def aligned(volumes: Tensor, matrices: Tensor, shifts: Tensor) -> Tensor:
         (B, N, N, N); zeros come in from outside.
     """
     box = volumes.shape[-1]
-    fine = resized(volumes, FINER * box)
-    axis = torch.arange(box, dtype=torch.float32) - box // 2
+    fine = resized(volumes, OVERSAMPLING * box)
+    axis = torch.arange(box, dtype=torch.float32, device=volumes.device) - box // 2
     positions = torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij")[::-1], dim=-1).reshape(-1, 3)
     places = positions @ matrices.float().mT + shifts[:, None].float()  # A p + shift, as rows
-    voxels = FINER * places + (FINER * box) // 2  # of the finer grid, whose middle is where that of the other was
-    grid = ((2 * voxels + 1) / (FINER * box) - 1).reshape(-1, box, box, box, 3)
+    voxels = OVERSAMPLING * places + (OVERSAMPLING * box) // 2  # of the finer grid, about its centre
+    grid = ((2 * voxels + 1) / (OVERSAMPLING * box) - 1).reshape(-1, box, box, box, 3)
     return F.grid_sample(fine[:, None], grid, padding_mode="zeros", align_corners=False)[:, 0]
 
 

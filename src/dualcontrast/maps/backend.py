@@ -7,9 +7,9 @@ from typing import Protocol
 
 import numpy as np
 
-from dualcontrast.maps.alignment import Poses
 from dualcontrast.maps.cluster_average import ClusterFiles, Inputs
 from dualcontrast.maps.particles import ClusterParticles
+from dualcontrast.poses import Poses
 from dualcontrast.progress import Progress
 
 Command = tuple[str, ...]  # a call of another program

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 
 from dualcontrast.images.preparation import soft_sphere
-from dualcontrast.maps.alignment import Poses
 from dualcontrast.maps.averaging import shell_correlation
 from dualcontrast.maps.backend import ClusterJob, FoundPoses, Reconstruction
 from dualcontrast.maps.refinement import averaged, refine
 from dualcontrast.maps.search_state import read_search_state, write_search_state
+from dualcontrast.poses import Poses
 from dualcontrast.progress import Progress
 
 BUILTIN = "builtin"
@@ -28,8 +28,8 @@ class BuiltinBackend:
             particles.voxel_size,
             job.inputs.search,
             progress,
-            begun=read_search_state(path, inputs),
-            keep=lambda state: write_search_state(path, state, inputs),
+            resume_from=read_search_state(path, inputs),
+            save=lambda state: write_search_state(path, state, inputs),
         )
         return FoundPoses(poses, BUILTIN)
 

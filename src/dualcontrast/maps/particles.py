@@ -16,8 +16,8 @@ from dualcontrast.cryoet.star import write_particles
 from dualcontrast.files import write_text
 from dualcontrast.images import ImageSet
 from dualcontrast.images.subtomograms import Subtomograms
-from dualcontrast.maps.alignment import Poses
-from dualcontrast.maps.averaging import Observed
+from dualcontrast.maps.averaging import WeightedVolumes
+from dualcontrast.poses import Poses
 
 HALF = "rlnRandomSubset"
 MIN_PARTICLES = 2  # of an average: one for each half
@@ -78,12 +78,12 @@ class ClusterParticles:
             digest.update(self.source.angles[self.rows].tobytes() + self.source.origins[self.rows].tobytes())
         return digest.hexdigest()[:16]
 
-    def read(self, places: np.ndarray) -> Observed:
+    def read(self, places: np.ndarray) -> WeightedVolumes:
         """Read the subtomograms at these places of the cluster, normalised by their background."""
         chosen = self.rows[places]
         volumes = self.images.read(chosen)[:, 0]
         ctf = self.images.ctf(chosen) if isinstance(self.images, Subtomograms) else None
-        return Observed.of(volumes, ctf, self.premultiplied)
+        return WeightedVolumes.of(volumes, ctf, self.premultiplied)
 
     def write_poses(self, stem: Path, poses: Poses) -> None:
         """Write rows, halves and poses as a STAR file, or as CSV where the source is no STAR file."""
@@ -111,7 +111,7 @@ class ClusterParticles:
 
     def _add_poses(self, table: pd.DataFrame, poses: Poses) -> None:
         """Add poses to a table, in place, as RELION's angles and origins."""
-        table[list(ANGLES)] = angles_of_matrices(poses.matrices.numpy())
+        table[list(ANGLES)] = angles_of_matrices(poses.rotations.numpy())
         table[list(ORIGINS)] = -poses.shifts.numpy() * self.voxel_size
 
     def update_poses(self, poses: Poses, star: Path, only: np.ndarray) -> None:
@@ -134,7 +134,7 @@ class ClusterParticles:
         places = places[np.argsort(self.source.image_names[self.rows[places]], kind="stable")]
         place_of_row = torch.empty(len(places), dtype=torch.long)
         place_of_row[np.argsort(refined.image_names, kind="stable")] = torch.from_numpy(places)
-        poses.matrices[place_of_row] = torch.from_numpy(matrices).float()
+        poses.rotations[place_of_row] = torch.from_numpy(matrices).float()
         poses.shifts[place_of_row] = torch.from_numpy(refined.shifts() / self.voxel_size).float()
 
 

@@ -5,14 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from dualcontrast.cryoet.mrc import read_map, write_volume
 from dualcontrast.images.preparation import soft_sphere
 from dualcontrast.maps import relion
-from dualcontrast.maps.alignment import Poses
 from dualcontrast.maps.backend import ClusterJob, Command, FoundPoses, Reconstruction
 from dualcontrast.maps.refinement import averaged, first_reference, initial_cutoff, joined
+from dualcontrast.poses import Poses
 from dualcontrast.progress import Progress
 
 
@@ -36,7 +34,7 @@ class RelionBackend:
             particles.read, len(particles), soft_sphere(particles.box), particles.voxel_size, search, progress
         )
         write_volume(folder / "reference.mrc", reference, particles.voxel_size)
-        poses = _identity_poses(len(particles))
+        poses = Poses.identity(len(particles))
         commands = []
         progress("aligning by RELION", 0, 2)
         for half in (0, 1):
@@ -50,7 +48,7 @@ class RelionBackend:
         """Align one half, and put its poses in place; return the command."""
         particles, search = job.particles, job.inputs.search
         chosen, stem = particles.halves == half, folder / f"half{half + 1}"
-        star = particles.write_star(folder / f"half{half + 1}.star", _identity_poses(len(particles)), only=chosen)
+        star = particles.write_star(folder / f"half{half + 1}.star", Poses.identity(len(particles)), only=chosen)
         words = relion.refine_command(
             star,
             stem,
@@ -82,8 +80,3 @@ class RelionBackend:
             commands.append(tuple(words))
             maps.append(read_map(out)[0])
         return Reconstruction(maps[0], (maps[1], maps[2]), relion.RECONSTRUCT, tuple(commands))
-
-
-def _identity_poses(count: int) -> Poses:
-    """Return poses without rotation and shift."""
-    return Poses(torch.eye(3).repeat(count, 1, 1), torch.zeros(count, 3))

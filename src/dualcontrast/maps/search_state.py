@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from dualcontrast.files import written_whole
-from dualcontrast.maps.alignment import Poses
+from dualcontrast.poses import Poses
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Views of images: their registry, and the geometry they use."""
 
 from dualcontrast.transforms.geometry import (
+    grid_size,
     nearest_rotations,
     random_rotations,
     resample,
@@ -14,6 +15,7 @@ __all__ = [
     "VIEWS",
     "View",
     "Wedge",
+    "grid_size",
     "nearest_rotations",
     "random_rotations",
     "resample",

@@ -153,6 +153,11 @@ def rotation_grid(count: int) -> Tensor:
     return rotations.float()
 
 
+def grid_size(degrees: float) -> int:
+    """Return how many rotations of `rotation_grid` are about `degrees` apart: the volume of SO(3) by a step's."""
+    return max(1, math.ceil(8 * math.pi**2 / math.radians(degrees) ** 3))
+
+
 def _roma() -> Any:
     """Import roma, which loads torch's compiler: that takes as long as torch itself."""
     import roma

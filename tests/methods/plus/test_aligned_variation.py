@@ -10,7 +10,7 @@ from torch import Tensor
 from dualcontrast.cryoet.ctf import wedge_volume
 from dualcontrast.methods import Batch
 from dualcontrast.methods.plus.aligned_variation import AlignedVariation
-from dualcontrast.methods.plus.pose_search import Poses
+from dualcontrast.poses import Poses
 from dualcontrast.transforms import random_rotations, resample
 from dualcontrast.transforms.fourier import filtered
 
@@ -56,9 +56,9 @@ def test_components_are_those_of_the_aligned_volumes() -> None:
     volumes, _, reference = two_states(60, noise=0.3)
     variation = fitted(volumes, reference)
     k = torch.ones(60, dtype=torch.long)
-    aligned = variation.search(volumes, k).undone(volumes)[:, 0]
+    aligned = variation.search(volumes, k).undo(volumes)[:, 0]
     np.testing.assert_allclose(variation.volumes[1], aligned.mean(dim=0), atol=1e-4)
-    inside = (variation.search.ball > 0).numpy()
+    inside = (variation.search.ball.mask > 0).numpy()
     data = aligned.numpy()[:, inside].astype(np.float64)
     values, vectors = np.linalg.eigh(np.cov(data.T, bias=True))
     np.testing.assert_allclose(variation.eigenvalues[1], values[::-1][:3], rtol=1e-3)
@@ -73,7 +73,7 @@ def test_the_posterior_is_that_of_the_linear_gaussian_model() -> None:
     volumes, _, reference = two_states(40, noise=0.3)
     variation, k = fitted(volumes, reference), torch.ones(40, dtype=torch.long)
     posterior, pose = variation.posterior(Batch.of(volumes), k)
-    residual = (Poses.of_code(pose).undone(volumes)[:, 0] - variation.volumes[1]).flatten(1).double()
+    residual = (Poses.from_code(pose, BOX).undo(volumes)[:, 0] - variation.volumes[1]).flatten(1).double()
     basis = variation.components[1].flatten(1).double()
     prior, noise = variation.eigenvalues[1].double() - variation.noise[1], variation.noise[1].double()
     covariance = torch.linalg.inv(basis @ basis.T / noise + torch.diag(1 / prior))
@@ -130,7 +130,7 @@ def test_decoded_volumes_stand_in_their_pose() -> None:
     variation, k = fitted(volumes, reference), torch.ones(120, dtype=torch.long)
     posterior, pose = variation.posterior(Batch.of(volumes), k)
     decoded = variation.decoded(certain(k), posterior.mean, pose)
-    rest = Poses(torch.eye(3).repeat(120, 1, 1), torch.zeros(120, 3)).as_code()
+    rest = Poses.identity(120).to_code(BOX)
     at_rest = variation.decoded(certain(k), posterior.mean, rest)
     likeness = torch.corrcoef(torch.stack([decoded.flatten(), volumes.flatten()]))[0, 1]
     assert likeness > 0.9

@@ -13,7 +13,8 @@ from dualcontrast.errors import MethodError, RecipeError
 from dualcontrast.methods import Batch
 from dualcontrast.methods.losses import info_nce, mutual_information
 from dualcontrast.methods.plus.dualcontrast_plus import DualContrastPlus
-from dualcontrast.methods.plus.pose_search import Aligned, Poses
+from dualcontrast.methods.plus.pose_search import AlignedVolumes
+from dualcontrast.poses import Poses
 from dualcontrast.recipe import recipe_of
 from dualcontrast.transforms import resample
 
@@ -249,8 +250,8 @@ def test_the_second_stage_of_volumes_has_no_gradient_and_learns_references() -> 
     method = plus_of(volumes, pose="search").train()
     before = method.variation.search.references.clone()
     assert not method(batch_of(volumes)).total.requires_grad
-    nothing = Aligned(Poses(torch.zeros(0, 3, 3), torch.zeros(0, 3)), torch.zeros(0, *volumes), None)
-    method.variation.search.remember(nothing, torch.zeros(0, dtype=torch.long), epoch=1)
+    nothing = AlignedVolumes(Poses.identity(0), torch.zeros(0, *volumes), None)
+    method.variation.search.accumulate(nothing, torch.zeros(0, dtype=torch.long), epoch=1)
     assert not torch.equal(method.variation.search.references, before)
 
 

@@ -10,10 +10,11 @@ from scipy.linalg import eigh
 from torch import Tensor
 
 from dualcontrast.methods.method import Batch, Losses
-from dualcontrast.methods.plus.pose_search import POSE_SIZE, Poses, PoseSearch
+from dualcontrast.methods.plus.pose_search import PoseSearch
 from dualcontrast.methods.plus.variation import ContentError, Variation, WithClusters
 from dualcontrast.methods.plus.whitening import Moments
 from dualcontrast.networks import Gaussian
+from dualcontrast.poses import POSE_SIZE, Poses
 from dualcontrast.transforms.fourier import SPATIAL, resized
 
 UNMEASURED = 1e-4  # of the largest value of a CTF
@@ -64,8 +65,8 @@ class AlignedVariation(Variation):
     def begin(self, batches: WithClusters, epoch: int) -> None:
         """Make the first references."""
         for batch, k in batches:
-            self.search.begin(batch.images, k, _measured(batch))
-        self.search.begun(epoch)
+            self.search.collect(batch.images, k, _measured(batch))
+        self.search.initialise(epoch)
 
     def losses(self, batch: Batch, p: Tensor, content_error: ContentError) -> Losses:
         """Return the mean squared difference of volumes to the reference of their cluster, in its pose.
@@ -74,10 +75,10 @@ class AlignedVariation(Variation):
         """
         k, losses = p.argmax(dim=1), Losses()
         with torch.no_grad():
-            aligned = self.search.aligned(batch.images, k, _measured(batch))
+            aligned = self.search.align(batch.images, k, _measured(batch))
             if self.training:
-                self.search.remember(aligned, k, batch.epoch)
-            losses.add("reference", aligned.less(self.search.references[k]).square().mean(), 1.0)
+                self.search.accumulate(aligned, k, batch.epoch)
+            losses.add("reference", aligned.residual(self.search.references[k]).square().mean(), 1.0)
         return losses
 
     def moments(self, batches: WithClusters) -> Moments:
@@ -88,11 +89,11 @@ class AlignedVariation(Variation):
         sums: dict[int, _Sums] = {}
         counts = torch.zeros(len(self.noise), dtype=torch.long)
         for batch, k in batches:
-            aligned = self.search.aligned(batch.images, k, _measured(batch))
-            differences = aligned.less(self.search.references[k]).flatten(1)
+            aligned = self.search.align(batch.images, k, _measured(batch))
+            differences = aligned.residual(self.search.references[k]).flatten(1)
             counts += torch.bincount(k, minlength=len(counts)).cpu()
             for cluster in k.unique().tolist():
-                own = sums.setdefault(cluster, _Sums(differences.shape[1], self.search.inside))
+                own = sums.setdefault(cluster, _Sums(differences.shape[1], self.search.ball.inside))
                 own.add(differences[k == cluster])
         for cluster, own in sums.items():
             self._take(cluster, own)
@@ -109,24 +110,25 @@ class AlignedVariation(Variation):
             self.volumes[cluster].shape
         )
         self.components[cluster] = 0
-        self.components[cluster].flatten(1)[:, self.search.inside] = (leading * largest.sign()).to(self.components)
+        leading = (leading * largest.sign()).to(self.components)
+        self.components[cluster].flatten(1)[:, self.search.ball.inside] = leading
         self.eigenvalues[cluster] = values.clamp(min=noise * (1 + SMALLEST_SIGNAL))
         self.noise[cluster] = noise
 
     def posterior(self, batch: Batch, k: Tensor) -> tuple[Gaussian, Tensor]:
         """Return q(h|x) of volumes (B, 1, N, N, N) of clusters k (B,), and their poses as numbers, (B, 12)."""
-        aligned = self.search.aligned(batch.images, k, _measured(batch))
-        residual = aligned.less(self.volumes[k][:, None])[:, 0]
+        aligned = self.search.align(batch.images, k, _measured(batch))
+        residual = aligned.residual(self.volumes[k][:, None])[:, 0]
         projected = torch.einsum("bzyx,bdzyx->bd", residual, self.components[k])
         values, noise = self.eigenvalues[k], self.noise[k][:, None]
         share = (values - noise) / values
-        return Gaussian(share * projected, (share * noise).log()), aligned.poses.as_code()
+        return Gaussian(share * projected, (share * noise).log()), aligned.poses.to_code(self.side)
 
     def decoded(self, p: Tensor, h: Tensor, pose: Tensor) -> Tensor:
         """Return T_R,t (V_k + U_k h), (B, 1, N, N, N)."""
         k = p.argmax(dim=1)
         canonical = self.volumes[k] + torch.einsum("bd,bdzyx->bzyx", h, self.components[k])
-        return Poses.of_code(pose).applied(resized(canonical[:, None], self.side))
+        return Poses.from_code(pose, self.side).apply(resized(canonical[:, None], self.side))
 
 
 def _measured(batch: Batch) -> Tensor | None:
