@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationErr
 from dualcontrast.errors import RecipeError, nearest
 from dualcontrast.methods import Method, MethodSettings, method_named
 from dualcontrast.networks import DecoderSettings, EncoderSettings
-from dualcontrast.settings import mapping_of, merged, packaged, read_yaml, sentence
+from dualcontrast.settings import SettingsMapping, mapping_of, merged, packaged, read_yaml, sentence
 from dualcontrast.transforms import VIEWS, View, Wedge, view_of
 
 DEFAULT_METHOD = "dualcontrast"  # of a recipe without a method
@@ -77,12 +76,12 @@ class Recipe(BaseModel):
 
     @field_validator("method", mode="before")
     @classmethod
-    def _validate_method(cls, value: Any) -> MethodSettings:
+    def _validate_method(cls, value: object) -> MethodSettings:
         return _method_settings(value)
 
     @field_validator("views", mode="before")
     @classmethod
-    def _validate_views(cls, value: Any) -> tuple[View, ...]:
+    def _validate_views(cls, value: object) -> tuple[View, ...]:
         if not isinstance(value, (list, tuple)):
             raise RecipeError(f"views is a list of views, not {value!r}")
         return tuple(_checked_view(view, place) for place, view in enumerate(value))
@@ -114,7 +113,7 @@ class Recipe(BaseModel):
         return self.model_copy(update={"views": tuple(views)})
 
 
-def read_recipe(name_or_file: str | Path = "images", changes: Mapping[str, Any] | None = None) -> Recipe:
+def read_recipe(name_or_file: str | Path = "images", changes: SettingsMapping | None = None) -> Recipe:
     """Read a packaged recipe or a file, and apply changes to it.
 
     If the changes name another method, the recipe's sizes of codes stay, and its other settings of the method are
@@ -144,7 +143,7 @@ def read_recipe(name_or_file: str | Path = "images", changes: Mapping[str, Any] 
     return recipe_of(merged(settings, changes), where=where)
 
 
-def recipe_of(settings: Mapping[str, Any], where: str = "recipe") -> Recipe:
+def recipe_of(settings: SettingsMapping, where: str = "recipe") -> Recipe:
     """Build a recipe from settings, laid over the preset that they name.
 
     Parameters
@@ -177,7 +176,7 @@ def packaged_recipes() -> dict[str, Path]:
     return packaged("recipes")
 
 
-def _method_settings(value: Any) -> MethodSettings:
+def _method_settings(value: object) -> MethodSettings:
     if isinstance(value, MethodSettings):
         return value
     settings = mapping_of(value, "method")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -19,6 +19,7 @@ from dualcontrast.methods.losses import (
 from dualcontrast.methods.method import Batch, Codes, Losses, MethodSettings, Pair
 from dualcontrast.methods.two_latent_vae import AUTHORS_CODE, TwoLatentVAE, TwoLatentVAESettings
 from dualcontrast.networks import DecoderSettings, EncoderSettings
+from dualcontrast.settings import SettingsDict
 from dualcontrast.transforms import View
 
 DISTANCES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
@@ -90,7 +91,7 @@ class DualContrast(TwoLatentVAE):
     """
 
     Settings: ClassVar[type[MethodSettings]] = DualContrastSettings
-    presets: ClassVar[dict[str, dict[str, Any]]] = {
+    presets: ClassVar[dict[str, SettingsDict]] = {
         "paper": {},
         "authors-code": {
             **AUTHORS_CODE,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -12,6 +12,7 @@ from torch import Tensor
 from dualcontrast.methods.losses import squared_error
 from dualcontrast.methods.method import Batch, Codes, Losses, Method, MethodSettings
 from dualcontrast.networks import Decoder, DecoderSettings, Encoder, EncoderSettings, Gaussian
+from dualcontrast.settings import SettingsDict
 from dualcontrast.transforms import View
 
 
@@ -37,7 +38,7 @@ class TwoLatentVAESettings(MethodSettings):
 
 
 # Where the authors' published script departs from the text, as far as the VAE is concerned.
-AUTHORS_CODE: dict[str, Any] = {
+AUTHORS_CODE: SettingsDict = {
     "method": {"reconstruction_per": "pixel", "kl_as_log_std": True},
     "views": [{"name": "rotation", "degrees": 90, "per": "batch", "interpolation": "nearest"}],
     "network": {"decoder": {"share_code_layer": True}},
@@ -68,7 +69,7 @@ class TwoLatentVAE(Method):
     """
 
     Settings: ClassVar[type[MethodSettings]] = TwoLatentVAESettings
-    presets: ClassVar[dict[str, dict[str, Any]]] = {"paper": {}, "authors-code": AUTHORS_CODE}
+    presets: ClassVar[dict[str, SettingsDict]] = {"paper": {}, "authors-code": AUTHORS_CODE}
     settings: TwoLatentVAESettings
 
     def __init__(

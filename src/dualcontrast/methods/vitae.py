@@ -251,7 +251,7 @@ def _without_compilation() -> Iterator[None]:
         cpp_extension.load = load
 
 
-def _refuse(*_: Any, **__: Any) -> None:
+def _refuse(*_: object, **__: object) -> None:
     raise RuntimeError("not compiled")
 
 

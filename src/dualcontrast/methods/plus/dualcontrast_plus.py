@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from dualcontrast.devices import seeded
 from dualcontrast.errors import MethodError
+from dualcontrast.files import JSONObject
 from dualcontrast.methods.losses import info_nce, mutual_information
 from dualcontrast.methods.method import Batch, Codes, Losses, Method, MethodSettings, Pair
 from dualcontrast.methods.plus.aligned_variation import AlignedVariation
@@ -20,6 +21,7 @@ from dualcontrast.methods.plus.settings import DualContrastPlusSettings
 from dualcontrast.methods.plus.variation import evaluating, with_constant_weights
 from dualcontrast.methods.plus.whitening import WithinClusters
 from dualcontrast.networks import DecoderSettings, EncoderSettings, trunk_of
+from dualcontrast.settings import SettingsDict
 from dualcontrast.transforms import View
 
 ASSIGNMENT_TEMPERATURE = 0.1  # of the cosines in the mutual information
@@ -77,7 +79,7 @@ class DualContrastPlus(Method):
     """
 
     Settings: ClassVar[type[MethodSettings]] = DualContrastPlusSettings
-    presets: ClassVar[dict[str, dict[str, Any]]] = {
+    presets: ClassVar[dict[str, SettingsDict]] = {
         "paper": {"network": {"encoder": {"norm": "batch", "hidden": [256]}}},
     }
     settings: DualContrastPlusSettings
@@ -154,7 +156,7 @@ class DualContrastPlus(Method):
 
     # ---- training
 
-    def begin_stage(self, batches: Callable[[], Iterator[Batch]], epoch: int) -> dict[str, Any]:
+    def begin_stage(self, batches: Callable[[], Iterator[Batch]], epoch: int) -> JSONObject:
         """Cluster the embeddings of the training images, and initialise the model of each cluster.
 
         Returns
