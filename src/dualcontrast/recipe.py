@@ -9,22 +9,13 @@ from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationErr
 
 from dualcontrast.errors import RecipeError, nearest
 from dualcontrast.methods import Method, MethodSettings, method_named
-from dualcontrast.networks import DecoderSettings, EncoderSettings
+from dualcontrast.networks import NetworkSettings
 from dualcontrast.settings import SettingsMapping, mapping_of, merged, packaged, read_yaml, sentence
 from dualcontrast.transforms import VIEWS, View, Wedge, view_of
 
 DEFAULT_METHOD = "dualcontrast"  # of a recipe without a method
 SIZES = ("content_size", "transformation_size")
 FULL_TILT = 85.0  # degrees in either direction, from which no wedge counts as missing
-
-
-class NetworkSettings(BaseModel):
-    """Settings of the networks of a method."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    encoder: EncoderSettings = EncoderSettings()
-    decoder: DecoderSettings = DecoderSettings()
 
 
 class TrainingSettings(BaseModel):
@@ -97,7 +88,7 @@ class Recipe(BaseModel):
         for view in self.views:
             view.check(shape)
         method = method_named(self.method.name)
-        return method(shape, self.method, self.network.encoder, self.network.decoder, self.views)
+        return method(shape, self.method, self.network, self.views)
 
     def for_tilts(self, degrees: float) -> Recipe:
         """Adapt the recipe to subtomograms with tilts from minus to plus `degrees`.

@@ -18,7 +18,7 @@ from dualcontrast.methods.losses import (
 )
 from dualcontrast.methods.method import Batch, Codes, Losses, MethodSettings, Pair
 from dualcontrast.methods.two_latent_vae import AUTHORS_CODE, TwoLatentVAE, TwoLatentVAESettings
-from dualcontrast.networks import DecoderSettings, EncoderSettings
+from dualcontrast.networks import NetworkSettings
 from dualcontrast.settings import SettingsDict
 from dualcontrast.transforms import View
 
@@ -126,11 +126,10 @@ class DualContrast(TwoLatentVAE):
         self,
         shape: Sequence[int],
         settings: DualContrastSettings,
-        encoder: EncoderSettings,
-        decoder: DecoderSettings,
+        networks: NetworkSettings,
         views: Sequence[View],
     ) -> None:
-        super().__init__(shape, settings, encoder, decoder, views)
+        super().__init__(shape, settings, networks, views)
         if settings.separate_positive_step and settings.transformation_positive:
             self.phases = ("main", "positive")
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from dualcontrast.methods.losses import squared_error
 from dualcontrast.methods.method import Batch, Codes, Losses, Method, MethodSettings
-from dualcontrast.networks import Decoder, DecoderSettings, Encoder, EncoderSettings, Gaussian
+from dualcontrast.networks import Decoder, Encoder, Gaussian, NetworkSettings
 from dualcontrast.settings import SettingsDict
 from dualcontrast.transforms import View
 
@@ -62,7 +62,7 @@ class TwoLatentVAE(Method):
         (C, spatial...) of an image.
     settings
         Weights, and the choices in which the paper and the authors' script differ.
-    encoder, decoder
+    networks
         The networks.
     views
         T, applied one after the other.
@@ -76,16 +76,15 @@ class TwoLatentVAE(Method):
         self,
         shape: Sequence[int],
         settings: TwoLatentVAESettings,
-        encoder: EncoderSettings,
-        decoder: DecoderSettings,
+        networks: NetworkSettings,
         views: Sequence[View],
     ) -> None:
         super().__init__()
         self.settings = settings
         self.views = tuple(views)
         sizes = (settings.content_size, settings.transformation_size)
-        self.encoder = Encoder(shape, *sizes, encoder)
-        self.decoder = Decoder(shape, *sizes, decoder)
+        self.encoder = Encoder(shape, *sizes, networks.encoder)
+        self.decoder = Decoder(shape, *sizes, networks.decoder)
 
     def encode_and_sample(self, batch: Batch) -> tuple[Codes, Codes]:
         """See Method."""

@@ -20,7 +20,7 @@ from dualcontrast.methods.plus.prototypes import Prototypes
 from dualcontrast.methods.plus.settings import DualContrastPlusSettings
 from dualcontrast.methods.plus.variation import evaluating, with_constant_weights
 from dualcontrast.methods.plus.whitening import WithinClusters
-from dualcontrast.networks import DecoderSettings, EncoderSettings, trunk_of
+from dualcontrast.networks import NetworkSettings, trunk_of
 from dualcontrast.settings import SettingsDict
 from dualcontrast.transforms import View
 
@@ -67,7 +67,7 @@ class DualContrastPlus(Method):
         (C, spatial...) of an image.
     settings
         Weights and sizes.
-    encoder, decoder
+    networks
         The networks. Both encoders have the same architecture. Aligned volumes need no decoder network.
     views
         T, applied one after the other.
@@ -88,8 +88,7 @@ class DualContrastPlus(Method):
         self,
         shape: Sequence[int],
         settings: DualContrastPlusSettings,
-        encoder: EncoderSettings,
-        decoder: DecoderSettings,
+        networks: NetworkSettings,
         views: Sequence[View],
     ) -> None:
         super().__init__()
@@ -97,7 +96,7 @@ class DualContrastPlus(Method):
         self.views = tuple(views)
         self.stages = (settings.content_share, 1.0)
         clusters, size = settings.content_size, settings.transformation_size
-        trunk, features = trunk_of(shape, encoder)
+        trunk, features = trunk_of(shape, networks.encoder)
         self.content = nn.Sequential(trunk, nn.Linear(features, settings.embedding_size))
         self.assignment = nn.Parameter(torch.randn(clusters, settings.embedding_size))
         self.prototypes = Prototypes(settings.embedding_size, clusters)
@@ -105,7 +104,7 @@ class DualContrastPlus(Method):
         self.variation = (
             AlignedVariation(shape, clusters, size)
             if settings.pose == "search"
-            else LearnedVariation(shape, settings, encoder, decoder)
+            else LearnedVariation(shape, settings, networks)
         )
         self._training_clusters: Tensor | None = None
 
