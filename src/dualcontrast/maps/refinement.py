@@ -102,8 +102,8 @@ def refine(
     Each half is matched to its own reference, the average of its subtomograms in the previous iteration: up to
     60 A where all rotations are searched, and near the best of them up to the resolution at which the halves
     agree. They share their first reference, the average of some subtomograms rotated at random, which holds
-    nothing beyond 60 A. After each iteration the second half's average is aligned to the first's, so that they can be
-    compared.
+    nothing beyond 60 A. After each iteration the second half's average is aligned to the first's, so that they can
+    be compared.
 
     Parameters
     ----------
