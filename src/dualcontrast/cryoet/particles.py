@@ -262,7 +262,7 @@ def _premultiplied(used: pd.DataFrame, path: Path) -> bool:
     column = "rlnCtfDataAreCtfPremultiplied"
     if column not in used:
         return False
-    premultiplied = used[column].astype(bool)
+    premultiplied = pd.to_numeric(used[column], errors="coerce").fillna(0) != 0  # RELION reads words as 0
     if premultiplied.nunique() > 1:
         raise SourceError(
             f"{path}: some optics groups are premultiplied by their CTF and others are not ({column}); extract "

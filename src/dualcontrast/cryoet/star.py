@@ -69,7 +69,7 @@ def write_particles(
     if optics is not None:
         blocks["optics"] = optics
     with written_whole(path) as temporary:
-        # Twelve digits, because six decimals would turn small numbers into 0; and nan, which RELION reads.
+        # Twelve digits, because six decimals would turn small numbers into 0. RELION reads nan as 0.
         starfile.write({**blocks, "particles": table}, temporary, float_format="%.12g", na_rep="nan")
 
 
