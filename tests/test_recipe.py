@@ -17,7 +17,7 @@ from dualcontrast.recipe import (
     read_recipe,
     recipe_of,
 )
-from dualcontrast.settings import merged, parse_changes
+from dualcontrast.settings import parse_changes
 
 SHAPES = {
     "mnist": (1, 28, 28),
@@ -151,18 +151,6 @@ def test_a_wedge_that_states_no_width_is_that_of_the_tilts() -> None:
         recipe.views[2].model_dump(),
     ]
     assert [view.name for view in recipe.for_tilts(90).views] == ["rotation", "wedge"]
-
-
-def test_merging_goes_mapping_by_mapping_and_leaves_its_arguments_alone() -> None:
-    base = {"a": {"b": 1, "c": {"d": 2}}, "e": [1, 2], "f": {"g": 1}}
-    changes = {"a": {"c": {"x": 3}}, "e": [3], "f": 4, "h": {"i": 5}}
-    assert merged(base, changes) == {
-        "a": {"b": 1, "c": {"d": 2, "x": 3}},
-        "e": [3],
-        "f": 4,
-        "h": {"i": 5},
-    }
-    assert base == {"a": {"b": 1, "c": {"d": 2}}, "e": [1, 2], "f": {"g": 1}}
 
 
 @pytest.mark.parametrize(("name", "preset"), PRESETS)
@@ -302,97 +290,20 @@ def test_an_empty_file_is_the_default_recipe(tmp_path: Path) -> None:
     assert read_recipe(file) == Recipe()
 
 
-@pytest.mark.parametrize(
-    ("text", "sentence"),
-    [
-        ("training:\n  epochs: 3\n  seed: [1\n", ", line 4: not valid YAML"),
-        ("method: {name: dualcontrast\ntraining: {}\n", ", line 2: not valid YAML"),
-        ("\tname: a\n", ", line 1: not valid YAML"),
-        ("- a\n- b\n", "is a mapping of settings, not ['a', 'b']"),
-        ("training: {epoch: 3}\n", "no setting is called training.epoch"),
-    ],
-)
-def test_what_is_wrong_in_a_file_is_said_with_its_name_and_line(text: str, sentence: str, tmp_path: Path) -> None:
+def test_what_is_wrong_in_a_file_is_said_with_its_name(tmp_path: Path) -> None:
     file = tmp_path / "mine.yaml"
-    file.write_text(text)
+    file.write_text("training: {epoch: 3}\n")
     with pytest.raises(RecipeError) as refusal:
         read_recipe(file)
-    assert str(file) in str(refusal.value)
-    assert sentence in str(refusal.value)
-    assert "\n" not in str(refusal.value)
+    assert str(refusal.value) == f"recipe {file}: no setting is called training.epoch; did you mean epochs?"
 
 
-def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
-    file = tmp_path / "mine.yaml"
-    file.write_bytes(b"\xff\xfe\x00binary")
-    with pytest.raises(RecipeError, match=r"mine\.yaml: not valid YAML"):
-        read_recipe(file)
+def test_a_recipe_that_does_not_exist_is_answered_with_the_packaged_ones() -> None:
+    with pytest.raises(RecipeError, match=r"no recipe is called mnits .*; did you mean mnist\?"):
+        read_recipe("mnits")
 
 
-@pytest.mark.parametrize(
-    ("name", "clause"),
-    [
-        ("mnits", "did you mean mnist?"),
-        ("nowhere/x.yaml", "known are .*images, images-paper, linemod, linemod-plus, mnist"),
-    ],
-)
-def test_a_missing_recipe_is_answered_with_known_ones(name: str, clause: str) -> None:
-    with pytest.raises(RecipeError, match=f"no recipe is called {name} and no such file exists; {clause}"):
-        read_recipe(name)
-
-
-# ---- changes on the command line
-
-
-@pytest.mark.parametrize(
-    ("assignment", "changes"),
-    [
-        ("training.epochs=3", {"training": {"epochs": 3}}),
-        ("training.learning_rate=1e-4", {"training": {"learning_rate": 1e-4}}),
-        ("a=-2.5E+3", {"a": -2500.0}),
-        ("a=0.5", {"a": 0.5}),
-        ("network.encoder.channels=[8, 16]", {"network": {"encoder": {"channels": [8, 16]}}}),
-        (
-            "views=[rotation, {name: hue, degrees: 30}]",
-            {"views": ["rotation", {"name": "hue", "degrees": 30}]},
-        ),
-        ("method.kl_as_log_std=true", {"method": {"kl_as_log_std": True}}),
-        ("network.decoder.code_width=null", {"network": {"decoder": {"code_width": None}}}),
-        ("training.minutes=", {"training": {"minutes": None}}),
-        ("a.b=c=d", {"a": {"b": "c=d"}}),
-        ("name=my digits", {"name": "my digits"}),
-        (" training.seed = 4 ", {"training": {"seed": 4}}),
-    ],
-)
-def test_an_assignment_is_a_nested_setting(assignment: str, changes: dict[str, Any]) -> None:
-    parsed = parse_changes([assignment])
-    assert parsed == changes
-    assert repr(parsed) == repr(changes)  # 3 is not True and 4 is not 4.0
-
-
-def test_assignments_add_up_and_the_last_one_wins() -> None:
-    parsed = parse_changes(["training.epochs=3", "training.seed=1", "method.name=x", "training.epochs=5"])
-    assert parsed == {"training": {"epochs": 5, "seed": 1}, "method": {"name": "x"}}
-    assert parse_changes([]) == {}
-
-
-@pytest.mark.parametrize(
-    ("assignment", "sentence"),
-    [
-        ("training.epochs", "'training.epochs' sets nothing; write it as key=value"),
-        ("=3", "'=3' sets nothing"),
-        ("", "'' sets nothing"),
-        ("views=[rotation", r"the value in 'views=\[rotation' is not understood as YAML"),
-    ],
-)
-def test_what_is_no_assignment_is_refused(assignment: str, sentence: str) -> None:
-    with pytest.raises(RecipeError, match=sentence):
-        parse_changes([assignment])
-
-
-@pytest.mark.parametrize("assignment", ["name=nan", "name=infinity"])
-def test_words_stay_words(assignment: str) -> None:
-    assert isinstance(parse_changes([assignment])["name"], str)
+# ---- changes
 
 
 def test_changes_are_checked_as_the_recipe_is() -> None:

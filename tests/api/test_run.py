@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.support.particles import write_particles_of
 from tests.support.runs import DIGITS, small_run
 
 import dualcontrast
@@ -17,7 +16,6 @@ from dualcontrast.analysis.clustering import cluster
 from dualcontrast.analysis.embedding import embed
 from dualcontrast.analysis.transfer import transfer
 from dualcontrast.api import Run, load
-from dualcontrast.errors import RunError, SourceError
 from dualcontrast.evaluation import swap
 from dualcontrast.evaluation.results import Scores
 from dualcontrast.evaluation.scores import evaluate
@@ -41,33 +39,6 @@ def test_a_run_is_trained_loaded_and_drawn_from(run: Run) -> None:
     assert isinstance(scores, Scores)
     assert scores.content is not None
     assert scores.content.gap == round(scores.content.from_content - scores.content.from_transformation, 4)
-
-
-def test_other_images_are_encoded_in_batches_as_large_as_in_training(run: Run) -> None:
-    seen: list[int] = []
-    run.encode(DIGITS, device="cpu", progress=lambda what, done, total, **_: seen.append(done))
-    assert seen[:2] == [40, 80]
-
-
-def test_images_of_another_shape_are_refused(run: Run) -> None:
-    with pytest.raises(RunError, match=r"images of shape \(1, 20, 20\), but .* takes \(1, 28, 28\)"):
-        run.encode(np.zeros((3, 20, 20), np.uint8))
-
-
-def test_options_that_are_not_given_are_those_of_the_training(tmp_path: Path) -> None:
-    volumes = np.random.default_rng(0).normal(size=(6, 16, 16, 16)).astype(np.float32)
-    star = write_particles_of(volumes, tmp_path)
-    settings = {"training": {"epochs": 1, "batch_size": 3}}
-    run = dualcontrast.train(
-        star, out=tmp_path / "run", recipe="subtomograms-infonce", settings=settings, device="cpu", invert=True
-    )
-    own = run.encode(device="cpu").content
-    np.testing.assert_allclose(run.encode(star, device="cpu").content, own, atol=1e-5)
-    assert not np.allclose(run.encode(star, device="cpu", invert=False).content, own, atol=1e-5)
-    with pytest.raises(RunError, match=r"images of shape \(1, 8, 8, 8\), but .* takes \(1, 16, 16, 16\)"):
-        run.encode(star, device="cpu", bin=2)
-    with pytest.raises(SourceError, match="key"):
-        run.encode(star, device="cpu", key="volumes")
 
 
 # ---- signatures

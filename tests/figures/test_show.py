@@ -6,18 +6,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from matplotlib.figure import Figure
 from PIL import Image
 from tests.support.command import assert_refused, call
 
-from dualcontrast.api import show as shown_by
 from dualcontrast.cryoet.mrc import write_volume
 from dualcontrast.errors import SourceError
 from dualcontrast.figures import isosurface
 from dualcontrast.figures.sampling import balanced_sample
 from dualcontrast.figures.show import are_maps, show_images, show_maps
-from dualcontrast.images import open_images
 from dualcontrast.images.arrays import images_in_memory
 
 
@@ -204,21 +201,13 @@ def test_a_wrong_source_is_refused_in_one_sentence() -> None:
         (("nothing.npy",), "nothing.npy: no such file or folder"),
         (("one.mrc", "some.npy"), "one.mrc, some.npy: only density maps are shown together"),
         (("one.mrc", "two.mrc"), "two.mrc: no such MRC file"),
-        (("one.mrc", "--key", "images"), "one.mrc: a density map is shown as it is; leave out key"),
+        (("one.mrc", "--key", "images"), "one.mrc: a density map is shown as it is; leave out --key"),
         (("one.mrc", "nan.mrc"), "nan.mrc: contains NaN or infinite values"),
         (("one.mrc", "flat.mrc", "--surface"), "flat: is 2 everywhere"),
         (("some.npz", "--surface"), "some.npz: a, row 0: is 0 everywhere"),
     ):
         assert_refused(call("show", *words), sentence)
     assert not list(Path().glob("*.png"))
-
-
-def test_python_shows_images_in_memory() -> None:
-    done = shown_by(torch.zeros(4, 1, 5, 5), out="t.png", count=2)
-    assert len(done.rows) == 2
-    assert is_picture(done.figure)
-    images = open_images(np.zeros((3, 4, 4), np.uint8))
-    assert shown_by(images).figure == Path("images-in-memory-pictures.png")
 
 
 def test_the_verb_passes_on_the_options_of_a_star_source(tmp_path: Path, figures: list[Figure]) -> None:

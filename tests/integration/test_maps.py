@@ -14,7 +14,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import starfile
-from PIL import Image
 from tests.support.command import assert_refused, call, command
 from tests.support.maps import simulated_run, untrained_run
 from tests.support.particles import write_particles_of
@@ -63,25 +62,6 @@ needs_relion = pytest.mark.skipif(
 
 def likeness(average: Path, simulation: Simulation, state: int) -> float:
     return float(np.corrcoef(read_map(average)[0].ravel(), simulation.templates()[state].ravel())[0, 1])
-
-
-def test_the_words_tell_what_was_made_and_what_comes_next(clustered: Path) -> None:
-    words = call("cluster", clustered, "--name", "again", "--content", 2).out
-    assert words.startswith("36 images in 2 content clusters:\n  1: 24, in 2 transformation clusters of 12 + 12\n")
-    assert "Agreement with the content labels: adjusted Rand index 1.000" in words
-    assert "Next: dualcontrast average" in words
-    further = call("cluster", clustered, "--within", 1, "--content", 1, "--transformation", 2, "--json", "--quiet")
-    assert json.loads(further.out)["sizes"] == {"1": [12, 12]}
-    with Image.open(clustered / "figures" / "clusters_main-1.png") as picture:
-        assert min(picture.size) > 100
-
-
-def test_export_tells_where_paths_start(clustered: Path) -> None:
-    words = call("export", clustered, "--overwrite", "--per-class").out
-    assert words.startswith("36 rows with their codes and clusters: ")
-    assert f"Paths in it start from {clustered.parent / 'sim'}, as before: call RELION there." in words
-    assert_refused(call("export", clustered), "already holds class001.star; replace it with --overwrite")
-    assert_refused(call("export", clustered, "--clusters", "none", "--overwrite"), "has no clusters called none")
 
 
 @needs_relion
@@ -227,13 +207,3 @@ def test_a_source_that_was_moved_is_found_by_its_folder(tmp_path: Path) -> None:
     assert call("average", run, *there, *options).status == 0
     assert call("export", run, *there, "--quiet").status == 0
     assert len(starfile.read(run / "export" / "main" / "particles.star")["particles"]) == 20
-
-
-def test_bad_words_are_one_sentence(clustered: Path, tmp_path: Path) -> None:
-    assert_refused(call("cluster", clustered, "--content", 37), "37 content clusters are too many for 36 images")
-    assert_refused(call("cluster", clustered, "--content", "some"), "some is not a number of content clusters")
-    assert_refused(call("average", clustered, "--with", "eman"), "unknown program eman")
-    assert_refused(call("average", clustered, "--clusters", "none"), "has no clusters called none")
-    assert_refused(
-        call("export", clustered, "--join", tmp_path / "no.star", "--overwrite"), "no.star: no such STAR file"
-    )

@@ -13,10 +13,7 @@ from tests.support.command import assert_refused, call
 from tests.support.runs import DIGITS, small_run
 
 from dualcontrast.api import Run
-from dualcontrast.benchmarks import throughput
 from dualcontrast.evaluation import swap
-
-TRAIN = ("train", DIGITS, "--recipe", "mnist", "--limit", 300, "--epochs", 1, "--device", "cpu")
 
 
 @pytest.fixture(scope="module")
@@ -32,39 +29,6 @@ def classifier_that_learns_for_a_moment(monkeypatch: pytest.MonkeyPatch) -> None
 def is_picture(path: Path) -> bool:
     with Image.open(path) as picture:
         return bool(min(picture.size) > 100)
-
-
-def test_train_tells_what_it_did_and_what_comes_next(tmp_path: Path) -> None:
-    ended = call(*TRAIN, "--out", tmp_path / "run", "--show-pairs")
-    assert ended.status == 0
-    told = ended.out.splitlines()
-    assert told[0].startswith("200 images seen in 2 steps")
-    assert told[1].startswith("Loss in the last whole epoch: reconstruction ")
-    assert told[2].startswith("Next: dualcontrast evaluate ")
-    assert "training: 200 of 200" in ended.err
-    assert is_picture(tmp_path / "run" / "figures" / "pairs.png")
-    recipe = Run.open(tmp_path / "run").recipe()
-    assert (recipe.name, recipe.training.limit, recipe.training.epochs) == ("mnist", 300, 1)
-
-
-def test_train_in_json_and_in_silence(tmp_path: Path) -> None:
-    told = json.loads(call(*TRAIN, "--out", tmp_path / "a", "--json").out)
-    assert told["run"] == str(tmp_path / "a")
-    assert (told["stopped"], told["step"], told["epoch"]) == ("epochs", 2, 1)
-    ended = call(*TRAIN, "--out", tmp_path / "b", "--quiet")
-    assert (ended.status, ended.out, ended.err) == (0, "", "")
-
-
-def test_options_of_train_reach_the_recipe(tmp_path: Path) -> None:
-    ended = call(
-        *TRAIN, "--out", tmp_path / "run", "--method", "two_latent_vae", "--seed", 7, "--minutes", 5, "--quiet",
-        "--set", "method.gamma_c=0.5", "--set", "training.learning_rate=1e-3", "--set", "views=[scale]",
-    )  # fmt: skip
-    assert ended.status == 0
-    recipe = Run.open(tmp_path / "run").recipe()
-    assert (recipe.method.name, recipe.training.seed, recipe.training.minutes) == ("two_latent_vae", 7, 5)
-    assert recipe.training.learning_rate == 1e-3
-    assert [view.name for view in recipe.views] == ["scale"]
 
 
 def test_encode_writes_the_codes_of_the_runs_own_images(run: Run) -> None:
@@ -133,9 +97,3 @@ def test_embed_names_the_figure_of_the_weights_it_drew(run: Run) -> None:
 def test_every_verb_can_be_silent(run: Run, verb: str) -> None:
     ended = call(verb, run.path, "--quiet", *(("--how", "pca") if verb == "embed" else ()))
     assert (ended.status, ended.out, ended.err) == (0, "", "")
-
-
-def test_benchmark_throughput_counts_images_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(throughput, "BATCH_SIZE", 10)  # bfloat16 is slow on some processors
-    measured = json.loads(call("benchmark", "throughput", "--rounds", 1, "--steps", 1, "--json").out)
-    assert min(measured["rates"].values()) > 0
