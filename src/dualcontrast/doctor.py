@@ -9,10 +9,10 @@ import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from importlib import import_module, metadata
-from typing import Any
 
 from packaging.requirements import Requirement
 
+from dualcontrast.files import JSONObject
 from dualcontrast.maps import relion
 from dualcontrast.version import __version__
 
@@ -80,7 +80,7 @@ class Examination:
         """What must be repaired: required packages that are missing, and optional parts that are broken."""
         return [*self.missing, *(f"{part.name}: {part.fault}" for part in self.parts if part.fault is not None)]
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> JSONObject:
         """Convert the examination to plain values."""
         return {**asdict(self), "faults": self.faults}
 

@@ -13,6 +13,8 @@ from typing import Any
 
 from dualcontrast.errors import RunError
 
+JSONObject = dict[str, Any]  # the content of a JSON file
+
 
 @contextmanager
 def written_whole(path: str | Path) -> Iterator[Path]:
@@ -80,7 +82,7 @@ def write_json(path: str | Path, value: object) -> None:
     write_text(path, json.dumps(value, indent=2) + "\n")
 
 
-def read_json(path: Path, remedy: str) -> dict[str, Any] | None:
+def read_json(path: Path, remedy: str) -> JSONObject | None:
     """Read a JSON file; None if there is no such file.
 
     Parameters

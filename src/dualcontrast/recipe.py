@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,22 +9,13 @@ from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationErr
 
 from dualcontrast.errors import RecipeError, nearest
 from dualcontrast.methods import Method, MethodSettings, method_named
-from dualcontrast.networks import DecoderSettings, EncoderSettings
-from dualcontrast.settings import mapping_of, merged, packaged, read_yaml, sentence
+from dualcontrast.networks import NetworkSettings
+from dualcontrast.settings import SettingsMapping, mapping_of, merged, packaged, read_yaml, sentence
 from dualcontrast.transforms import VIEWS, View, Wedge, view_of
 
 DEFAULT_METHOD = "dualcontrast"  # of a recipe without a method
 SIZES = ("content_size", "transformation_size")
 FULL_TILT = 85.0  # degrees in either direction, from which no wedge counts as missing
-
-
-class NetworkSettings(BaseModel):
-    """Settings of the networks of a method."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    encoder: EncoderSettings = EncoderSettings()
-    decoder: DecoderSettings = DecoderSettings()
 
 
 class TrainingSettings(BaseModel):
@@ -77,12 +67,12 @@ class Recipe(BaseModel):
 
     @field_validator("method", mode="before")
     @classmethod
-    def _validate_method(cls, value: Any) -> MethodSettings:
+    def _validate_method(cls, value: object) -> MethodSettings:
         return _method_settings(value)
 
     @field_validator("views", mode="before")
     @classmethod
-    def _validate_views(cls, value: Any) -> tuple[View, ...]:
+    def _validate_views(cls, value: object) -> tuple[View, ...]:
         if not isinstance(value, (list, tuple)):
             raise RecipeError(f"views is a list of views, such as [{{name: rotation}}], not {value!r}")
         return tuple(_checked_view(view, place) for place, view in enumerate(value))
@@ -98,7 +88,7 @@ class Recipe(BaseModel):
         for view in self.views:
             view.check(shape)
         method = method_named(self.method.name)
-        return method(shape, self.method, self.network.encoder, self.network.decoder, self.views)
+        return method(shape, self.method, self.network, self.views)
 
     def for_tilts(self, degrees: float) -> Recipe:
         """Adapt the recipe to subtomograms with tilts from minus to plus `degrees`.
@@ -114,7 +104,7 @@ class Recipe(BaseModel):
         return self.model_copy(update={"views": tuple(views)})
 
 
-def read_recipe(name_or_file: str | Path = "images", changes: Mapping[str, Any] | None = None) -> Recipe:
+def read_recipe(name_or_file: str | Path = "images", changes: SettingsMapping | None = None) -> Recipe:
     """Read a packaged recipe or a file, and apply changes to it.
 
     If the changes name another method, the recipe's sizes of codes stay, and its other settings of the method are
@@ -144,7 +134,7 @@ def read_recipe(name_or_file: str | Path = "images", changes: Mapping[str, Any] 
     return recipe_of(merged(settings, changes), where=where)
 
 
-def recipe_of(settings: Mapping[str, Any], where: str = "recipe") -> Recipe:
+def recipe_of(settings: SettingsMapping, where: str = "recipe") -> Recipe:
     """Build a recipe from settings, laid over the preset that they name.
 
     Parameters
@@ -177,7 +167,7 @@ def packaged_recipes() -> dict[str, Path]:
     return packaged("recipes")
 
 
-def _method_settings(value: Any) -> MethodSettings:
+def _method_settings(value: object) -> MethodSettings:
     if isinstance(value, MethodSettings):
         return value
     settings = mapping_of(value, "method")

@@ -12,8 +12,11 @@ from pydantic import BaseModel, ValidationError
 
 from dualcontrast.errors import RecipeError, nearest
 
+SettingsDict = dict[str, Any]  # nested settings, as in YAML
+SettingsMapping = Mapping[str, Any]
 
-def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+
+def merged(base: SettingsMapping, changes: SettingsMapping) -> SettingsDict:
     """Merge `changes` into `base`, recursively for mappings; other values are replaced."""
     result = dict(base)
     for key, value in changes.items():
@@ -25,7 +28,7 @@ def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any
     return result
 
 
-def parse_changes(assignments: Iterable[str]) -> dict[str, Any]:
+def parse_changes(assignments: Iterable[str]) -> SettingsDict:
     """Parse `key=value` assignments into nested settings.
 
     Examples
@@ -33,7 +36,7 @@ def parse_changes(assignments: Iterable[str]) -> dict[str, Any]:
     >>> parse_changes(["method.gamma_z=1", "training.epochs=3"])
     {'method': {'gamma_z': 1}, 'training': {'epochs': 3}}
     """
-    changes: dict[str, Any] = {}
+    changes: SettingsDict = {}
     for assignment in assignments:
         key, sign, text = assignment.partition("=")
         if not sign or not key.strip():
@@ -51,7 +54,7 @@ def parse_changes(assignments: Iterable[str]) -> dict[str, Any]:
     return changes
 
 
-def read_yaml(name_or_file: str | Path, packaged: Mapping[str, Path]) -> dict[str, Any]:
+def read_yaml(name_or_file: str | Path, packaged: Mapping[str, Path]) -> SettingsDict:
     """Read settings that are packaged or in a file, and add their name.
 
     Raises
@@ -79,7 +82,7 @@ def packaged(folder: str) -> dict[str, Path]:
     return {path.stem: path for path in sorted(files, key=lambda path: path.stem)}
 
 
-def mapping_of(value: Any, what: str) -> dict[str, Any]:
+def mapping_of(value: object, what: str) -> SettingsDict:
     """Convert a mapping to a dict.
 
     Raises
@@ -155,7 +158,7 @@ def _paths(model: type[BaseModel], parts: Mapping[str, type[BaseModel]]) -> Iter
         yield from (f"{name}.{path}" for path in (_paths(inner, {}) if inner else ()))
 
 
-def _model_in(annotation: Any) -> type[BaseModel] | None:
+def _model_in(annotation: object) -> type[BaseModel] | None:
     """Return the model in a field's annotation: alone, in a tuple or optional."""
     inside = [annotation, *getattr(annotation, "__args__", ())]
     return next((one for one in inside if isinstance(one, type) and issubclass(one, BaseModel)), None)

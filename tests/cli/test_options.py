@@ -12,7 +12,7 @@ import pytest
 from tests.support.command import call
 
 from dualcontrast import api
-from dualcontrast.benchmarks import benchmark
+from dualcontrast.benchmarks import table
 from dualcontrast.cli.options import ReaderOptions, one_of, packaged
 from dualcontrast.cryoet.simulation import SimulationSettings
 from dualcontrast.images import open_images
@@ -46,7 +46,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     for name in ("train", "show", "simulate"):
         monkeypatch.setattr(api, name, called)
     monkeypatch.setattr(api, "load", lambda path: SimpleNamespace(path=path, encode=called, cluster=called))
-    monkeypatch.setattr(benchmark, "benchmark", called)
+    monkeypatch.setattr(table, "make_table", called)
     return calls
 
 
@@ -116,18 +116,13 @@ def test_options_of_a_table_reach_its_plan(calls: list[dict[str, Any]]) -> None:
     given = called_with(
         calls, "benchmark", "table1", *words, "--budget", 1, "--jobs", 3, "--out", "tables-of-mine"
     )
-    (wanted,) = given["arguments"]
-    assert {name: (source.path, source.options) for name, source in wanted.sources.items()} == {
+    request, setup, _ = given["arguments"]
+    assert {name: (source.path, source.options) for name, source in request.sources.items()} == {
         "mnist": ("a", {}), "subtomograms": ("b.star", {"bin": 2}),
     }  # fmt: skip
-    assert (wanted.table, wanted.rows, wanted.data, wanted.seeds, wanted.budget) == (
-        "table1",
-        ("harmony",),
-        (),
-        (4,),
-        1,
-    )
-    assert (given["jobs"], given["out"], given["results"]) == (3, Path("tables-of-mine"), Path("results"))
+    assert (request.table, request.rows, request.data) == ("table1", ("harmony",), ())
+    assert (request.seeds, request.budget) == ((4,), 1)
+    assert (len(setup.devices), setup.out, setup.results) == (3, Path("tables-of-mine"), Path("results"))
 
 
 def test_names_for_completion() -> None:

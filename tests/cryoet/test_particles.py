@@ -201,6 +201,8 @@ def test_values_that_cannot_be_used(text: str, old: str, new: str, sentence: str
 def test_groups_that_are_premultiplied_in_part(tmp_path: Path) -> None:
     text = RELION4.replace("5.4 3 1\n", "5.4 3 1\n2 1.35 4.0 5.4 3 0\n")
     assert read(text, tmp_path).ctf_premultiplied  # the second group is in no use
+    for word in ("False", "True"):  # RELION reads any word as 0
+        assert not read(RELION4.replace("5.4 3 1\n", f"5.4 3 {word}\n"), tmp_path).ctf_premultiplied
     assert "some optics groups are premultiplied" in refused(text.replace("TS_01/2 1", "TS_01/2 2"), tmp_path)
 
 

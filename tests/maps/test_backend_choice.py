@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import mrcfile
 import numpy as np
 import pytest
 import starfile
 from tests.support.maps import untrained_run
-from tests.support.particles import angles_and_origins, write_particles_of
+from tests.support.particles import angles_and_origins, write_mrc, write_particles_of, write_star
 
-from dualcontrast.analysis.clusters import cluster
+from dualcontrast.analysis.clustering import cluster
 from dualcontrast.errors import RunError
 from dualcontrast.images import open_images
 from dualcontrast.maps import backend_choice, relion
@@ -69,3 +70,32 @@ def test_auto_gives_relion_small_clusters_that_it_can_read(
     monkeypatch.setattr(relion, "installed", lambda: False)
     assert isinstance(choice.for_maps(particles), BuiltinBackend)
     assert isinstance(BackendChoice("builtin", source, True).for_maps(particles), BuiltinBackend)
+
+
+@pytest.mark.parametrize("kind", ["stack", "name", "unsigned", "half", "axes", "ctf"])
+def test_what_relion_would_misread_is_averaged_built_in(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """RELION 3.1.3 makes wrong maps of these without a message; all of them are read right here."""
+    rng = np.random.default_rng(0)
+    volumes = rng.integers(0, 200, (6, 8, 8, 8))
+    dtype = {"unsigned": np.uint16, "half": np.float16}.get(kind, np.float32)
+    names = [f"{number}.mrcs" if kind == "name" else f"{number}.mrc" for number in range(6)]
+    for name, volume in zip(names, volumes, strict=True):
+        with mrcfile.new(tmp_path / name) as file:
+            file.set_data(volume.astype(dtype))
+            if kind == "axes":
+                file.header.mapc, file.header.maps = 3, 1
+    columns = {}
+    if kind in ("stack", "ctf"):
+        write_mrc(tmp_path / "stack.mrc", volumes.astype(np.float32))
+        stacked = [f"{number}@stack.mrc" for number in range(1, 7)]
+        names, columns = (stacked, {}) if kind == "stack" else (names, {"rlnCtfImage": stacked})
+    star = write_star(tmp_path / "p.star", names, **columns)
+    images = open_images(star)
+    source = Source(str(star), dict(images.options), images)
+    monkeypatch.setattr(relion, "installed", lambda: True)
+    choice = BackendChoice.of("auto", source, images)
+    assert isinstance(choice.for_maps(select_particles(images, np.arange(6), 0)), BuiltinBackend)
+    with pytest.raises(RunError, match=r"RELION would misread .*; leave out `by`"):
+        BackendChoice.of("relion", source, images)

@@ -12,7 +12,7 @@ from scipy.spatial.transform import Rotation
 from tests.support.maps import untrained_run
 from tests.support.particles import angles_and_origins, write_particles_of, write_star
 
-from dualcontrast.analysis.clusters import cluster
+from dualcontrast.analysis.clustering import cluster
 from dualcontrast.errors import DualContrastWarning
 from dualcontrast.images import open_images
 from dualcontrast.maps.average import average

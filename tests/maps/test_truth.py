@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from tests.support.maps import CodedRun, simulated_run, untrained_run
 
-from dualcontrast.analysis.clusters import cluster
+from dualcontrast.analysis.clustering import cluster
 from dualcontrast.cryoet.simulation import Simulation
 from dualcontrast.evaluation import scores
 from dualcontrast.maps.average import average

@@ -77,9 +77,10 @@ def test_transforms_are_about_the_central_voxel(box: int) -> None:
     torch.testing.assert_close(frequencies.transform(volumes), expected, rtol=0, atol=1e-3)
 
 
-def test_values_at_frequencies_are_selected_x_first() -> None:
-    frequencies = Frequencies(BOX, 3)
-    axis = torch.arange(BOX) - BOX // 2
+@pytest.mark.parametrize("box", [11, 12])
+def test_values_at_frequencies_are_selected_x_first(box: int) -> None:
+    frequencies = Frequencies(box, 3)
+    axis = torch.arange(box) - box // 2
     z, y, x = torch.meshgrid(axis, axis, axis, indexing="ij")
     found = frequencies.select(torch.stack([x, y, z]).float())
     assert torch.equal(found, frequencies.k.T)
@@ -169,6 +170,22 @@ def test_of_the_candidates_the_best_at_its_finest_shift_is_returned() -> None:
     torch.testing.assert_close(poses.shifts, torch.tensor([[0.5, -0.5, 0.5]]), rtol=0, atol=0.15)
     one = matcher_of(particle, reference).match(rotations, NONE).locate(torch.tensor([[2]]))
     assert torch.equal(one.rotations[0], rotations[2])
+
+
+def test_candidates_are_compared_by_their_constrained_correlations() -> None:
+    """A reference that is bright along one axis, and weights that see little of it in one of the rotations."""
+    axis = torch.arange(BOX) - BOX // 2
+    z, y, x = torch.meshgrid(axis, axis, axis, indexing="ij")
+    reference = torch.exp(-(x**2) / 2 - (y**2 + z**2) / 18.0)
+    weight = torch.where((x.abs() >= y.abs()) & (x != 0), 0.01, 1.0)[None]
+    rotations = torch.cat([torch.eye(3)[None], X_TO_Y])
+    particle = filtered(reference[None], weight)  # its own rotation explains all of what little was measured
+    matcher = matcher_of(particle, reference, weight=weight)
+    matches = matcher.match(rotations, NONE)
+    assert FourierMatcher.candidates == 8
+    assert matches.scores[0, 0] > matches.scores[0, 1]
+    assert torch.equal(matches.locate(torch.tensor([[0, 1]])).rotations[0], torch.eye(3))
+    assert torch.equal(matches.locate(torch.tensor([[1, 0]])).rotations[0], torch.eye(3))
 
 
 def test_shifts_are_found_between_voxels_and_from_a_start() -> None:

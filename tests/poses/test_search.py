@@ -186,6 +186,10 @@ def test_matches_give_the_rotations_at_indices() -> None:
     assert torch.equal(own, torch.stack([several[0, [2, 0]], several[1, [1, 1]]]))
 
 
+def test_steps_are_values() -> None:
+    assert len({OfGrid(3), OfGrid(3), Nearby(3), Nearby(3), ByParabola(3), ByParabola(3)}) == 3
+
+
 def test_a_grid_is_made_once() -> None:
     assert grid_on(40, CPU) is grid_on(40, CPU)
     assert torch.equal(grid_on(40, CPU), rotation_grid(40))

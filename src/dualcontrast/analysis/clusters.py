@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -15,7 +14,7 @@ from dualcontrast.analysis.agreement import Agreement
 from dualcontrast.analysis.mixtures import Candidate
 from dualcontrast.errors import RunError, nearest
 from dualcontrast.figures.captions import plural
-from dualcontrast.files import write_json, written_whole
+from dualcontrast.files import JSONObject, write_json, written_whole
 from dualcontrast.runs import RunFolder
 from dualcontrast.runs.encoding import made_with_weights
 
@@ -122,7 +121,7 @@ class Clusters:
             for factor, found in self.agreement.items()
         ]
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> JSONObject:
         """Return the contents of clusters/NAME.json."""
         tried = {
             "content": [asdict(one) for one in self.candidates.content],
@@ -144,7 +143,7 @@ class Clusters:
         }
 
     @classmethod
-    def from_json(cls, name: str, table: pd.DataFrame, stored: Mapping[str, Any]) -> Clusters:
+    def from_json(cls, name: str, table: pd.DataFrame, stored: JSONObject) -> Clusters:
         """Combine a table with the contents of clusters/NAME.json.
 
         Raises

@@ -7,10 +7,12 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from dualcontrast.errors import RunError
-from dualcontrast.files import write_json
+from dualcontrast.files import JSONObject, write_json
+from dualcontrast.images.imageset import ReaderOptions
+from dualcontrast.settings import SettingsMapping
 
 FORMAT = 1
 EMBEDDING: Final = "tsne"  # the method that lays out the codes of a cell in the plane
@@ -37,7 +39,7 @@ class CellKey:
     data: str
     seed: int
     data_digest: str | None
-    recipe: Mapping[str, Any]
+    recipe: SettingsMapping
 
     @property
     def digest(self) -> str:
@@ -69,7 +71,7 @@ class Cell(CellKey):
     """
 
     source: str | None
-    options: Mapping[str, Any]
+    options: ReaderOptions
 
     @property
     def key(self) -> CellKey:
@@ -179,7 +181,7 @@ class CellResult:
         }
 
     @classmethod
-    def from_json(cls, content: Mapping[str, Any]) -> CellResult:
+    def from_json(cls, content: JSONObject) -> CellResult:
         """Convert the content of a file to a result.
 
         Raises

@@ -6,15 +6,16 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from dualcontrast.benchmarks.cells import Cell
 from dualcontrast.benchmarks.rows import DATA, TABLES, Table, select_names, table_with
 from dualcontrast.errors import DualContrastWarning, MethodError, RecipeError, RunError, SourceError
 from dualcontrast.evaluation.probes import content_tasks
 from dualcontrast.images import ImageSet, open_images
+from dualcontrast.images.imageset import ReaderOptions
 from dualcontrast.recipe import Recipe
 from dualcontrast.runs import prepared_images
+from dualcontrast.settings import SettingsDict
 from dualcontrast.training.batches import training_and_validation
 
 
@@ -23,7 +24,7 @@ class Source:
     """Where the images of a data set are, and the options of their reader."""
 
     path: str
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: ReaderOptions = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -135,7 +136,7 @@ def _require_sources(request: TableRequest, data: Sequence[str]) -> None:
         raise SourceError(f"no images of {missing[0]} are given; give {keywords}, or `tables_only=True`")
 
 
-def _changes(request: TableRequest, seed: int) -> dict[str, Any]:
+def _changes(request: TableRequest, seed: int) -> SettingsDict:
     # Without worker processes that read ahead, a cell uses a single thread.
     return {"training": {"minutes": request.budget, "limit": request.limit, "seed": seed, "workers": 0}}
 

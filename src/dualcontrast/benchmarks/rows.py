@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from dualcontrast.errors import RecipeError, nearest
 from dualcontrast.methods import installed_methods, method_named
 from dualcontrast.recipe import Recipe, read_recipe
-from dualcontrast.settings import merged
+from dualcontrast.settings import SettingsDict, SettingsMapping, merged
 
 
 @dataclass(frozen=True)
@@ -28,7 +27,7 @@ class DataSet:
 
     label: str
     recipe: str
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    settings: SettingsMapping = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -48,11 +47,11 @@ class Row:
     """
 
     label: str
-    settings: Mapping[str, Any]
+    settings: SettingsMapping
     recipes: Mapping[str, str] = field(default_factory=dict)
     no_effect: Mapping[str, str] = field(default_factory=dict)
 
-    def recipe_for(self, data: str, changes: Mapping[str, Any]) -> Recipe:
+    def recipe_for(self, data: str, changes: SettingsMapping) -> Recipe:
         """Make the whole configuration for a data set; `changes` take precedence over all else.
 
         Raises
@@ -79,11 +78,11 @@ DATA: dict[str, DataSet] = {
 }
 
 
-def _row(label: str, name: str, settings: Mapping[str, Any] | None = None, preset: str = "paper") -> Row:
+def _row(label: str, name: str, settings: SettingsMapping | None = None, preset: str = "paper") -> Row:
     return Row(label, {"preset": preset, "method": {"name": name, **(settings or {})}})
 
 
-def _plus_row(label: str, settings: Mapping[str, Any] | None = None, **changes: Any) -> Row:
+def _plus_row(label: str, settings: SettingsMapping | None = None, **changes: object) -> Row:
     return Row(label, {**_row(label, "dualcontrast_plus", settings).settings, **changes}, PLUS_RECIPES)
 
 
@@ -95,7 +94,7 @@ def _plus_row_without(part: str) -> Row:
 # ---- dualcontrast_plus: its recipe for each data set, and the settings that remove one of its parts
 
 PLUS_RECIPES = {"mnist": "mnist-plus", "linemod": "linemod-plus", "subtomograms": "subtomograms"}
-PLUS_PARTS: dict[str, dict[str, Any]] = {
+PLUS_PARTS: dict[str, SettingsDict] = {
     "contrast": {"contrast": 0},
     "clustering": {"clustering": 0},
     "centring": {"centred": False},

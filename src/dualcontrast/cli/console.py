@@ -10,10 +10,11 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from dualcontrast.files import JSONObject
 from dualcontrast.progress import Progress, silent
 
 LONGEST_SILENCE, SHORTEST_SILENCE = 300.0, 5.0  # seconds between two lines where bars cannot be drawn
@@ -46,7 +47,7 @@ class Console:
         else:
             yield _Lines()
 
-    def result(self, value: dict[str, Any], summary: Iterable[str]) -> None:
+    def result(self, value: JSONObject, summary: Iterable[str]) -> None:
         """Print the result of a verb: as JSON, or the lines of its summary."""
         if self.as_json:
             print(json.dumps(value, indent=2, default=str))

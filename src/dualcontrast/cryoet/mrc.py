@@ -53,7 +53,7 @@ class VolumeFile:
     count: int
     shape: tuple[int, int, int]
     voxel_size: float | None
-    dtype: np.dtype[Any]
+    dtype: np.dtype[np.generic]
     offset: int
     axes: tuple[int, int, int] = ZYX
 
@@ -171,7 +171,7 @@ def _decompressed(path: Path) -> bytes:
     return _decompressed_once(path, path.stat().st_mtime_ns)
 
 
-def _axes(path: Path, header: Any) -> tuple[int, int, int]:
+def _axes(path: Path, header: np.void) -> tuple[int, int, int]:
     """Return the axes of the stored array, slowest first, from MAPC, MAPR and MAPS."""
     axes = int(header["maps"]), int(header["mapr"]), int(header["mapc"])
     if axes == (0, 0, 0):  # not stated by old programs
@@ -189,7 +189,7 @@ def _transposed(shape: tuple[int, int, int], axes: tuple[int, int, int]) -> tupl
     return z, y, x
 
 
-def _has_unsigned_bytes(raw: bytes, header: Any) -> bool:
+def _has_unsigned_bytes(raw: bytes, header: np.void) -> bool:
     """Check whether IMOD wrote the file, and its bytes are not flagged as signed."""
     stamp, flags = np.frombuffer(raw, header.dtype["nx"], 2, offset=IMOD_OFFSET)
     return int(stamp) == IMOD_STAMP and not int(flags) & IMOD_SIGNED
@@ -230,11 +230,11 @@ def _header_like(shape: tuple[int, ...], voxel_size: float) -> np.ndarray:
         return np.asarray(np.fromfile(path, HEADER_DTYPE.newbyteorder("<"), 1)[0])
 
 
-def _parse(raw: bytes, dtype: np.dtype[Any]) -> Any:
+def _parse(raw: bytes, dtype: np.dtype[np.generic]) -> Any:
     return np.frombuffer(raw, dtype).view(np.recarray)[0]
 
 
-def _is_sensible(header: Any) -> bool:
+def _is_sensible(header: np.void) -> bool:
     """Check that the sizes in a header are plausible: read in the right byte order, and from an MRC file."""
     sides = [int(header[name]) for name in ("nx", "ny", "nz")]
     return all(0 < side < 1 << 17 for side in sides) and 0 <= int(header["mode"]) < 200 and header["nsymbt"] >= 0

@@ -6,14 +6,13 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
 from dualcontrast.cryoet.geometry import matrices_of_angles
-from dualcontrast.cryoet.star import as_table, read_blocks
+from dualcontrast.cryoet.star import Block, as_table, read_blocks
 from dualcontrast.errors import SourceError, nearest
 
 PARTICLE_BLOCK = "its particle block"  # in messages
@@ -54,7 +53,7 @@ class Particles:
     path: Path
     table: pd.DataFrame
     optics: pd.DataFrame | None
-    others: dict[str, Any]
+    others: dict[str, Block]
     image_names: np.ndarray
     ctf_names: np.ndarray | None
     pixel_size: float
@@ -206,7 +205,7 @@ def _used_optics(rows: pd.DataFrame, optics: pd.DataFrame, path: Path) -> pd.Dat
     return used
 
 
-def _refuse_2d_stacks(used: pd.DataFrame, others: Mapping[str, Any], path: Path) -> None:
+def _refuse_2d_stacks(used: pd.DataFrame, others: Mapping[str, Block], path: Path) -> None:
     general = as_table(others.get("general", {}))
     stacks = (general.get("rlnTomoSubTomosAre2DStacks", pd.Series([0])) == 1).any()
     flat = (used.get("rlnImageDimensionality", pd.Series([3])) == 2).any()
@@ -263,7 +262,7 @@ def _premultiplied(used: pd.DataFrame, path: Path) -> bool:
     column = "rlnCtfDataAreCtfPremultiplied"
     if column not in used:
         return False
-    premultiplied = used[column].astype(bool)
+    premultiplied = pd.to_numeric(used[column], errors="coerce").fillna(0) != 0  # RELION reads words as 0
     if premultiplied.nunique() > 1:
         raise SourceError(
             f"{path}: some optics groups are premultiplied by their CTF and others are not ({column}); extract "

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import yaml
@@ -14,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from dualcontrast.cryoet.ctf import CTFSettings
 from dualcontrast.cryoet.mrc import read_map
 from dualcontrast.errors import RecipeError, RunError
-from dualcontrast.settings import merged, packaged, read_yaml, sentence
+from dualcontrast.settings import SettingsMapping, merged, packaged, read_yaml, sentence
 
 
 class State(BaseModel):
@@ -134,7 +133,7 @@ def packaged_simulations() -> dict[str, Path]:
 def simulation_settings(
     recipe: str | Path | None = None,
     structures: Iterable[str] = (),
-    changes: Mapping[str, Any] | None = None,
+    changes: SettingsMapping | None = None,
 ) -> SimulationSettings:
     """Build the settings of a simulation from a recipe or from structures, with changes to either.
 

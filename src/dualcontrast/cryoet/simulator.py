@@ -10,7 +10,6 @@ import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -307,7 +306,7 @@ def _particles(simulation: Simulation, poses: SimulatedPoses) -> pd.DataFrame:
     states = [settings.states[state] for state in poses.states]
     folders = [f"subtomograms/{index // PER_FOLDER:04d}" for index in range(count)]
     half = np.random.default_rng((settings.seed, 2)).permutation(count) % 2
-    columns: dict[str, Any] = {
+    columns: dict[str, object] = {
         "rlnMicrographName": [f"simulated_{state.name}" for state in states],
         "rlnImageName": [f"{folder}/{index + 1:06d}.mrc" for index, folder in enumerate(folders)],
         "rlnCtfImage": simulation.transfer_path.name,

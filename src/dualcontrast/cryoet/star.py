@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 from pandas.api.types import is_integer_dtype
@@ -13,6 +12,7 @@ from pandas.api.types import is_integer_dtype
 from dualcontrast.errors import SourceError
 from dualcontrast.files import written_whole
 
+Block = pd.DataFrame | dict[str, str | float]  # a loop, or a list of names and values
 IDENTITY, CONFORMATION = "dualcontrastIdentity", "dualcontrastConformation"
 # Columns that stay strings: a tomogram may well be called 12.
 STRINGS = (
@@ -29,7 +29,7 @@ STRINGS = (
 BLOCKS = ("particles", "images", "")  # names of the particle block, newest dialect first
 
 
-def read_blocks(path: str | Path) -> tuple[pd.DataFrame, dict[str, Any]]:
+def read_blocks(path: str | Path) -> tuple[pd.DataFrame, dict[str, Block]]:
     """Read the particle block of any STAR file, 2D stacks included, and its other blocks by name.
 
     Raises
@@ -50,7 +50,7 @@ def read_blocks(path: str | Path) -> tuple[pd.DataFrame, dict[str, Any]]:
 
 
 def write_particles(
-    path: str | Path, table: pd.DataFrame, optics: pd.DataFrame | None, others: Mapping[str, Any] | None = None
+    path: str | Path, table: pd.DataFrame, optics: pd.DataFrame | None, others: Mapping[str, Block] | None = None
 ) -> None:
     """Write a STAR file as RELION 3.1 and later read it, whole or not at all.
 
@@ -65,15 +65,15 @@ def write_particles(
     """
     import starfile
 
-    blocks: dict[str, Any] = dict(others or {})
+    blocks: dict[str, Block] = dict(others or {})
     if optics is not None:
         blocks["optics"] = optics
     with written_whole(path) as temporary:
-        # Twelve digits, because six decimals would turn small numbers into 0; and nan, which RELION reads.
+        # Twelve digits, because six decimals would turn small numbers into 0. RELION reads nan as 0.
         starfile.write({**blocks, "particles": table}, temporary, float_format="%.12g", na_rep="nan")
 
 
-def _read_blocks(path: Path) -> dict[str, Any]:
+def _read_blocks(path: Path) -> dict[str, Block]:
     import starfile
 
     if not path.is_file():
@@ -86,7 +86,7 @@ def _read_blocks(path: Path) -> dict[str, Any]:
         raise SourceError(f"{path}: damaged, or not a STAR file; replace it with an intact copy") from None
 
 
-def _typed(block: pd.DataFrame | dict[str, str]) -> pd.DataFrame | dict[str, Any]:
+def _typed(block: Block) -> Block:
     """Convert the columns, or values, of a block of strings that are all numeric."""
     table = as_table(block).apply(lambda column: column if column.name in STRINGS else _parse_numbers(column))
     return {str(name): table[name].iloc[0] for name in table} if isinstance(block, dict) else table
@@ -101,7 +101,7 @@ def _parse_numbers(strings: pd.Series) -> pd.Series:
     return strings if padded else numbers
 
 
-def as_table(block: pd.DataFrame | dict[str, Any]) -> pd.DataFrame:
+def as_table(block: Block) -> pd.DataFrame:
     """Return a block as a table; a block of a single row may be written as a list of names and values."""
     table: pd.DataFrame = pd.DataFrame([block]) if isinstance(block, dict) else block
     return table

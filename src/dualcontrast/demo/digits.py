@@ -6,11 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
 from dualcontrast.api import Run, train
 from dualcontrast.evaluation.results import Scores
 from dualcontrast.evaluation.scores import describe, read_scores
+from dualcontrast.files import JSONObject
 from dualcontrast.progress import Progress, silent
 
 
@@ -35,7 +35,7 @@ class DigitsDemo:
     figures: list[Path]
     report: Path
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> JSONObject:
         """Convert the demo to plain values."""
         return {
             "run": str(self.run.path),

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from dualcontrast.api import Run, simulate, train
 from dualcontrast.cryoet.mrc import read_map
 from dualcontrast.cryoet.simulation import Simulation
 from dualcontrast.errors import RunError
 from dualcontrast.figures.surfaces import draw_surfaces
+from dualcontrast.files import JSONObject
 from dualcontrast.maps.average import Averages
 from dualcontrast.maps.cluster_average import ClusterAverage, ClusterId
 from dualcontrast.maps.refinement import Search
@@ -64,7 +64,7 @@ class Identity:
         """The difference of the two correlations."""
         return self.correlation - self.other_correlation
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> JSONObject:
         """Return plain values."""
         return {**asdict(self), "cluster": self.cluster.name, "margin": round(self.margin, 4)}
 
@@ -105,7 +105,7 @@ class Demo:
     figures: list[Path]
     report: Path
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> JSONObject:
         """Return plain values."""
         return {
             "run": str(self.run.path),

@@ -6,7 +6,6 @@ import zipfile
 from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -62,7 +61,7 @@ class LazyImages(ImageSet):
 # ---- layouts and labels
 
 
-def check_stored(shape: tuple[int, ...], dtype: np.dtype[Any], source: str | Path) -> None:
+def check_stored(shape: tuple[int, ...], dtype: np.dtype[np.generic], source: str | Path) -> None:
     """Check that an array of this shape and type can hold images.
 
     Raises

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from dualcontrast.errors import SourceError
 
+ReaderOptions = Mapping[str, Any]  # keywords of `open_images`
 DIGEST_IMAGES, DIGEST_AT_ONCE = 256, 16
 TEST_FRACTION = 0.2
 
@@ -41,7 +42,7 @@ class ImageSet(ABC):
     shape: tuple[int, ...]
     pixel_size: float | None
     table: pd.DataFrame
-    options: Mapping[str, Any] = MappingProxyType({})
+    options: ReaderOptions = MappingProxyType({})
 
     def __len__(self) -> int:
         return len(self.table)

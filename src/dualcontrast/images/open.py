@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from torch import Tensor
@@ -14,7 +14,7 @@ from dualcontrast.images.arrays import IN_MEMORY, images_in_memory, open_npy, op
 from dualcontrast.images.bop import is_bop, open_bop
 from dualcontrast.images.folder import has_pictures, open_folder
 from dualcontrast.images.hdf5 import open_hdf5
-from dualcontrast.images.imageset import ImageSet
+from dualcontrast.images.imageset import ImageSet, ReaderOptions
 from dualcontrast.images.linemod import is_linemod, open_linemod
 from dualcontrast.images.mnist import download_mnist, is_idx_file, is_idx_folder, open_idx, open_mnist
 from dualcontrast.images.preparation import SPHERE
@@ -136,7 +136,7 @@ def options_of(source: str | Path) -> tuple[str, ...]:
     return next((reader.options for reader in readers if path.exists() and reader.accepts(path)), ())
 
 
-def non_default(**options: Any) -> dict[str, Any]:
+def non_default(**options: object) -> ReaderOptions:
     """Return the options that differ from their defaults."""
     defaults = {"invert": False, "bin": 1, "poses": False}
     return {name: value for name, value in options.items() if value != defaults.get(name)}
@@ -153,7 +153,7 @@ def _as_numpy(array: np.ndarray | Tensor) -> np.ndarray:
     return array
 
 
-def _open_path(source: str | Path, options: Mapping[str, Any]) -> ImageSet:
+def _open_path(source: str | Path, options: ReaderOptions) -> ImageSet:
     path = Path(source)
     if str(source) == "mnist" and not path.exists() and not options:
         images = open_mnist(download_mnist())

@@ -45,8 +45,12 @@ class Subtomograms(ImageSet):
 
     Attributes
     ----------
+    volumes : sequence of StoredVolume
+        Where each subtomogram is stored.
     particles : Particles or None
         The rows of the STAR file; None without one.
+    ctfs : sequence of StoredVolume or None
+        Where the CTF of each is stored; None if the STAR file names none.
     """
 
     def __init__(
@@ -64,7 +68,7 @@ class Subtomograms(ImageSet):
         self.pixel_size = pixel_size
         self.table = table
         self.particles = particles
-        self._volumes, self._ctfs = volumes, ctfs
+        self.volumes, self.ctfs = volumes, ctfs
         self._preparation = preparation
         self._cache = ImageCache(self._prepare, len(volumes), self.shape, np.float32)
 
@@ -86,9 +90,9 @@ class Subtomograms(ImageSet):
         Tensor or None
             (B, n, n, n), float32, zero frequency at n // 2; None if the STAR file names no CTF volumes.
         """
-        if self._ctfs is None:
+        if self.ctfs is None:
             return None
-        chosen = [self._ctfs[row] for row in np.asarray(index)]
+        chosen = [self.ctfs[row] for row in np.asarray(index)]
         cubes = torch.stack([_ctf_cube(ctf.file, ctf.number, self.shape[-1]) for ctf in chosen])
         return self._preparation.rotate_spectra(cubes, np.asarray(index))
 
@@ -107,9 +111,9 @@ class Subtomograms(ImageSet):
         float or None
             Whole degrees for the median CTF, 90 if nothing is missing; None without CTFs.
         """
-        if self._ctfs is None:
+        if self.ctfs is None:
             return None
-        shares = [_missing_share(self._ctfs[row]) for row in _sample_rows(len(self))]
+        shares = [_missing_share(self.ctfs[row]) for row in _sample_rows(len(self))]
         return float(round(90 * (1 - float(np.median(shares)))))
 
     def _read(self, index: np.ndarray) -> np.ndarray:
@@ -134,8 +138,8 @@ class Subtomograms(ImageSet):
             )
 
     def _stored(self, index: np.ndarray) -> np.ndarray:
-        stored = np.empty((len(index), 1, *self._volumes[0].file.shape), np.float32)
-        for place, volume in enumerate(self._volumes[row] for row in index):
+        stored = np.empty((len(index), 1, *self.volumes[0].file.shape), np.float32)
+        for place, volume in enumerate(self.volumes[row] for row in index):
             stored[place, 0] = read_volume(volume.file, volume.number)
         finite = np.isfinite(stored).all(axis=(1, 2, 3, 4))
         if not finite.all():
@@ -148,7 +152,7 @@ class Subtomograms(ImageSet):
         return self._stored(index).tobytes() + self._preparation.fingerprint
 
     def _row_name(self, row: int) -> str:
-        return f"{self.source}: row {row + 1} ({self._volumes[row].name})"
+        return f"{self.source}: row {row + 1} ({self.volumes[row].name})"
 
 
 # ---- opening

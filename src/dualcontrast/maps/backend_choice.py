@@ -57,13 +57,16 @@ class BackendChoice:
         """
         box = images.shape[-1]
         even = box % 2 == 0  # of odd boxes RELION silently makes a wrong map
-        relion_reads = source.is_star and even and not source.options.get("invert", False)
+        misread = _misread(images)
+        relion_reads = source.is_star and even and not source.options.get("invert", False) and not misread
         if program == "relion":
             if not even:
                 raise RunError(
                     f"{source.path}: its boxes of {box} voxels are odd, and RELION takes only even ones; "
                     "leave out `by`"
                 )
+            if misread:
+                raise RunError(f"{source.path}: RELION would misread {misread}; leave out `by`")
             if not relion_reads:
                 raise RunError(
                     f"{source.path}: RELION averages only the particles of a STAR file whose protein is white; "
@@ -91,3 +94,12 @@ class BackendChoice:
             readable = self.relion_reads and not particles.premultiplied
             by_relion = readable and fast_enough and relion.installed()
         return RelionBackend(Path(self.source.options["datadir"])) if by_relion else BuiltinBackend()
+
+
+def _misread(images: ImageSet) -> str:
+    """Name the first volume or CTF that RELION would misread, and why; empty if there is none."""
+    if not isinstance(images, Subtomograms) or images.particles is None:
+        return ""
+    stored = [*images.volumes, *(images.ctfs or ())]
+    reasons = ((volume.name, relion.misreading(volume)) for volume in stored)
+    return next((f"{name}: {reason}" for name, reason in reasons if reason), "")

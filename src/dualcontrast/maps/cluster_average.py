@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
 from dualcontrast.analysis.clusters import Clusters
 from dualcontrast.errors import RunError
-from dualcontrast.files import read_json, write_json
+from dualcontrast.files import JSONObject, read_json, write_json
 from dualcontrast.maps.refinement import Search
 from dualcontrast.runs import RunFolder
 
@@ -99,7 +98,7 @@ class Inputs:
     align: bool
     search: Search
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JSONObject:
         """Return plain values."""
         return {
             "rows": self.rows,
@@ -110,7 +109,7 @@ class Inputs:
         }
 
     @classmethod
-    def from_json(cls, stored: Mapping[str, Any]) -> Inputs:
+    def from_json(cls, stored: JSONObject) -> Inputs:
         """Read the values that `to_json` returns."""
         search = Search(**stored["search"])
         return cls(stored["rows"], stored["stated"], stored["with"], stored["align"], search)
@@ -146,12 +145,12 @@ class StateComparison:
         """Identity and conformation."""
         return f"{self.identity} {self.conformation}"
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JSONObject:
         """Return plain values."""
         return {**asdict(self), "fsc": list(self.fsc)}
 
     @classmethod
-    def from_json(cls, stored: Mapping[str, Any]) -> StateComparison:
+    def from_json(cls, stored: JSONObject) -> StateComparison:
         """Read the values that `to_json` returns."""
         return cls(**{**stored, "fsc": tuple(stored["fsc"])})
 
@@ -226,7 +225,7 @@ class ClusterAverage:
         best = self.best_match
         return line if best is None else f"{line}; most like {best.state}, correlation {best.correlation:.3f}"
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JSONObject:
         """Return plain values, as in CLUSTER.json."""
         return {
             "cluster": self.name,
@@ -246,7 +245,7 @@ class ClusterAverage:
         }
 
     @classmethod
-    def from_json(cls, cluster: ClusterId, stored: Mapping[str, Any]) -> ClusterAverage:
+    def from_json(cls, cluster: ClusterId, stored: JSONObject) -> ClusterAverage:
         """Read the values that `to_json` returns; files of earlier versions lack the cluster's numbers."""
         return cls(
             cluster=cluster,

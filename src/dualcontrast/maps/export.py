@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -13,7 +13,7 @@ import torch
 
 from dualcontrast.analysis.clusters import Clusters, read_clusters
 from dualcontrast.cryoet.particles import as_relion31, read_particles
-from dualcontrast.cryoet.star import read_blocks, write_particles
+from dualcontrast.cryoet.star import Block, read_blocks, write_particles
 from dualcontrast.errors import RunError, SourceError
 from dualcontrast.files import beside, put_in_place, write_text
 from dualcontrast.progress import Progress, silent
@@ -60,7 +60,7 @@ class _Rows(NamedTuple):
     not_joined: int = 0
     starts_from: Path | None = None
     optics: pd.DataFrame | None = None
-    others: dict[str, Any] | None = None  # of a STAR file; None for a table
+    others: dict[str, Block] | None = None  # of a STAR file; None for a table
 
 
 def export(
@@ -134,7 +134,7 @@ def _added(clusters: Clusters, codes: SavedCodes) -> pd.DataFrame:
     """Build the columns to add, indexed by row of the source."""
     places = pd.Series(np.arange(len(codes.table)), index=codes.table["row"])
     chosen = places[clusters.table["row"]].to_numpy()
-    columns: dict[str, Any] = {}
+    columns: dict[str, object] = {}
     for what, vectors in (("Content", codes.content), ("Transformation", codes.transformation)):
         columns |= {
             f"dualcontrast{what}{number + 1}": vectors[chosen, number] for number in range(vectors.shape[1])

@@ -100,6 +100,8 @@ class ClusterParticles:
         self._add_poses(table, poses)
         table[HALF] = self.halves + 1
         table["rlnClassNumber"] = 1
+        if "rlnOpticsGroup" in optics:  # RELION takes the pixel size of the first group, also of an unused one
+            optics = optics[optics["rlnOpticsGroup"].isin(table["rlnOpticsGroup"])]
         write_particles(path, table if only is None else table[only], optics)
         return path
 

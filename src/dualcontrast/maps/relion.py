@@ -13,7 +13,9 @@ from functools import lru_cache
 from pathlib import Path
 from types import FrameType
 
+from dualcontrast.cryoet.mrc import ZYX
 from dualcontrast.errors import RunError
+from dualcontrast.images.volume_files import StoredVolume
 
 RECONSTRUCT, REFINE = "relion_reconstruct", "relion_refine"
 NOT_SQUARED = "--ctf3d_not_squared"  # since version 4, which takes CTF volumes for squared ones
@@ -28,6 +30,18 @@ def installed() -> bool:
 def takes_premultiplied() -> bool:
     """Return whether the installed version takes volumes multiplied by their CTF, beside squared CTF volumes."""
     return NOT_SQUARED in _help_of(RECONSTRUCT)
+
+
+def misreading(volume: StoredVolume) -> str | None:
+    """Say how RELION would misread a volume, mostly without a message; None if it reads it as it is meant."""
+    file = volume.file
+    if file.count > 1 or "@" in volume.name or not volume.name.endswith(".mrc"):
+        return "it reads a volume only from a file of its own that ends in .mrc, and a 2D section from others"
+    if file.dtype.kind == "u":
+        return "it reads unsigned numbers as signed ones"
+    if file.dtype.itemsize == 2 and file.dtype.kind == "f":
+        return "it does not read 16-bit floats"
+    return None if file.axes == ZYX else "it ignores the order of the axes in the header"
 
 
 def reconstruct_command(

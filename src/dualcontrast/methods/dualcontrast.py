@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -18,7 +18,8 @@ from dualcontrast.methods.losses import (
 )
 from dualcontrast.methods.method import Batch, Codes, Losses, MethodSettings, Pair
 from dualcontrast.methods.two_latent_vae import AUTHORS_CODE, TwoLatentVAE, TwoLatentVAESettings
-from dualcontrast.networks import DecoderSettings, EncoderSettings
+from dualcontrast.networks import NetworkSettings
+from dualcontrast.settings import SettingsDict
 from dualcontrast.transforms import View
 
 DISTANCES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
@@ -90,7 +91,7 @@ class DualContrast(TwoLatentVAE):
     """
 
     Settings: ClassVar[type[MethodSettings]] = DualContrastSettings
-    presets: ClassVar[dict[str, dict[str, Any]]] = {
+    presets: ClassVar[dict[str, SettingsDict]] = {
         "paper": {},
         "authors-code": {
             **AUTHORS_CODE,
@@ -125,11 +126,10 @@ class DualContrast(TwoLatentVAE):
         self,
         shape: Sequence[int],
         settings: DualContrastSettings,
-        encoder: EncoderSettings,
-        decoder: DecoderSettings,
+        networks: NetworkSettings,
         views: Sequence[View],
     ) -> None:
-        super().__init__(shape, settings, encoder, decoder, views)
+        super().__init__(shape, settings, networks, views)
         if settings.separate_positive_step and settings.transformation_positive:
             self.phases = ("main", "positive")
 

@@ -12,7 +12,14 @@ from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from dualcontrast.methods.method import Batch, Codes, Losses, Method, MethodSettings, Pair
-from dualcontrast.networks import Decoder, DecoderSettings, EncoderSettings, Gaussian, perceptron, trunk_of
+from dualcontrast.networks import (
+    Decoder,
+    DecoderSettings,
+    Gaussian,
+    NetworkSettings,
+    perceptron,
+    trunk_of,
+)
 from dualcontrast.transforms import View, random_rotations, resample, rotations_by
 
 LARGEST_SHIFT = 0.5  # predicted by the encoder, in half sides
@@ -73,9 +80,9 @@ class Harmony(Method):
         (C, spatial...) of an image.
     settings
         Settings of the objective, its views, and the networks for pictures.
-    encoder, decoder
-        The networks for volumes. For pictures, `settings` define the networks, and only `decoder.output` is
-        used.
+    networks
+        The networks for volumes. For pictures, `settings` define the networks, and only `networks.decoder.output`
+        is used.
     views
         Not used.
 
@@ -89,12 +96,7 @@ class Harmony(Method):
     settings: HarmonySettings
 
     def __init__(
-        self,
-        shape: Sequence[int],
-        settings: HarmonySettings,
-        encoder: EncoderSettings,
-        decoder: DecoderSettings,
-        views: Sequence[View],
+        self, shape: Sequence[int], settings: HarmonySettings, networks: NetworkSettings, views: Sequence[View]
     ) -> None:
         super().__init__()
         self.settings = settings
@@ -103,7 +105,7 @@ class Harmony(Method):
         turns = 1 if pictures else 3
         self.sizes = [settings.content_size, settings.content_size, turns, dimensions]
         build = _perceptrons if pictures else _convolutions
-        self.encoder, self.decoder = build(shape, settings, encoder, decoder, sum(self.sizes))
+        self.encoder, self.decoder = build(shape, settings, networks, sum(self.sizes))
         self.sides: Tensor
         self.register_buffer("sides", torch.tensor(shape[:0:-1], dtype=torch.float32), persistent=False)
 
@@ -168,10 +170,10 @@ class Harmony(Method):
 
 
 def _perceptrons(
-    shape: Sequence[int], settings: HarmonySettings, _: EncoderSettings, decoder: DecoderSettings, outputs: int
+    shape: Sequence[int], settings: HarmonySettings, networks: NetworkSettings, outputs: int
 ) -> tuple[nn.Module, nn.Module]:
     """Build the encoder and the decoder for pictures."""
-    pixels, output = math.prod(shape), nn.Sigmoid() if decoder.output == "sigmoid" else nn.Identity()
+    pixels, output = math.prod(shape), nn.Sigmoid() if networks.decoder.output == "sigmoid" else nn.Identity()
     layers = perceptron((pixels, *settings.hidden), outputs)
     mirrored = perceptron((settings.content_size, *reversed(settings.hidden)), pixels)
     return nn.Sequential(nn.Flatten(), *layers), nn.Sequential(*mirrored, nn.Unflatten(1, tuple(shape)), output)
@@ -180,14 +182,13 @@ def _perceptrons(
 def _convolutions(
     shape: Sequence[int],
     settings: HarmonySettings,
-    encoder: EncoderSettings,
-    decoder: DecoderSettings,
+    networks: NetworkSettings,
     outputs: int,
 ) -> tuple[nn.Module, nn.Module]:
     """Build the encoder and the decoder for volumes."""
-    trunk, features = trunk_of(shape, encoder)
+    trunk, features = trunk_of(shape, networks.encoder)
     head = nn.Linear(features, outputs)
-    return nn.Sequential(trunk, head), _ContentDecoder(shape, settings.content_size, decoder)
+    return nn.Sequential(trunk, head), _ContentDecoder(shape, settings.content_size, networks.decoder)
 
 
 class _ContentDecoder(nn.Module):

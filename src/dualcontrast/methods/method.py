@@ -11,6 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from dualcontrast.errors import MethodError
+from dualcontrast.files import JSONObject
+from dualcontrast.settings import SettingsDict
 from dualcontrast.transforms import View
 
 if TYPE_CHECKING:
@@ -138,7 +140,7 @@ class Method(nn.Module):
     """
 
     Settings: ClassVar[type[MethodSettings]] = MethodSettings
-    presets: ClassVar[dict[str, dict[str, Any]]] = {"paper": {}}
+    presets: ClassVar[dict[str, SettingsDict]] = {"paper": {}}
     phases: tuple[str, ...] = ("main",)
     views: tuple[View, ...] = ()
     settings: MethodSettings
@@ -157,7 +159,7 @@ class Method(nn.Module):
             ctf = images.ctf(index) if self.uses_ctf else None
             yield Batch(pixels, torch.from_numpy(index), ctf).to(torch.device(device))
 
-    def begin_stage(self, batches: Callable[[], Iterator[Batch]], epoch: int) -> dict[str, Any]:
+    def begin_stage(self, batches: Callable[[], Iterator[Batch]], epoch: int) -> JSONObject:
         """Prepare a stage; called before the second stage and every later one.
 
         Parameters

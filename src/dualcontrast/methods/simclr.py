@@ -12,7 +12,7 @@ from torch import Tensor
 from dualcontrast.methods.losses import cosine_similarity_loss, info_nce
 from dualcontrast.methods.method import Batch, Codes, Losses, Method, MethodSettings, Pair
 from dualcontrast.methods.two_latent_vae import TwoLatentVAE, TwoLatentVAESettings
-from dualcontrast.networks import DecoderSettings, Encoder, EncoderSettings
+from dualcontrast.networks import Encoder, NetworkSettings
 from dualcontrast.transforms import View
 
 
@@ -56,8 +56,8 @@ class SimCLR(Method):
         (C, spatial...) of an image.
     settings
         Temperature and weight.
-    encoder, decoder
-        The networks; the decoder is not built.
+    networks
+        The encoder; the decoder is not built.
     views
         T, applied one after the other.
     """
@@ -67,17 +67,12 @@ class SimCLR(Method):
     has_decoder = False
 
     def __init__(
-        self,
-        shape: Sequence[int],
-        settings: SimCLRSettings,
-        encoder: EncoderSettings,
-        decoder: DecoderSettings,
-        views: Sequence[View],
+        self, shape: Sequence[int], settings: SimCLRSettings, networks: NetworkSettings, views: Sequence[View]
     ) -> None:
         super().__init__()
         self.settings = settings
         self.views = tuple(views)
-        self.encoder = Encoder(shape, settings.content_size, settings.transformation_size, encoder)
+        self.encoder = Encoder(shape, settings.content_size, settings.transformation_size, networks.encoder)
 
     def encode_and_sample(self, batch: Batch) -> tuple[Codes, Codes]:
         """See Method; codes are deterministic, and the variance heads stay unused."""
@@ -115,7 +110,7 @@ class SimCLRGenerative(TwoLatentVAE):
         (C, spatial...) of an image.
     settings
         Those of the two-latent VAE and of `SimCLR`.
-    encoder, decoder
+    networks
         The networks.
     views
         T, applied one after the other.

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from dualcontrast.errors import RecipeError
 from dualcontrast.methods.method import Batch, Codes, Losses, Method, MethodSettings
-from dualcontrast.networks import DecoderSettings, EncoderSettings, Gaussian, perceptron
+from dualcontrast.networks import Gaussian, NetworkSettings, perceptron
 from dualcontrast.transforms import View, rotations_by
 from dualcontrast.transforms.geometry import centre_of
 
@@ -82,7 +82,7 @@ class SpatialVAE(Method):
         (C, spatial...) of an image.
     settings
         Settings of the objective and of the networks.
-    encoder, decoder
+    networks
         Not used: `settings` define the networks.
     views
         T, applied one after the other; not part of the objective.
@@ -97,12 +97,7 @@ class SpatialVAE(Method):
     settings: SpatialVAESettings
 
     def __init__(
-        self,
-        shape: Sequence[int],
-        settings: SpatialVAESettings,
-        encoder: EncoderSettings,
-        decoder: DecoderSettings,
-        views: Sequence[View],
+        self, shape: Sequence[int], settings: SpatialVAESettings, networks: NetworkSettings, views: Sequence[View]
     ) -> None:
         super().__init__()
         self.shape = tuple(shape)

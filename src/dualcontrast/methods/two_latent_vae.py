@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -11,7 +11,8 @@ from torch import Tensor
 
 from dualcontrast.methods.losses import squared_error
 from dualcontrast.methods.method import Batch, Codes, Losses, Method, MethodSettings
-from dualcontrast.networks import Decoder, DecoderSettings, Encoder, EncoderSettings, Gaussian
+from dualcontrast.networks import Decoder, Encoder, Gaussian, NetworkSettings
+from dualcontrast.settings import SettingsDict
 from dualcontrast.transforms import View
 
 
@@ -37,7 +38,7 @@ class TwoLatentVAESettings(MethodSettings):
 
 
 # Where the authors' published script departs from the text, as far as the VAE is concerned.
-AUTHORS_CODE: dict[str, Any] = {
+AUTHORS_CODE: SettingsDict = {
     "method": {"reconstruction_per": "pixel", "kl_as_log_std": True},
     "views": [{"name": "rotation", "degrees": 90, "per": "batch", "interpolation": "nearest"}],
     "network": {"decoder": {"share_code_layer": True}},
@@ -61,30 +62,29 @@ class TwoLatentVAE(Method):
         (C, spatial...) of an image.
     settings
         Weights, and the choices in which the paper and the authors' script differ.
-    encoder, decoder
+    networks
         The networks.
     views
         T, applied one after the other.
     """
 
     Settings: ClassVar[type[MethodSettings]] = TwoLatentVAESettings
-    presets: ClassVar[dict[str, dict[str, Any]]] = {"paper": {}, "authors-code": AUTHORS_CODE}
+    presets: ClassVar[dict[str, SettingsDict]] = {"paper": {}, "authors-code": AUTHORS_CODE}
     settings: TwoLatentVAESettings
 
     def __init__(
         self,
         shape: Sequence[int],
         settings: TwoLatentVAESettings,
-        encoder: EncoderSettings,
-        decoder: DecoderSettings,
+        networks: NetworkSettings,
         views: Sequence[View],
     ) -> None:
         super().__init__()
         self.settings = settings
         self.views = tuple(views)
         sizes = (settings.content_size, settings.transformation_size)
-        self.encoder = Encoder(shape, *sizes, encoder)
-        self.decoder = Decoder(shape, *sizes, decoder)
+        self.encoder = Encoder(shape, *sizes, networks.encoder)
+        self.decoder = Decoder(shape, *sizes, networks.decoder)
 
     def encode_and_sample(self, batch: Batch) -> tuple[Codes, Codes]:
         """See Method."""

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from dualcontrast.errors import MethodError
 from dualcontrast.methods.losses import squared_error
 from dualcontrast.methods.method import Batch, Codes, Losses, Method, MethodSettings
-from dualcontrast.networks import DecoderSettings, EncoderSettings, Gaussian, perceptron
+from dualcontrast.networks import Gaussian, NetworkSettings, perceptron
 from dualcontrast.transforms import View, resample
 
 CELLS = {2: (2, 4), 3: (2, 2, 2)}  # of the tessellation, along x, y (and z)
@@ -76,8 +76,8 @@ class VITAE(Method):
         (C, spatial...) of an image.
     settings
         Settings of the objective and of the networks.
-    encoder, decoder
-        Not used, except `decoder.output`: `settings` define the networks.
+    networks
+        Not used, except `networks.decoder.output`: `settings` define the networks.
     views
         T, applied one after the other; not part of the objective.
 
@@ -91,12 +91,7 @@ class VITAE(Method):
     settings: VITAESettings
 
     def __init__(
-        self,
-        shape: Sequence[int],
-        settings: VITAESettings,
-        encoder: EncoderSettings,
-        decoder: DecoderSettings,
-        views: Sequence[View],
+        self, shape: Sequence[int], settings: VITAESettings, networks: NetworkSettings, views: Sequence[View]
     ) -> None:
         super().__init__()
         if len(shape) == 4 and max(shape[1:]) > LARGEST_VOLUME:
@@ -118,7 +113,7 @@ class VITAE(Method):
         self.appearance = nn.Sequential(
             perceptron((settings.content_size, *mirrored), pixels, _normalised),
             nn.Unflatten(1, tuple(shape)),
-            nn.Sigmoid() if decoder.output == "sigmoid" else nn.Identity(),
+            nn.Sigmoid() if networks.decoder.output == "sigmoid" else nn.Identity(),
         )
 
     def encode(self, batch: Batch) -> Codes:
@@ -251,7 +246,7 @@ def _without_compilation() -> Iterator[None]:
         cpp_extension.load = load
 
 
-def _refuse(*_: Any, **__: Any) -> None:
+def _refuse(*_: object, **__: object) -> None:
     raise RuntimeError("not compiled")
 
 

@@ -109,10 +109,8 @@ class Encoder(nn.Module):
 
     Parameters
     ----------
-    shape
-        (C, spatial...) of an image.
-    content_size, transformation_size
-        Lengths of the codes.
+    shape, content_size, transformation_size
+        (C, spatial...) of an image, and the lengths of the codes.
     settings
         The trunk.
 

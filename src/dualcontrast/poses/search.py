@@ -116,9 +116,8 @@ class ByParabola:
 
 def _vertices(low: Tensor, middle: Tensor, high: Tensor) -> Tensor:
     """Return where parabolas through values at -1, 0 and 1 are highest within these."""
-    curvature = high + low - 2 * middle
-    vertex = (low - high) / (2 * curvature.clamp(max=-1e-12))
-    return torch.where(curvature < 0, vertex.clamp(-1, 1), (high - low).sign())
+    curvature = (high + low - 2 * middle).clamp(max=-1e-12)  # without a vertex, the higher side
+    return ((low - high) / (2 * curvature)).clamp(-1, 1)
 
 
 def _best(matcher: Matcher, rotations: Tensor, shifts: Tensor) -> Poses:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -51,7 +51,7 @@ def section(material: Material) -> Section | None:
     if isinstance(averages, Unavailable):
         return Section(anchor, title, missing=(averages,))
     colours = class_colours(max(average.cluster.content for average in averages))
-    figures: dict[str, Any] = {"fsc": _correlations(averages, colours)}
+    figures: dict[str, Figure] = {"fsc": _correlations(averages, colours)}
     maps = _maps(material, averages, colours, figures)
     assert not isinstance(material.clusters, Unavailable)
     missing = tuple(_left_out(material, material.clusters, len(averages)))
@@ -80,7 +80,7 @@ def _left_out(material: Material, clusters: Clusters, averaged: int) -> Iterator
 
 
 def _maps(
-    material: Material, averages: list[ClusterAverage], colours: list[str], figures: dict[str, Any]
+    material: Material, averages: list[ClusterAverage], colours: list[str], figures: dict[str, Figure]
 ) -> list[Map]:
     """Draw every map; the scenes of their surfaces join `figures`."""
     assert not isinstance(material.clusters, Unavailable)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -17,7 +15,9 @@ from dualcontrast.evaluation.results import Scores, SwapScores
 from dualcontrast.evaluation.scores import read_scores, read_swap
 from dualcontrast.figures.captions import size_of
 from dualcontrast.figures.sampling import balanced_sample
+from dualcontrast.files import JSONObject
 from dualcontrast.images import ImageSet
+from dualcontrast.images.imageset import ReaderOptions
 from dualcontrast.maps.cluster_average import ClusterAverage, read_averages
 from dualcontrast.progress import Progress, silent
 from dualcontrast.recipe import Recipe
@@ -76,7 +76,7 @@ class Material:
     scores: Scores | Unavailable
     clusters: Clusters | Unavailable
     images: ImageSet | Unavailable
-    reader_options: Mapping[str, Any]
+    reader_options: ReaderOptions
     thumbnails: Thumbnails
 
     def __len__(self) -> int:
@@ -93,7 +93,7 @@ class Material:
         return self.run.recipe()
 
     @cached_property
-    def log(self) -> list[dict[str, Any]]:
+    def log(self) -> list[JSONObject]:
         """The log of training."""
         return self.run.read_log()
 
@@ -214,7 +214,7 @@ def _clusters(run: RunFolder, name: str, weights: str) -> Clusters | Unavailable
     return clusters
 
 
-def _images(run: RunFolder, datadir: str | Path | None) -> tuple[ImageSet | Unavailable, Mapping[str, Any]]:
+def _images(run: RunFolder, datadir: str | Path | None) -> tuple[ImageSet | Unavailable, ReaderOptions]:
     """Open the run's images, in memory or where they are now; also return the options that open them."""
     data = run.config().data
     in_memory, options = data.source is None, data.options

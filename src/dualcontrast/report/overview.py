@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from dualcontrast.evaluation.probes import is_test
 from dualcontrast.evaluation.results import Factor
 from dualcontrast.figures.captions import plural
 from dualcontrast.figures.sampling import balanced_sample
+from dualcontrast.files import JSONObject
 from dualcontrast.report.material import Material
 from dualcontrast.report.scores import formatted
 from dualcontrast.report.section import Section, Unavailable
@@ -98,7 +99,7 @@ def _facts(material: Material) -> list[tuple[str, str]]:
     ]
 
 
-def _length(log: Sequence[Mapping[str, Any]]) -> str:
+def _length(log: Sequence[JSONObject]) -> str:
     """Describe how long the training took."""
     if not log:
         return "no log"

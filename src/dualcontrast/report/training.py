@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
+from dualcontrast.files import JSONObject
 from dualcontrast.methods.plus.prototypes import REPRODUCIBLE
 from dualcontrast.report.material import Material
 from dualcontrast.report.plots import Figure, Trace, figure, line, threshold
 from dualcontrast.report.section import Section, Unavailable
 
-Entry = Mapping[str, Any]  # a line of the log
+Entry = JSONObject  # a line of the log
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def section(material: Material) -> Section:
     return Section(anchor, title, "training.html", content, figures)
 
 
-def _stages(log: list[dict[str, Any]]) -> list[LoggedStage]:
+def _stages(log: list[Entry]) -> list[LoggedStage]:
     """Divide the log into stages; stages without an epoch are left out."""
     stages = [LoggedStage({}, [])]
     for entry in log:

@@ -12,6 +12,7 @@ import yaml
 from dualcontrast.errors import RunError
 from dualcontrast.files import write_text
 from dualcontrast.images import ImageSet
+from dualcontrast.settings import SettingsDict, SettingsMapping
 
 FORMAT = 1
 
@@ -78,7 +79,7 @@ class RunConfig:
         The command, versions, device and number of threads.
     """
 
-    recipe: dict[str, Any]
+    recipe: SettingsDict
     data: DataDescription
     made_by: dict[str, str | int]
 
@@ -121,7 +122,7 @@ class RunConfig:
         return config
 
 
-def _from_stored(stored: Mapping[str, Any]) -> RunConfig:
+def _from_stored(stored: SettingsMapping) -> RunConfig:
     data = stored["data"]
     described = DataDescription(
         source=data["source"],

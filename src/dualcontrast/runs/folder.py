@@ -9,13 +9,12 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from safetensors.torch import load_file, save_file
 from typing_extensions import Self
 
 from dualcontrast.errors import RunError, SourceError, nearest_path
-from dualcontrast.files import read_json, write_json, write_text, written_whole
+from dualcontrast.files import JSONObject, read_json, write_json, write_text, written_whole
 from dualcontrast.images import ImageSet, limited, open_images, with_split
 from dualcontrast.methods import Method
 from dualcontrast.recipe import Recipe, recipe_of
@@ -222,7 +221,7 @@ class RunFolder:
         """Write scores, as JSON."""
         write_json(self.scores_path(weights), scores)
 
-    def read_scores(self, weights: str = "best") -> dict[str, Any] | None:
+    def read_scores(self, weights: str = "best") -> JSONObject | None:
         """Read scores as JSON; None if there are none. See `evaluation.scores.read_scores` for typed ones."""
         return read_json(self.scores_path(weights), "remove it, and make it again with evaluate")
 
@@ -253,7 +252,7 @@ class RunFolder:
         """One JSON line per epoch."""
         return self.path / "log.jsonl"
 
-    def read_log(self) -> list[dict[str, Any]]:
+    def read_log(self) -> list[JSONObject]:
         """Read the log, without a last line that a crash cut short."""
         if not self.log_path.is_file():
             return []

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
 from dualcontrast.errors import RunError
-from dualcontrast.files import written_whole
+from dualcontrast.files import JSONObject, written_whole
 from dualcontrast.methods import Method
 from dualcontrast.training.state import TrainingState
 
@@ -49,7 +48,7 @@ def load_checkpoint(
     if not path.is_file():
         raise RunError(f"{path}: no checkpoint to resume from; train again without `resume=True`")
     try:
-        stored: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        stored: JSONObject = torch.load(path, map_location="cpu", weights_only=True)
         method.load_state_dict(stored["method"])
         for phase, optimizer in optimizers.items():
             optimizer.load_state_dict(stored["optimizers"][phase])
@@ -64,7 +63,7 @@ def _random_state() -> dict[str, Tensor | list[Tensor]]:
     return {"cpu": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state_all()}
 
 
-def _restore_random_state(state: dict[str, Any]) -> None:
+def _restore_random_state(state: JSONObject) -> None:
     torch.set_rng_state(state["cpu"])
     if len(state["cuda"]) == torch.cuda.device_count():
         torch.cuda.set_rng_state_all(state["cuda"])

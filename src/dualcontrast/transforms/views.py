@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -306,7 +306,7 @@ VIEWS: dict[str, type[View]] = {
 }
 
 
-def view_of(settings: Any) -> View:
+def view_of(settings: object) -> View:
     """Build a view from a recipe's entry: a mapping with a name and settings, or a name alone.
 
     Raises

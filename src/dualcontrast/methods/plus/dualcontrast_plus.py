@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from dualcontrast.devices import seeded
 from dualcontrast.errors import MethodError
+from dualcontrast.files import JSONObject
 from dualcontrast.methods.losses import info_nce, mutual_information
 from dualcontrast.methods.method import Batch, Codes, Losses, Method, MethodSettings, Pair
 from dualcontrast.methods.plus.aligned_variation import AlignedVariation
@@ -19,7 +20,8 @@ from dualcontrast.methods.plus.prototypes import Prototypes
 from dualcontrast.methods.plus.settings import DualContrastPlusSettings
 from dualcontrast.methods.plus.variation import evaluating, with_constant_weights
 from dualcontrast.methods.plus.whitening import WithinClusters
-from dualcontrast.networks import DecoderSettings, EncoderSettings, trunk_of
+from dualcontrast.networks import NetworkSettings, trunk_of
+from dualcontrast.settings import SettingsDict
 from dualcontrast.transforms import View
 
 ASSIGNMENT_TEMPERATURE = 0.1  # of the cosines in the mutual information
@@ -65,7 +67,7 @@ class DualContrastPlus(Method):
         (C, spatial...) of an image.
     settings
         Weights and sizes.
-    encoder, decoder
+    networks
         The networks. Both encoders have the same architecture. Aligned volumes need no decoder network.
     views
         T, applied one after the other.
@@ -77,7 +79,7 @@ class DualContrastPlus(Method):
     """
 
     Settings: ClassVar[type[MethodSettings]] = DualContrastPlusSettings
-    presets: ClassVar[dict[str, dict[str, Any]]] = {
+    presets: ClassVar[dict[str, SettingsDict]] = {
         "paper": {"network": {"encoder": {"norm": "batch", "hidden": [256]}}},
     }
     settings: DualContrastPlusSettings
@@ -86,8 +88,7 @@ class DualContrastPlus(Method):
         self,
         shape: Sequence[int],
         settings: DualContrastPlusSettings,
-        encoder: EncoderSettings,
-        decoder: DecoderSettings,
+        networks: NetworkSettings,
         views: Sequence[View],
     ) -> None:
         super().__init__()
@@ -95,7 +96,7 @@ class DualContrastPlus(Method):
         self.views = tuple(views)
         self.stages = (settings.content_share, 1.0)
         clusters, size = settings.content_size, settings.transformation_size
-        trunk, features = trunk_of(shape, encoder)
+        trunk, features = trunk_of(shape, networks.encoder)
         self.content = nn.Sequential(trunk, nn.Linear(features, settings.embedding_size))
         self.assignment = nn.Parameter(torch.randn(clusters, settings.embedding_size))
         self.prototypes = Prototypes(settings.embedding_size, clusters)
@@ -103,7 +104,7 @@ class DualContrastPlus(Method):
         self.variation = (
             AlignedVariation(shape, clusters, size)
             if settings.pose == "search"
-            else LearnedVariation(shape, settings, encoder, decoder)
+            else LearnedVariation(shape, settings, networks)
         )
         self._training_clusters: Tensor | None = None
 
@@ -154,7 +155,7 @@ class DualContrastPlus(Method):
 
     # ---- training
 
-    def begin_stage(self, batches: Callable[[], Iterator[Batch]], epoch: int) -> dict[str, Any]:
+    def begin_stage(self, batches: Callable[[], Iterator[Batch]], epoch: int) -> JSONObject:
         """Cluster the embeddings of the training images, and initialise the model of each cluster.
 
         Returns

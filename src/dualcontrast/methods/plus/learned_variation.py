@@ -12,7 +12,7 @@ from dualcontrast.methods.method import Batch, Losses
 from dualcontrast.methods.plus.settings import DualContrastPlusSettings
 from dualcontrast.methods.plus.variation import ContentError, Variation, WithClusters, evaluating
 from dualcontrast.methods.plus.whitening import Moments, centres
-from dualcontrast.networks import Decoder, DecoderSettings, EncoderSettings, Gaussian, trunk_of
+from dualcontrast.networks import Decoder, Gaussian, NetworkSettings, trunk_of
 
 SHARPNESS = 4.0  # factor on p in the decoder, whose other input z has unit variance
 
@@ -26,24 +26,20 @@ class LearnedVariation(Variation):
         (C, spatial...) of an image.
     settings
         Weights and sizes.
-    encoder, decoder
+    networks
         The networks.
     """
 
     def __init__(
-        self,
-        shape: Sequence[int],
-        settings: DualContrastPlusSettings,
-        encoder: EncoderSettings,
-        decoder: DecoderSettings,
+        self, shape: Sequence[int], settings: DualContrastPlusSettings, networks: NetworkSettings
     ) -> None:
         super().__init__()
         self.settings = settings
         self.clusters, size = settings.content_size, settings.transformation_size
         # without batch normalisation, so that h is the same in training and afterwards
-        trunk, features = trunk_of(shape, encoder.model_copy(update={"norm": "instance"}))
+        trunk, features = trunk_of(shape, networks.encoder.model_copy(update={"norm": "instance"}))
         self.encoder = nn.Sequential(trunk, nn.Linear(features, 2 * size))
-        self.decoder = Decoder(shape, self.clusters, size, decoder)
+        self.decoder = Decoder(shape, self.clusters, size, networks.decoder)
 
     def posterior(self, batch: Batch, k: Tensor) -> tuple[Gaussian, Tensor]:
         """Return q(h|x), which does not depend on the clusters, and empty poses."""
