@@ -224,7 +224,10 @@ def test_settings_of_one_method_or_view_alone_come_back_too() -> None:
         ({"preset": "papr"}, "dualcontrast has no preset papr; did you mean paper?"),
         ({"views": ["rotatoin"]}, "no view is called rotatoin; did you mean rotation?"),
         ({"views": "rotation"}, "views is a list of views, such as [{name: rotation}], not 'rotation'"),
-        ({"views": {"name": "rotation"}}, "such as [{name: rotation}], not {'name': 'rotation'}"),
+        (
+            {"views": {"0": {"degrees": 5}}},
+            "views is a list of views, such as [{name: rotation}], not {'0': {'degrees': 5}}",
+        ),
         ({"views": None}, "views is a list of views, such as [{name: rotation}], not None"),
         ({"method": "dualcontrast"}, "method is a mapping of settings, not 'dualcontrast'"),
         ({"method": None}, "method is a mapping of settings, not None"),

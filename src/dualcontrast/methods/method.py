@@ -116,8 +116,8 @@ class Method(nn.Module):
 
     A subclass builds its networks in `__init__`, and computes its whole objective in `forward`, one call per
     phase. Training on several devices relies on this: gradients are averaged over `forward` alone. It defines
-    `encode_and_sample` as well, and either `decode` or `has_decoder = False`. A recipe calls it with the shape of
-    an image (C, spatial...), its settings, an `EncoderSettings`, a `DecoderSettings` and the views, in this order.
+    `encode_and_sample` as well, and either `decode` or `has_decoder = False`. `Recipe.build` calls it with the
+    shape of an image (C, spatial...), its settings, a `NetworkSettings` and the views, in this order.
 
     Attributes
     ----------
