@@ -29,7 +29,7 @@ from dualcontrast.cli import command_line
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "src" / "dualcontrast"
 COPIED = {"index.md": "README.md", "contributing.md": "CONTRIBUTING.md", "changelog.md": "CHANGELOG.md"}
-ORDER = ("cryoet", "images", "transforms", "networks", "methods", "runs", "training")
+ORDER = ("cryoet", "poses", "images", "transforms", "networks", "methods", "runs", "training")
 ORDER += ("figures", "evaluation", "analysis", "maps", "report", "benchmarks", "demo")
 TITLES = {"api": "Python API", "cryoet": "Cryo-ET"}
 
@@ -242,13 +242,14 @@ def _cell(text: str) -> str:
 
 def reference() -> dict[str, list[str]]:
     """Return the modules of each page: api has the top-level ones; packages are in the order of the data flow."""
-    alone = sorted(path.stem for path in PACKAGE.glob("*.py") if path.stem[0] != "_" and path.stem != "api")
+    alone = sorted(path.stem for path in PACKAGE.glob("*.py") if path.stem[0] != "_")
     packages = [path.parent.name for path in PACKAGE.glob("*/__init__.py") if path.parent.name != "cli"]
     packages.sort(key=lambda name: (ORDER.index(name) if name in ORDER else len(ORDER), name))
-    pages = {"api": ["api", *alone]}
+    pages: dict[str, list[str]] = {"api": []}
     for package in packages:
         paths = sorted(path for path in (PACKAGE / package).rglob("*.py") if path.stem[0] != "_")
         pages[package] = [".".join(path.relative_to(PACKAGE).with_suffix("").parts) for path in paths]
+    pages["api"] += alone
     return pages
 
 

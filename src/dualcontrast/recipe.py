@@ -74,7 +74,7 @@ class Recipe(BaseModel):
     @classmethod
     def _validate_views(cls, value: object) -> tuple[View, ...]:
         if not isinstance(value, (list, tuple)):
-            raise RecipeError(f"views is a list of views, not {value!r}")
+            raise RecipeError(f"views is a list of views, such as [{{name: rotation}}], not {value!r}")
         return tuple(_checked_view(view, place) for place, view in enumerate(value))
 
     def build(self, shape: tuple[int, ...]) -> Method:

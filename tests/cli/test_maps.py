@@ -14,6 +14,7 @@ from PIL import Image
 from tests.support.command import assert_refused, call
 from tests.support.maps import cluster_average, untrained_run
 from tests.support.particles import angles_and_origins, write_particles_of
+from tests.support.runs import small_run
 
 from dualcontrast.analysis.clusters import read_clusters
 from dualcontrast.api import Run
@@ -217,3 +218,10 @@ def test_export_counts_what_has_no_cluster(run: Path) -> None:
     lines = call("export", run, "--clusters", "part", "--overwrite").out.splitlines()
     assert lines[0].startswith("20 rows with their codes and clusters: ")
     assert lines[1] == "10 rows have no cluster and are left out."
+
+
+def test_clusters_of_pictures_lead_to_the_report_since_they_have_no_averages(tmp_path: Path) -> None:
+    run = small_run(tmp_path / "run", {"training": {"epochs": 1}})
+    ended = call("cluster", run.path, "--content", 2, "--transformation", 1, "--name", "two", "--device", "cpu")
+    assert ended.status == 0, ended.err
+    assert ended.out.endswith(f"Next: dualcontrast report {run.path} --clusters two\n")

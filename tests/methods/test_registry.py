@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pkgutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -132,6 +133,25 @@ def test_what_is_no_method_is_refused_in_a_sentence(name: str, code: str, senten
         method_named(name)
     assert sentence in str(refusal.value)
     assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("body", "sentence"),
+    [
+        ("def forward(self, batch, phase): ...", "the method aliens:Partial does not define encode_and_sample"),
+        ("", "the method aliens:Partial does not define forward and encode_and_sample"),
+    ],
+)
+def test_a_method_that_lacks_a_part_is_refused_before_it_is_trained(
+    body: str, sentence: str, install: Install, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install("aliens", f"from dualcontrast.methods import Method\nclass Partial(Method):\n    {body or 'pass'}\n")
+    with pytest.raises(RecipeError, match=sentence):
+        method_named("aliens:Partial")
+    partial = pkgutil.resolve_name("aliens:Partial")
+    monkeypatch.setitem(METHODS, "partial", partial)
+    with pytest.raises(RecipeError, match=sentence.replace("aliens:Partial", "partial")):
+        method_named("partial")
 
 
 def test_an_entry_point_that_leads_nowhere_names_both(install: Install) -> None:

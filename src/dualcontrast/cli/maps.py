@@ -64,13 +64,14 @@ def cluster(
             device=chosen.device,
             progress=progress,
         )
+    follows = "average" if len(run.config().data.shape) == 4 else "report"  # of volumes, or of pictures
     path, figure = run.clusters_path(done.name), run.figure_path(f"clusters_{done.name}")
     console.result(
         {"clusters": str(path), "figure": str(figure), **done.as_json()},
         [
             *done.describe(),
             f"Clusters: {relative(path)}; look at: {relative(figure)}",
-            f"Next: dualcontrast average {relative(chosen.run)} --clusters {done.name}",
+            f"Next: dualcontrast {follows} {relative(chosen.run)} --clusters {done.name}",
         ],
     )
 

@@ -115,7 +115,9 @@ class Method(nn.Module):
     """Base class of the methods, which learn a content and a transformation code.
 
     A subclass builds its networks in `__init__`, and computes its whole objective in `forward`, one call per
-    phase. Training on several devices relies on this: gradients are averaged over `forward` alone.
+    phase. Training on several devices relies on this: gradients are averaged over `forward` alone. It defines
+    `encode_and_sample` as well, and either `decode` or `has_decoder = False`. `Recipe.build` calls it with the
+    shape of an image (C, spatial...), its settings, a `NetworkSettings` and the views, in this order.
 
     Attributes
     ----------

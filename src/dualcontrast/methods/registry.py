@@ -18,6 +18,7 @@ from dualcontrast.methods.spatial_vae import SpatialVAE
 from dualcontrast.methods.two_latent_vae import TwoLatentVAE
 from dualcontrast.methods.vitae import VITAE
 
+NEEDED = ("forward", "encode_and_sample")  # of every method
 ENTRY_POINTS = "dualcontrast.methods"  # the group in which other packages register their methods
 
 METHODS: dict[str, type[Method]] = {
@@ -43,10 +44,10 @@ def method_named(name: str) -> type[Method]:
     Raises
     ------
     RecipeError
-        The name is unknown or ambiguous, or the class cannot be imported or is not a method.
+        The name is unknown or ambiguous, or the class cannot be imported, is not a method or lacks a part of one.
     """
     if ":" in name:
-        return _imported(name, name)
+        return _complete(name, _imported(name, name))
     installed = installed_methods()
     places = installed.get(name, {})
     packages = [*(["dualcontrast"] if name in METHODS else []), *places]
@@ -57,7 +58,7 @@ def method_named(name: str) -> type[Method]:
             f"several packages provide a method called {name}: {', '.join(packages)}; "
             "uninstall or rename one of them, or give package.module:Class"
         )
-    return _imported(name, places[packages[0]]) if places else METHODS[name]
+    return _complete(name, _imported(name, places[packages[0]]) if places else METHODS[name])
 
 
 @cache
@@ -95,4 +96,12 @@ def _imported(name: str, place: str) -> type[Method]:
         raise RecipeError(f"{what} is not a subclass of dualcontrast.methods.Method")
     if not (isinstance(method.Settings, type) and issubclass(method.Settings, MethodSettings)):
         raise RecipeError(f"{what}: its Settings are not a subclass of dualcontrast.methods.MethodSettings")
+    return method
+
+
+def _complete(name: str, method: type[Method]) -> type[Method]:
+    """Check that a method has what every method needs, before hours of training show that it does not."""
+    missing = [part for part in NEEDED if getattr(method, part) is getattr(Method, part)]
+    if missing:
+        raise RecipeError(f"the method {name} does not define {' and '.join(missing)}, which every method needs")
     return method
