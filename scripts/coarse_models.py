@@ -13,7 +13,7 @@ from pathlib import Path
 import gemmi
 
 from dualcontrast.cryoet.structures import read_atoms
-from dualcontrast.files import written_whole
+from dualcontrast.files import atomic_write
 
 TARGET = Path(__file__).parent.parent / "src" / "dualcontrast" / "data" / "models"
 STRUCTURES = (
@@ -46,7 +46,7 @@ def main(folder: str) -> None:
     for name in STRUCTURES:
         lines = coarse(read_atoms(Path(folder) / f"{name}.pdb.gz"))
         target = TARGET / f"{Path(name).name}.pdb.gz"
-        with written_whole(target) as temporary:
+        with atomic_write(target) as temporary:
             # The file contains no name and no time, so that its bytes are always the same.
             temporary.write_bytes(gzip.compress("\n".join(lines).encode() + b"\n", mtime=0))
         print(f"{target.name}: {len(lines) - 1} atoms, {target.stat().st_size:,} bytes")

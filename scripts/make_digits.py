@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dualcontrast.files import written_whole
+from dualcontrast.files import atomic_write
 from dualcontrast.images import open_images
 
 TARGET = Path(__file__).parent.parent / "src" / "dualcontrast" / "data" / "digits.npz"
@@ -29,7 +29,7 @@ def main(folder: str) -> None:
             chosen += random.choice(rows, count, replace=False).tolist()
     rows = np.array(random.permutation(chosen))
     images = (digits.read(rows).numpy()[:, 0] * 255).round().astype(np.uint8)
-    with written_whole(TARGET) as temporary:
+    with atomic_write(TARGET) as temporary:
         np.savez_compressed(
             temporary,
             images=images,

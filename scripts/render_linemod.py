@@ -26,7 +26,7 @@ import trimesh
 from PIL import Image
 
 from dualcontrast.devices import processors
-from dualcontrast.files import write_json, written_whole
+from dualcontrast.files import atomic_write, write_json
 
 WIDTH, HEIGHT = 640, 480
 FOCAL_X, FOCAL_Y, CENTRE_X, CENTRE_Y = 572.4114, 573.57043, 325.2611, 242.04899  # BOP's camera of LineMod
@@ -147,7 +147,7 @@ def render_object(model: Path, out: Path, views: int | None = None) -> None:
             (folder / "rgb" / f"{place:06}.png", picture),
             (folder / "mask" / f"{place:06}_000000.png", mask),
         ):
-            with written_whole(path) as temporary:
+            with atomic_write(path) as temporary:
                 Image.fromarray(pixels).save(temporary)
         known = {"cam_R_m2c": rotation.ravel().tolist(), "cam_t_m2c": [0.0, 0.0, DISTANCE]}
         poses[str(place)] = [{**known, "obj_id": int(folder.name)}]

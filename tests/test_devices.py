@@ -5,22 +5,22 @@ import os
 import pytest
 import torch
 
-from dualcontrast.devices import device_named, processors, seeded
+from dualcontrast.devices import find_device, processors, seeded
 from dualcontrast.errors import DeviceError
 
 
 def test_cpu_always_exists_and_auto_prefers_a_gpu() -> None:
-    assert device_named("cpu") == torch.device("cpu")
-    assert device_named("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
+    assert find_device("cpu") == torch.device("cpu")
+    assert find_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def test_auto_is_never_mps(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
-    assert device_named("auto") == torch.device("cpu")
+    assert find_device("auto") == torch.device("cpu")
     for name in ("mps", "mps:0"):
         with pytest.raises(DeviceError, match=r"mps has no double precision, .* use cpu"):
-            device_named(name)
+            find_device(name)
 
 
 def test_processors_are_counted_on_systems_without_affinity(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -35,7 +35,7 @@ def test_processors_are_counted_on_systems_without_affinity(monkeypatch: pytest.
 )
 def test_other_names_are_refused(name: str, sentence: str) -> None:
     with pytest.raises(DeviceError, match=sentence):
-        device_named(name)
+        find_device(name)
 
 
 def test_seeded_draws_are_repeated_and_leave_the_random_state_alone() -> None:
@@ -52,7 +52,7 @@ def test_seeded_draws_are_repeated_and_leave_the_random_state_alone() -> None:
 
 def test_a_gpu_that_does_not_exist_is_refused_with_those_that_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    assert device_named("auto") == torch.device("cuda")
-    assert device_named("cuda:1") == torch.device("cuda", 1)
+    assert find_device("auto") == torch.device("cuda")
+    assert find_device("cuda:1") == torch.device("cuda", 1)
     with pytest.raises(DeviceError, match="no device cuda:2 here; torch finds 1 x cpu, 2 x cuda"):
-        device_named("cuda:2")
+        find_device("cuda:2")

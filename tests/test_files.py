@@ -12,13 +12,13 @@ import pytest
 
 from dualcontrast.errors import RunError
 from dualcontrast.files import (
+    atomic_write,
     beside,
     cache_folder,
-    put_in_place,
     read_json,
+    replace_folder,
     write_json,
     write_text,
-    written_whole,
 )
 
 
@@ -36,7 +36,7 @@ def names(folder: Path) -> list[str]:
 
 def test_a_file_is_moved_into_place_on_leaving(tmp_path: Path) -> None:
     path = tmp_path / "a" / "b" / "codes.npy"
-    with written_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         assert temporary.parent == path.parent  # a rename is whole only within one file system
         assert temporary.suffix == ".npy"
         temporary.write_bytes(b"new")
@@ -48,7 +48,7 @@ def test_a_file_is_moved_into_place_on_leaving(tmp_path: Path) -> None:
 def test_readers_see_the_old_file_until_the_new_one_is_complete(tmp_path: Path) -> None:
     path = tmp_path / "scores.json"
     path.write_text("old")
-    with written_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text("ne")
         assert path.read_text() == "old"
         temporary.write_text("new")
@@ -63,7 +63,7 @@ def test_an_error_leaves_the_old_file_and_nothing_else(
     path = tmp_path / "config.yaml"
     if before is not None:
         path.write_text(before)
-    with pytest.raises(error), written_whole(path) as temporary:
+    with pytest.raises(error), atomic_write(path) as temporary:
         temporary.write_text("half of the n")
         raise error
     assert names(tmp_path) == ([] if before is None else ["config.yaml"])
@@ -74,7 +74,7 @@ def test_an_error_leaves_the_old_file_and_nothing_else(
 def test_a_writer_that_makes_no_file_leaves_the_old_one(tmp_path: Path) -> None:
     path = tmp_path / "figure.png"
     path.write_text("old")
-    with pytest.raises(FileNotFoundError), written_whole(path) as temporary:
+    with pytest.raises(FileNotFoundError), atomic_write(path) as temporary:
         temporary.unlink()
     assert path.read_text() == "old"
     assert names(tmp_path) == ["figure.png"]
@@ -118,7 +118,7 @@ def test_a_folder_replaces_another(tmp_path: Path, before: list[str] | None) -> 
         write_text(folder / name, "before")
     write_text(beside(folder) / "old", "after")
     assert before is None or names(folder) == sorted(before)
-    put_in_place(folder)
+    replace_folder(folder)
     assert names(tmp_path) == ["main"]
     assert names(folder) == ["old"]
     assert (folder / "old").read_text() == "after"

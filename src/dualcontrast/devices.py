@@ -11,7 +11,7 @@ import torch
 from dualcontrast.errors import DeviceError
 
 
-def device_named(name: str) -> torch.device:
+def find_device(name: str) -> torch.device:
     """Find a device by name: auto (a GPU if there is one), cpu, cuda or cuda:1.
 
     Raises

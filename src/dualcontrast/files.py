@@ -17,7 +17,7 @@ JSONObject = dict[str, Any]  # the content of a JSON file
 
 
 @contextmanager
-def written_whole(path: str | Path) -> Iterator[Path]:
+def atomic_write(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`, and move it to `path` on leaving without an error.
 
     The data are flushed to disk before the rename, so that a reader finds the old file or the new one and never a
@@ -49,12 +49,12 @@ def written_whole(path: str | Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def beside(folder: Path) -> Path:
+def staging_folder(folder: Path) -> Path:
     """Return the folder in which to prepare the replacement of a folder."""
     return folder.with_name(f".{folder.name}.new")
 
 
-def put_in_place(folder: Path) -> None:
+def replace_folder(folder: Path) -> None:
     """Replace a folder by the one that was prepared beside it, and then delete the old one.
 
     Parameters
@@ -66,14 +66,14 @@ def put_in_place(folder: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)  # left by a call that was killed
     if folder.exists():
         folder.rename(old)
-    beside(folder).rename(folder)
+    staging_folder(folder).rename(folder)
     _sync_folder(folder.parent)
     shutil.rmtree(old, ignore_errors=True)
 
 
 def write_text(path: str | Path, text: str) -> None:
     """Write `text` to `path` atomically."""
-    with written_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 

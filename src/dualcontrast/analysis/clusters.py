@@ -14,7 +14,7 @@ from dualcontrast.analysis.agreement import Agreement
 from dualcontrast.analysis.mixtures import Candidate
 from dualcontrast.errors import RunError, nearest
 from dualcontrast.figures.captions import plural
-from dualcontrast.files import JSONObject, write_json, written_whole
+from dualcontrast.files import JSONObject, atomic_write, write_json
 from dualcontrast.runs import RunFolder
 from dualcontrast.runs.encoding import made_with_weights
 
@@ -174,7 +174,7 @@ class Clusters:
 def write_clusters(run: RunFolder, clusters: Clusters) -> Path:
     """Write the table and its JSON together, so that they never disagree; return the path of the table."""
     path = run.clusters_path(clusters.name)
-    with written_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         clusters.table.to_csv(temporary, index=False)
         path.unlink(missing_ok=True)
         write_json(path.with_suffix(".json"), clusters.as_json())

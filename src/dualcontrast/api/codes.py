@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import torch
 
-from dualcontrast.devices import device_named
+from dualcontrast.devices import find_device
 from dualcontrast.errors import RunError
 from dualcontrast.images import ImageSet, open_images
 from dualcontrast.images.open import PREPARATION, options_of
@@ -79,7 +79,7 @@ class EncodedRun(RunFolder):
         from dualcontrast.runs.encoding import encode, encode_run
 
         if images is None:
-            return encode_run(self, weights=weights, device=device_named(device), progress=progress)
+            return encode_run(self, weights=weights, device=find_device(device), progress=progress)
         stated = {"invert": invert, "bin": bin, "poses": poses, "mask": mask}
         preparation = {
             **self._preparation_for(images),
@@ -91,7 +91,7 @@ class EncodedRun(RunFolder):
             raise RunError(f"{opened.source}: images of shape {opened.shape}, but {self.path} takes {shape}")
         size = self.recipe().training.batch_size
         method = self.load_method(weights)
-        return encode(method, opened, batch_size=size, device=device_named(device), progress=progress)
+        return encode(method, opened, batch_size=size, device=find_device(device), progress=progress)
 
     def _preparation_for(self, images: Images) -> dict[str, Any]:
         """Return the options of the run's own images that also apply to another source."""
@@ -130,7 +130,7 @@ class EncodedRun(RunFolder):
         """
         from dualcontrast.evaluation.scores import evaluate
 
-        return evaluate(self, weights=weights, device=device_named(device), progress=progress)
+        return evaluate(self, weights=weights, device=find_device(device), progress=progress)
 
     def transfer(
         self,
@@ -177,7 +177,7 @@ class EncodedRun(RunFolder):
         from dualcontrast.analysis.transfer import transfer
 
         return transfer(
-            self, weights=weights, count=count, seed=seed, device=device_named(device), progress=progress
+            self, weights=weights, count=count, seed=seed, device=find_device(device), progress=progress
         )
 
     def embed(
@@ -244,6 +244,6 @@ class EncodedRun(RunFolder):
             limit=limit,
             weights=weights,
             seed=seed,
-            device=device_named(device),
+            device=find_device(device),
             progress=progress,
         )

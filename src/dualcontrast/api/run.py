@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dualcontrast.api.codes import EncodedRun
-from dualcontrast.devices import device_named
+from dualcontrast.devices import find_device
 from dualcontrast.progress import Progress, silent
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ class Run(EncodedRun):
             weights=weights,
             seed=seed,
             datadir=datadir,
-            device=device_named(device),
+            device=find_device(device),
             progress=progress,
         )
 
@@ -234,7 +234,7 @@ class Run(EncodedRun):
             join=join,
             datadir=datadir,
             overwrite=overwrite,
-            device=device_named(device),
+            device=find_device(device),
             progress=progress,
         )
 
@@ -298,7 +298,7 @@ class Run(EncodedRun):
             weights=weights,
             datadir=datadir,
             seed=seed,
-            device=device_named(device),
+            device=find_device(device),
             progress=progress,
         )
 

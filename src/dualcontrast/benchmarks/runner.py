@@ -18,7 +18,7 @@ import torch
 
 from dualcontrast.benchmarks.cells import Cell
 from dualcontrast.benchmarks.outcome import Failure
-from dualcontrast.devices import device_named, processors
+from dualcontrast.devices import find_device, processors
 from dualcontrast.progress import Progress, silent
 from dualcontrast.training.interrupt import stop_requests
 
@@ -65,7 +65,7 @@ def job_devices(device: str, jobs: int | None = None) -> list[str]:
     DeviceError
         There is no such device.
     """
-    found = device_named(device)
+    found = find_device(device)
     if found.type == "cpu":
         return ["cpu"] * (jobs or processors())
     if str(found) == "cuda":

@@ -26,7 +26,7 @@ from dualcontrast.cryoet.simulation import Simulation, SimulationSettings
 from dualcontrast.cryoet.star import CONFORMATION, IDENTITY, write_particles
 from dualcontrast.cryoet.structures import structure_path, template_of
 from dualcontrast.errors import RunError, refuse_both
-from dualcontrast.files import write_text, written_whole
+from dualcontrast.files import atomic_write, write_text
 from dualcontrast.progress import Progress, silent
 from dualcontrast.transforms.fourier import filtered
 from dualcontrast.version import __version__
@@ -236,7 +236,7 @@ def _make_templates(
 
 
 def _write_whole(path: Path, volume: np.ndarray, voxel_size: float) -> None:
-    with written_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         write_volume(temporary, volume, voxel_size)
 
 

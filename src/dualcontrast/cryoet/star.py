@@ -10,7 +10,7 @@ import pandas as pd
 from pandas.api.types import is_integer_dtype
 
 from dualcontrast.errors import SourceError
-from dualcontrast.files import written_whole
+from dualcontrast.files import atomic_write
 
 Block = pd.DataFrame | dict[str, str | float]  # a loop, or a list of names and values
 IDENTITY, CONFORMATION = "dualcontrastIdentity", "dualcontrastConformation"
@@ -68,7 +68,7 @@ def write_particles(
     blocks: dict[str, Block] = dict(others or {})
     if optics is not None:
         blocks["optics"] = optics
-    with written_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         # Twelve digits, because six decimals would turn small numbers into 0. RELION reads nan as 0.
         starfile.write({**blocks, "particles": table}, temporary, float_format="%.12g", na_rep="nan")
 

@@ -13,7 +13,7 @@ import pandas as pd
 from torch import Tensor
 
 from dualcontrast.errors import MethodError
-from dualcontrast.files import written_whole
+from dualcontrast.files import atomic_write
 from dualcontrast.methods import Pair
 
 if TYPE_CHECKING:
@@ -257,7 +257,7 @@ def new_figure(width: float, height: float) -> Figure:
 
 def save_figure(figure: Figure, path: str | Path) -> None:
     """Write a figure as PNG, completely or not at all."""
-    with written_whole(path) as temporary, warnings.catch_warnings():
+    with atomic_write(path) as temporary, warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from font")  # a box replaces the letter
         figure.savefig(temporary)
 

@@ -15,7 +15,7 @@ from dualcontrast.analysis.clusters import Clusters, read_clusters
 from dualcontrast.cryoet.mrc import write_volume
 from dualcontrast.cryoet.simulation import Simulation, simulation_of
 from dualcontrast.errors import DualContrastWarning, RunError
-from dualcontrast.files import beside, put_in_place, written_whole
+from dualcontrast.files import atomic_write, replace_folder, staging_folder
 from dualcontrast.images import ImageSet, open_images
 from dualcontrast.images.preparation import soft_sphere
 from dualcontrast.maps.averaging import resolution, shell_correlation
@@ -125,7 +125,7 @@ def average(
     images = _unprepared_images(source)
     choice = BackendChoice.of(by, source, images)
     final_folder = run.averages_folder(clusters)
-    folder = beside(final_folder) if overwrite else final_folder
+    folder = staging_folder(final_folder) if overwrite else final_folder
     jobs = []
     for cluster, rows in _large_clusters(run, clustering, images):
         particles = select_particles(images, rows, search.seed)
@@ -141,7 +141,7 @@ def average(
         progress("averaging", len(jobs), len(jobs))
         write_tables(folder, averages)
         if overwrite:
-            put_in_place(final_folder)
+            replace_folder(final_folder)
         figure = run.figure_path(f"averages_{clusters}")
         draw_averages(final_folder, averages, figure, f"Averages of the clusters {clusters}")
     return Averages(final_folder, averages, figure)
@@ -229,5 +229,5 @@ def _check_existing(jobs: list[ClusterJob], folder: Path, overwrite: bool) -> No
 def _write_maps(files: ClusterFiles, maps: Reconstruction, voxel_size: float) -> None:
     """Write the map of a cluster, and those of its halves."""
     for ending, volume in zip(("", "_half1", "_half2"), (maps.whole, *maps.halves), strict=True):
-        with written_whole(files.path(f"{ending}.mrc")) as temporary:
+        with atomic_write(files.path(f"{ending}.mrc")) as temporary:
             write_volume(temporary, volume, voxel_size)

@@ -15,7 +15,7 @@ from dualcontrast.analysis.clusters import Clusters, read_clusters
 from dualcontrast.cryoet.particles import as_relion31, read_particles
 from dualcontrast.cryoet.star import Block, read_blocks, write_particles
 from dualcontrast.errors import RunError, SourceError
-from dualcontrast.files import beside, put_in_place, write_text
+from dualcontrast.files import replace_folder, staging_folder, write_text
 from dualcontrast.progress import Progress, silent
 from dualcontrast.runs import RunFolder, SavedCodes
 from dualcontrast.runs.encoding import codes_of
@@ -119,13 +119,13 @@ def export(
         raise RunError(f"{folder}: already holds {existing[0]}; replace it with `overwrite=True`, or move it away")
     added = _added(found, codes)
     rows = _rows_of(source, added, codes) if join is None else _joined(source, added, join)
-    shutil.rmtree(beside(folder), ignore_errors=True)  # of a call that was killed
-    files, indices = [_write(beside(folder) / "particles", rows, rows.table)], []
+    shutil.rmtree(staging_folder(folder), ignore_errors=True)  # of a call that was killed
+    files, indices = [_write(staging_folder(folder) / "particles", rows, rows.table)], []
     for name, chosen in _classes(rows.table, found) if per_class else ():
-        files.append(_write(beside(folder) / name, rows, rows.table[chosen]))
+        files.append(_write(staging_folder(folder) / name, rows, rows.table[chosen]))
         indices.append(files[-1].with_suffix(".txt"))
         write_text(indices[-1], "".join(f"{place}\n" for place in rows.places[chosen]))
-    put_in_place(folder)
+    replace_folder(folder)
     files, indices = ([folder / path.name for path in paths] for paths in (files, indices))
     return Export(files, indices, len(rows.table), rows.left_out, rows.not_joined, rows.starts_from)
 

@@ -9,7 +9,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from dualcontrast.files import written_whole
+from dualcontrast.files import atomic_write
 from dualcontrast.poses import Poses
 
 
@@ -40,7 +40,7 @@ def write_search_state(path: Path, state: SearchState, inputs: str) -> None:
     matrices, shifts = state.poses
     tensors = {"matrices": matrices, "shifts": shifts, "references": state.references}
     metadata = {"iterations": str(state.iterations), "cutoff": repr(state.cutoff), "made_from": inputs}
-    with written_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         save_file(tensors, temporary, metadata)
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 from dualcontrast.analysis.embedding import NAMES, plane_layout
 from dualcontrast.errors import RunError
 from dualcontrast.figures.drawing import LEGEND_CLASSES
-from dualcontrast.files import written_whole
+from dualcontrast.files import atomic_write
 from dualcontrast.methods import Codes
 from dualcontrast.report.material import Material
 from dualcontrast.report.pictures import Sheet
@@ -123,7 +123,7 @@ def _layout(material: Material, code: str, chosen: np.ndarray) -> np.ndarray:
     vectors = getattr(material.codes, code)[chosen]
     points = plane_layout(material.run, code, vectors, how, seed, material.options.progress)
     points = points.astype(np.float32)
-    with written_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         np.savez(temporary, places=chosen, points=points, seed=seed)
     return points
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from dualcontrast.errors import RunError
-from dualcontrast.files import write_json, write_text, written_whole
+from dualcontrast.files import atomic_write, write_json, write_text
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def write_codes(folder: Path, codes: SavedCodes) -> None:
     """Write codes into a folder, the table last: codes with a table are complete."""
     (folder / "table.csv").unlink(missing_ok=True)
     for name in ("content", "transformation", "content_latent", "transformation_latent"):
-        with written_whole(folder / f"{name}.npy") as temporary:
+        with atomic_write(folder / f"{name}.npy") as temporary:
             np.save(temporary, getattr(codes, name))
     write_json(folder / "parts.json", codes.parts)
     write_text(folder / "table.csv", codes.table.to_csv(index=False))

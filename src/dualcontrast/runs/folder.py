@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from typing_extensions import Self
 
 from dualcontrast.errors import RunError, SourceError, nearest_path
-from dualcontrast.files import JSONObject, read_json, write_json, write_text, written_whole
+from dualcontrast.files import JSONObject, atomic_write, read_json, write_json, write_text
 from dualcontrast.images import ImageSet, limited, open_images, with_split
 from dualcontrast.methods import Method
 from dualcontrast.recipe import Recipe, recipe_of
@@ -174,7 +174,7 @@ class RunFolder:
 
     def save_weights(self, method: Method, name: str) -> None:
         """Write a method's weights under a name."""
-        with written_whole(self.weights_path(name)) as temporary:
+        with atomic_write(self.weights_path(name)) as temporary:
             # Copies, since safetensors refuses tensors that share memory.
             weights = {key: value.contiguous().clone() for key, value in method.state_dict().items()}
             save_file(weights, temporary)

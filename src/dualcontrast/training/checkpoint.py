@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from dualcontrast.errors import RunError
-from dualcontrast.files import JSONObject, written_whole
+from dualcontrast.files import JSONObject, atomic_write
 from dualcontrast.methods import Method
 from dualcontrast.training.state import TrainingState
 
@@ -29,7 +29,7 @@ def save_checkpoint(
         "optimizers": {phase: optimizer.state_dict() for phase, optimizer in optimizers.items()},
         "random": _random_state(),
     }
-    with written_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         torch.save(stored, temporary)
 
 

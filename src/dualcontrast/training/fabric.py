@@ -9,7 +9,7 @@ from typing import Literal
 from lightning_fabric import Fabric
 from lightning_fabric.strategies.ddp import DDPStrategy
 
-from dualcontrast.devices import device_named
+from dualcontrast.devices import find_device
 
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 
@@ -35,7 +35,7 @@ def make_fabric(device: str, precision: Precision, find_unused_parameters: bool)
     DeviceError
         There is no such device.
     """
-    place = device_named(device)
+    place = find_device(device)
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     if processes > 1:
         local = int(os.environ.get("LOCAL_WORLD_SIZE", str(processes)))
