@@ -13,10 +13,10 @@ import pytest
 from dualcontrast.errors import RunError
 from dualcontrast.files import (
     atomic_write,
-    beside,
     cache_folder,
     read_json,
     replace_folder,
+    staging_folder,
     write_json,
     write_text,
 )
@@ -116,7 +116,7 @@ def test_a_folder_replaces_another(tmp_path: Path, before: list[str] | None) -> 
     folder = tmp_path / "main"
     for name in before or []:
         write_text(folder / name, "before")
-    write_text(beside(folder) / "old", "after")
+    write_text(staging_folder(folder) / "old", "after")
     assert before is None or names(folder) == sorted(before)
     replace_folder(folder)
     assert names(tmp_path) == ["main"]
