@@ -144,7 +144,7 @@ def test_a_refinement_step_by_step(
     torch.testing.assert_close(poses.shifts, found.shifts, atol=1e-5, rtol=0)
     assert halves is particles.halves
     assert cutoff == 3.0
-    for half, volume in enumerate(maps):
+    for half, volume in zip((0, 1), maps, strict=True):
         chosen, sums = np.flatnonzero(halves == half), Sums(12)
         sums.add(particles.read(chosen), poses.select(torch.from_numpy(chosen)))
         np.testing.assert_allclose(volume, sums.volume(), atol=1e-6)
