@@ -9,7 +9,7 @@ from scipy.spatial.transform import Rotation
 
 from dualcontrast.cryoet.ctf import CTFSettings, ctf_volume, low_pass, wedge_volume
 from dualcontrast.cryoet.simulator import Oversampled
-from dualcontrast.maps.averaging import Sums, WeightedVolumes, aligned, resolution, shell_correlation
+from dualcontrast.maps.averaging import Sums, WeightedVolumes, aligned, resolution, shell_correlation, shells_of
 from dualcontrast.poses import Poses
 from dualcontrast.transforms.fourier import filtered, resized
 
@@ -189,9 +189,130 @@ def test_the_shell_correlation_is_that_of_its_definition() -> None:
     assert shell_correlation(one, np.zeros((8, 8, 8))).tolist() == [0] * 5
 
 
+def test_the_shell_correlation_does_not_depend_on_brightness() -> None:
+    one = np.random.default_rng(0).normal(size=(9, 9, 9))
+    np.testing.assert_allclose(shell_correlation(1e-4 * one, 1e-4 * one), 1)
+    flat = np.ones((9, 9, 9))  # has nothing but its mean
+    assert shell_correlation(flat, flat) == pytest.approx([1, 0, 0, 0, 0], abs=1e-6)
+    with np.errstate(all="raise"):
+        assert shell_correlation(0 * one, one).tolist() == [0] * 5
+
+
+def test_shells_are_counted_from_the_voxel_in_the_middle() -> None:
+    for box in (6, 7):
+        shells = shells_of(box)
+        for z, y, x in np.ndindex(shells.shape):
+            radius = np.linalg.norm([z - box // 2, y - box // 2, x - box // 2])
+            assert shells[z, y, x] == round(float(radius))
+
+
+def response_of(weight: torch.Tensor, fsc: np.ndarray | None = None) -> np.ndarray:
+    """Return the transfer function of an average with these weights: the spectrum of a point's average."""
+    box = len(weight)
+    sums = Sums(box)
+    sums.data[box // 2, box // 2, box // 2] = 1
+    sums.weight = weight
+    average = np.fft.ifftshift(sums.volume(fsc))
+    return np.fft.fftshift(np.fft.fftn(average)).real
+
+
+def test_equal_weights_and_the_halves_agreement_give_one_factor_per_shell() -> None:
+    """An odd box has all frequencies of its outermost shell."""
+    shells = shells_of(9)
+    response = response_of(torch.full((9, 9, 9), 5.0))
+    np.testing.assert_allclose(response[shells <= 4], 1 / (5 * 1.01 * 1.1), rtol=1e-4)
+    np.testing.assert_allclose(response[shells > 4], 0, atol=1e-6)
+    fsc = np.array([1.2, 0.999, 0.8, 0.25, -0.5])
+    response = response_of(torch.full((9, 9, 9), 5.0), fsc)
+    # tau / mean weight: (1 - FSC) / (2 FSC), at least 0.01, with an FSC of at least 0.001
+    for shell, tau in enumerate([0.01, 0.01, 0.125, 1.5, 0.999 / 0.002]):
+        np.testing.assert_allclose(response[shells == shell], 1 / (5 * (1 + tau) * 1.1), rtol=1e-3, atol=1e-6)
+    np.testing.assert_allclose(response[shells > 4], 0, atol=1e-6)
+
+
+def test_a_shell_that_nobody_measured_is_empty() -> None:
+    shells = shells_of(9)
+    weight = torch.from_numpy(np.where(shells == 2, 0, 3.0)).float()
+    for fsc in (None, np.full(5, 0.5)):
+        response = response_of(weight, fsc)
+        assert np.isfinite(response).all()
+        np.testing.assert_allclose(response[shells == 2], 0, atol=1e-6)
+        assert response[shells == 3].min() > 0.15
+
+
+def test_unequal_weights_within_a_shell() -> None:
+    shells = shells_of(9)
+    side = np.abs(np.arange(9) - 4)  # even in all frequencies
+    values = 1.0 + side[:, None, None] + 2 * side[None, :, None] + 0 * side
+    response = response_of(torch.from_numpy(values).float())
+    for shell in range(5):
+        weight = values[shells == shell]
+        mean = weight.mean()
+        expected = weight / ((weight + 0.01 * mean) * (weight + 0.1 * mean))
+        np.testing.assert_allclose(response[shells == shell], expected, rtol=1e-4)
+
+
+def test_sums_accumulate_and_count() -> None:
+    rng = np.random.default_rng(0)
+    data, weight = torch.from_numpy(rng.uniform(1, 2, (2, 5, 8, 8, 8))).float()
+    sums, parts = Sums(8), []
+    for chosen in (slice(0, 2), slice(2, 5)):
+        part = WeightedVolumes(data[chosen], weight[chosen])
+        sums.add(part, Poses.identity(len(part)))
+        parts.append(Sums(8))
+        parts[-1].add(part, Poses.identity(len(part)))
+    for found in (sums, parts[0] + parts[1]):
+        torch.testing.assert_close(found.data, data.sum(dim=0), atol=1e-4, rtol=0)
+        torch.testing.assert_close(found.weight, weight.sum(dim=0), atol=1e-4, rtol=0)
+        assert found.count == 5
+    turned_sums = parts[1].aligned(Poses.identity(1))
+    assert turned_sums.count == 3
+    torch.testing.assert_close(turned_sums.data, parts[1].data, atol=1e-4, rtol=0)
+    torch.testing.assert_close(turned_sums.weight, parts[1].weight, atol=1e-4, rtol=0)
+
+
+def test_volumes_without_a_ctf_and_premultiplied_ones_keep_their_values() -> None:
+    volumes, ctf = torch.from_numpy(np.random.default_rng(0).normal(size=(2, 3, 8, 8, 8))).float()
+    plain = WeightedVolumes.of(volumes, None)
+    assert torch.equal(plain.data, volumes)
+    assert torch.equal(plain.weight, torch.ones_like(volumes))
+    premultiplied = WeightedVolumes.of(volumes, ctf, premultiplied=True)
+    assert torch.equal(premultiplied.data, volumes)
+    assert torch.equal(premultiplied.weight, ctf)
+    flat = WeightedVolumes.of(volumes, torch.full_like(volumes, -3.0))
+    torch.testing.assert_close(flat.data, -3 * volumes)
+    assert torch.equal(flat.weight, torch.full_like(volumes, 9.0))
+    assert len(flat) == 3
+
+
+def test_sums_stay_on_their_device() -> None:
+    """The meta device computes shapes alone."""
+    sums = Sums(8, "meta")
+    for other in (sums, sums + sums):
+        assert (other.data.device.type, other.weight.device.type) == ("meta", "meta")
+    assert aligned(torch.zeros(1, 8, 8, 8, device="meta"), *Poses.identity(1, "meta")).device.type == "meta"
+
+
 def test_resolution_lies_between_shells() -> None:
     fsc = np.array([1, 0.9, 0.343, 0.043, 0.3])
     assert resolution(fsc, 8, 10.0) == pytest.approx(80 / (2 + 0.2 / 0.3))
     assert resolution(fsc, 8, 10.0, threshold=0.5) == pytest.approx(80 / (1 + 0.4 / 0.557))
     assert resolution(np.ones(5), 8, 10.0) == 20
     assert resolution(np.array([1, 0.1, 0, 0, 0]), 8, 10.0) >= 80
+
+
+@pytest.mark.parametrize(
+    ("fsc", "shell"),
+    [
+        ([1, 0.643, 0.143, 0.5, 0.5], 4),  # touches the threshold, and does not fall below it
+        ([1, 0.643, 0.143, 0.1, 0.5], 2),
+        ([1, 0.943, -0.057, 0.9, 0], 1.8),  # the first fall counts
+        ([0, 0.643, 0.043, 0, 0], 1.5 / 1.8 + 1),  # whatever the mean
+        ([-1, 0.1, 0, 0, 0.9], 0.5),  # at most 2 boxes
+        ([0.1, 0.1, 0, 0, 0], 0.5),
+        ([1, 0, 0, 0, 0], 0.857),
+        ([1, 0.143, 0.143, 0.143, 0.043], 3),
+    ],
+)
+def test_resolution_by_hand(fsc: list[float], shell: float) -> None:
+    assert resolution(np.array(fsc), 8, 10.0) == pytest.approx(80 / shell)

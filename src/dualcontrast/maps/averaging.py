@@ -64,10 +64,6 @@ class WeightedVolumes:
     def __len__(self) -> int:
         return len(self.data)
 
-    def select(self, chosen: Tensor) -> WeightedVolumes:
-        """Return those at `chosen`, indices or a mask."""
-        return WeightedVolumes(self.data[chosen], self.weight[chosen])
-
 
 class Sums:
     """Numerator and denominator of an average.
