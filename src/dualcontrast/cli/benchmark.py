@@ -85,7 +85,11 @@ class TableOptions:
     """Which part of a table is made."""
 
     methods: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="A row; give it repeatedly, or leave it out for all.")
+        list[str] | None,
+        typer.Option(
+            metavar="NAME|MODULE:CLASS",
+            help="A row, or in Table 1 a method of another package; give it repeatedly, or leave it out for all.",
+        ),
     ] = None
     seeds: Annotated[
         list[int] | None,

@@ -43,7 +43,11 @@ def train(
         ),
     ] = None,
     method: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Use this method instead of the recipe's.")
+        str | None,
+        typer.Option(
+            metavar="NAME|MODULE:CLASS",
+            help="Use this method instead of the recipe's; one of another package by its class.",
+        ),
     ] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting of the recipe.")
