@@ -171,6 +171,25 @@ def test_of_the_candidates_the_best_at_its_finest_shift_is_returned() -> None:
     assert torch.equal(one.rotations[0], rotations[2])
 
 
+def test_candidates_are_compared_relative_to_how_much_of_them_was_measured() -> None:
+    """Of a long reference much is measured in one direction, and little in others."""
+    axis = torch.arange(BOX) - BOX // 2
+    z, y, x = torch.meshgrid(axis, axis, axis, indexing="ij")
+    reference = torch.exp(-(x**2) / 20 - y**2 / 2 - (z - 1) ** 2 / 2)
+    weight = torch.where(x.abs() > 1, 1.0, 0.01)[None]
+    rotations, data = torch.cat([torch.eye(3)[None], rotations_of(7)]), random_volumes(1)
+    matcher = matcher_of(data, reference, reach=0, weight=weight)
+    start, scores = torch.zeros(1, 3), []
+    for offset in matcher.nearby:
+        scores.append(matcher.match(rotations, start + offset).scores[0])
+    heights = torch.stack(scores).amax(dim=0)
+    matches = matcher.match(rotations, start)
+    for first in range(7):  # of all, and of the later ones
+        found = matches.locate(torch.arange(first, 8)[None])
+        assert torch.equal(found.rotations[0], rotations[first + int(heights[first:].argmax())])
+        assert not found.shifts.any()
+
+
 def test_shifts_are_found_between_voxels_and_from_a_start() -> None:
     reference, frequencies = smooth(1), Frequencies(BOX, 5)
     shift = torch.tensor([[2.3, -0.6, 1.1]])
@@ -241,6 +260,10 @@ def test_peaks_lie_between_voxels() -> None:
     )
     found = peak_positions(cubes, cubes.flatten(1).argmax(dim=1))
     torch.testing.assert_close(found, torch.tensor([[1.8, 2.3, 3.1], [3, 1, 2.25]]))
+    peaks = cubes.flatten(1).argmax(dim=1)
+    with torch.device("meta"):  # nothing is on the default device
+        again = peak_positions(cubes, peaks)
+    assert torch.equal(again, found)
 
 
 @pytest.mark.parametrize("edge", [0, 4])
