@@ -77,9 +77,10 @@ def test_transforms_are_about_the_central_voxel(box: int) -> None:
     torch.testing.assert_close(frequencies.transform(volumes), expected, rtol=0, atol=1e-3)
 
 
-def test_values_at_frequencies_are_selected_x_first() -> None:
-    frequencies = Frequencies(BOX, 3)
-    axis = torch.arange(BOX) - BOX // 2
+@pytest.mark.parametrize("box", [11, 12])
+def test_values_at_frequencies_are_selected_x_first(box: int) -> None:
+    frequencies = Frequencies(box, 3)
+    axis = torch.arange(box) - box // 2
     z, y, x = torch.meshgrid(axis, axis, axis, indexing="ij")
     found = frequencies.select(torch.stack([x, y, z]).float())
     assert torch.equal(found, frequencies.k.T)
@@ -153,6 +154,13 @@ def test_own_rotations_score_as_shared_ones() -> None:
     best = torch.tensor([[4, 1], [0, 2], [3, 3]])
     for found, expected in zip(one.locate(best), other.locate(best), strict=True):
         torch.testing.assert_close(found, expected, rtol=0, atol=1e-4)
+
+
+def test_scores_do_not_depend_on_the_scale_of_the_reference() -> None:
+    data, rotations = random_volumes(1), rotations_of(2)
+    expected = matcher_of(data, smooth()).match(rotations, NONE).scores
+    found = matcher_of(data, 1e-4 * smooth()).match(rotations, NONE).scores
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
 
 
 def test_references_without_anything_do_no_harm() -> None:
@@ -242,7 +250,8 @@ def test_everything_is_computed_where_the_volumes_are() -> None:
         own = matcher.match(rotation_grid_of(data), torch.zeros(2, 3, device=CPU))
         own.locate(torch.zeros(2, 2, dtype=torch.long, device=CPU))
         found = search_poses(matcher, Poses.identity(2), [OfGrid(20)])
-    assert found.shifts.device == CPU
+    assert found.shifts.device == matcher.offsets.device == matcher.nearby.device == CPU
+    torch.testing.assert_close(found, search_poses(matcher, Poses.identity(2), [OfGrid(20)]))
 
 
 def rotation_grid_of(data: Tensor) -> Tensor:
@@ -282,6 +291,7 @@ def test_flat_peaks_and_far_vertices_stay_in_their_voxel() -> None:
     torch.testing.assert_close(found, torch.tensor([[1.0, 1, 1], [0.5, 1, 1]]))
     cubes[1, 1, 1] = torch.tensor([9.0, 1.0, -8.0])
     assert peak_positions(cubes, torch.tensor([13, 13]))[1].tolist() == [0.5, 1, 1]
+    assert peak_positions(cubes.flip(3), torch.tensor([13, 13]))[1].tolist() == [1.5, 1, 1]
 
 
 def test_the_best_of_some_rotations_is_that_of_a_slow_search() -> None:

@@ -237,7 +237,8 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[Call]:
 
     def search_poses(matcher: RealSpaceMatcher, poses: Poses, steps: Sequence[Step]) -> Poses:
         recorded.append(Call(matcher, poses, steps))
-        return known(len(poses.shifts))
+        with torch.device(matcher.volumes.device):
+            return known(len(poses.shifts))
 
     monkeypatch.setattr(poses_module, "search_poses", search_poses)
     return recorded
@@ -285,7 +286,10 @@ def test_volumes_are_searched_in_the_small_box(calls: list[Call]) -> None:
 def test_templates_are_kept_while_the_references_are_the_same(calls: list[Call]) -> None:
     search, k = PoseSearch((1, SMALL, SMALL, SMALL), 1), torch.tensor([0])
     search(random_volumes(1), k)
-    search(random_volumes(1, seed=1), k)
+    others = random_volumes(1, seed=1)
+    with torch.device("meta"):  # a tensor on the default device would be on another than these
+        search(others, k)
+    assert calls[1].poses.shifts.device == others.device
     assert calls[0].matcher.templates is calls[1].matcher.templates
     search.load_state_dict(search.state_dict())
     search(random_volumes(1), k)
@@ -434,7 +438,8 @@ def start_from(
         return as_they_are(volumes * len(compared), measured)
 
     monkeypatch.setattr(search, "align", align)
-    best = search._best_start(1, volumes, measured, mean)
+    with torch.device("meta"):  # a tensor on the default device would be on another than these
+        best = search._best_start(1, volumes, measured, mean)
     assert not search.references[[0, 2]].any()
     return best, compared
 
@@ -473,7 +478,13 @@ def test_the_start_with_the_smallest_residual_is_taken(monkeypatch: pytest.Monke
     assert bool((search._best_start(0, volumes, None, mean) == 2).all())
     same = torch.stack([volumes[0]] * 3)  # of equals the first
     assert bool((search._best_start(0, same, None, mean) == 4).all())
-    assert torch.equal(search._best_start(0, same * torch.nan, None, mean).isnan(), torch.ones_like(mean).bool())
+
+
+def test_without_a_residual_the_first_start_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    search, mean = PoseSearch((1, SMALL, SMALL, SMALL), 1), torch.ones(1, SMALL, SMALL, SMALL)
+    volumes = random_volumes(2)
+    monkeypatch.setattr(search, "align", lambda x, *_, coarse: as_they_are(x * torch.nan))
+    assert torch.equal(search._best_start(0, volumes, None, mean), volumes[0] + 1)
 
 
 def test_sums_are_of_each_cluster_and_divided_by_what_was_measured(monkeypatch: pytest.MonkeyPatch) -> None:
