@@ -156,6 +156,13 @@ def test_own_rotations_score_as_shared_ones() -> None:
         torch.testing.assert_close(found, expected, rtol=0, atol=1e-4)
 
 
+def test_scores_do_not_depend_on_the_scale_of_the_reference() -> None:
+    data, rotations = random_volumes(1), rotations_of(2)
+    expected = matcher_of(data, smooth()).match(rotations, NONE).scores
+    found = matcher_of(data, 1e-4 * smooth()).match(rotations, NONE).scores
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+
+
 def test_references_without_anything_do_no_harm() -> None:
     matches = matcher_of(random_volumes(1), torch.zeros(BOX, BOX, BOX)).match(rotations_of(2), NONE)
     assert not matches.scores.any()
@@ -186,6 +193,25 @@ def test_candidates_are_compared_by_their_constrained_correlations() -> None:
     assert matches.scores[0, 0] > matches.scores[0, 1]
     assert torch.equal(matches.locate(torch.tensor([[0, 1]])).rotations[0], torch.eye(3))
     assert torch.equal(matches.locate(torch.tensor([[1, 0]])).rotations[0], torch.eye(3))
+
+
+def test_candidates_are_compared_relative_to_how_much_of_them_was_measured() -> None:
+    """Of a long reference much is measured in one direction, and little in others."""
+    axis = torch.arange(BOX) - BOX // 2
+    z, y, x = torch.meshgrid(axis, axis, axis, indexing="ij")
+    reference = torch.exp(-(x**2) / 20 - y**2 / 2 - (z - 1) ** 2 / 2)
+    weight = torch.where(x.abs() > 1, 1.0, 0.01)[None]
+    rotations, data = torch.cat([torch.eye(3)[None], rotations_of(7)]), random_volumes(1)
+    matcher = matcher_of(data, reference, reach=0, weight=weight)
+    start, scores = torch.zeros(1, 3), []
+    for offset in matcher.nearby:
+        scores.append(matcher.match(rotations, start + offset).scores[0])
+    heights = torch.stack(scores).amax(dim=0)
+    matches = matcher.match(rotations, start)
+    for first in range(7):  # of all, and of the later ones
+        found = matches.locate(torch.arange(first, 8)[None])
+        assert torch.equal(found.rotations[0], rotations[first + int(heights[first:].argmax())])
+        assert not found.shifts.any()
 
 
 def test_shifts_are_found_between_voxels_and_from_a_start() -> None:
@@ -240,7 +266,8 @@ def test_everything_is_computed_where_the_volumes_are() -> None:
         own = matcher.match(rotation_grid_of(data), torch.zeros(2, 3, device=CPU))
         own.locate(torch.zeros(2, 2, dtype=torch.long, device=CPU))
         found = search_poses(matcher, Poses.identity(2), [OfGrid(20)])
-    assert found.shifts.device == CPU
+    assert found.shifts.device == matcher.offsets.device == matcher.nearby.device == CPU
+    torch.testing.assert_close(found, search_poses(matcher, Poses.identity(2), [OfGrid(20)]))
 
 
 def rotation_grid_of(data: Tensor) -> Tensor:
@@ -258,6 +285,10 @@ def test_peaks_lie_between_voxels() -> None:
     )
     found = peak_positions(cubes, cubes.flatten(1).argmax(dim=1))
     torch.testing.assert_close(found, torch.tensor([[1.8, 2.3, 3.1], [3, 1, 2.25]]))
+    peaks = cubes.flatten(1).argmax(dim=1)
+    with torch.device("meta"):  # nothing is on the default device
+        again = peak_positions(cubes, peaks)
+    assert torch.equal(again, found)
 
 
 @pytest.mark.parametrize("edge", [0, 4])
@@ -276,6 +307,7 @@ def test_flat_peaks_and_far_vertices_stay_in_their_voxel() -> None:
     torch.testing.assert_close(found, torch.tensor([[1.0, 1, 1], [0.5, 1, 1]]))
     cubes[1, 1, 1] = torch.tensor([9.0, 1.0, -8.0])
     assert peak_positions(cubes, torch.tensor([13, 13]))[1].tolist() == [0.5, 1, 1]
+    assert peak_positions(cubes.flip(3), torch.tensor([13, 13]))[1].tolist() == [1.5, 1, 1]
 
 
 def test_the_best_of_some_rotations_is_that_of_a_slow_search() -> None:

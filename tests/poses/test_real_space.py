@@ -90,6 +90,8 @@ def test_a_template_is_the_rotated_reference_in_unit_length() -> None:
     torch.testing.assert_close(found, expected / expected.norm(dim=1, keepdim=True), rtol=0, atol=1e-5)
     one = templates.rotate(torch.tensor(1), rotations)
     torch.testing.assert_close(one[[0, 2]], found[[0, 2]])
+    faint = Templates(1e-4 * templates.references).rotate(k, rotations)
+    torch.testing.assert_close(faint, found, rtol=0, atol=1e-4)
     flat = Templates(torch.ones(1, 1, BOX, BOX, BOX)).rotate(torch.tensor(0), torch.eye(3)[None])
     assert torch.isfinite(flat).all()
 
@@ -108,6 +110,7 @@ def test_powers_are_shares_of_the_whole() -> None:
     listed = torch.where(x > 0, 2, 1) * listed
     found = templates.power(units)
     torch.testing.assert_close(found, listed / listed.sum(dim=1, keepdim=True), rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(templates.power(0.01 * units), found)
     assert not templates.power(torch.zeros_like(units)).any()
 
 
@@ -222,3 +225,22 @@ def test_each_volume_is_located_against_its_own_reference() -> None:
         torch.eye(3).repeat(2, 1, 1)
     )
     assert found.tolist() == [[0, 0, 0], [-1, 0, 0]]
+
+
+def test_everything_is_computed_where_the_volumes_are() -> None:
+    """A tensor on the default device would be on another than these."""
+    box = 6
+    volumes, reference, grid = random_volumes(2, box), smooth(1, box), grid_on(20, CPU)
+    measured, k = torch.ones(2, box, box, box), torch.zeros(2, dtype=torch.long)
+    shifts, best = torch.zeros(2, 3), torch.tensor([[3], [5]])
+    ball_of.cache_clear()
+    with torch.device("meta"):
+        matcher = RealSpaceMatcher(Templates(reference), volumes, k, measured)
+        matches = [matcher.match(grid, shifts), matcher.match(grid.expand(2, -1, -1, -1), shifts)]
+        found = [each.locate(best) for each in matches]
+    torch.testing.assert_close(matches[0].scores, matches[1].scores, rtol=1e-4, atol=1e-5)
+    again = RealSpaceMatcher(Templates(reference), volumes, k, measured).match(grid, shifts)
+    assert matches[0].scores.device == CPU
+    torch.testing.assert_close(matches[0].scores, again.scores)
+    for poses in found:
+        assert torch.equal(poses.shifts, again.locate(best).shifts)

@@ -16,6 +16,7 @@ from dualcontrast.poses.search import (
     Matches,
     Nearby,
     OfGrid,
+    _vertices,
     grid_on,
     lattice,
     rotations_near,
@@ -123,6 +124,35 @@ def test_a_rotation_is_kept_where_none_is_better() -> None:
     torch.testing.assert_close(found.rotations, matcher.truth, rtol=0, atol=1e-3)
 
 
+def test_a_rotation_is_kept_where_others_are_as_good() -> None:
+    matcher = AngularMatcher(truth(2) * 0)
+    ByParabola(5)(matcher, Poses.identity(2))
+    assert matcher.located[0].tolist() == [[0], [0]]
+
+
+@pytest.mark.parametrize(
+    ("low", "middle", "high", "vertex"),
+    [
+        (0, 1, 0, 0),
+        (0, 3, 2, 0.25),
+        (2, 3, 0, -0.25),
+        (0, 3, 4, 1),  # the vertex is at 1
+        (0, 5, 8, 1),  # at 2
+        (8, 5, 0, -1),
+        (0, 1, 2, 1),  # a line
+        (2, 1, 0, -1),
+        (1, 0, 2, 1),  # lowest between them
+        (2, 0, 1, -1),
+        (0.3, 0, 0.2, -1),
+        (1, 1, 1, 0),
+        (1, 0, 1, 0),
+    ],
+)
+def test_vertices_are_within_the_three_points(low: float, middle: float, high: float, vertex: float) -> None:
+    found = _vertices(torch.tensor(float(low)), torch.tensor(float(middle)), torch.tensor(float(high)))
+    assert float(found) == pytest.approx(vertex)
+
+
 class LineMatches(Matches):
     """Scores that depend on the angle about z alone."""
 
@@ -211,3 +241,16 @@ def test_a_lattice_holds_whole_numbers_with_x_fastest() -> None:
     assert points[13].tolist() == [0, 0, 0]
     assert points[-1].tolist() == [1, 1, 1]
     assert lattice(2).shape == (125, 3)
+
+
+def test_everything_is_computed_where_the_poses_are() -> None:
+    """A tensor on the default device would be on another than these."""
+    matcher, start = AngularMatcher(truth(2)), Poses(truth(2), torch.zeros(2, 3))
+    expected = [Nearby(4)(matcher, start), ByParabola(5)(matcher, start)]
+    with torch.device("meta"):
+        found = [Nearby(4)(matcher, start), ByParabola(5)(matcher, start)]
+        near, points = rotations_near(4, CPU), lattice(1, CPU)
+    for one, other in zip(found, expected, strict=True):
+        assert torch.equal(one.rotations, other.rotations)
+    assert torch.equal(near, rotations_near(4))
+    assert torch.equal(points, lattice(1))
