@@ -85,8 +85,7 @@ def test_codes_of_a_grid_are_read_with_the_images_ctfs(tmp_path):
             return super().encode(batch)
 
     recipe = read_recipe("subtomograms-infonce")
-    network = recipe.network
-    method = WithCTF(images.shape, recipe.method, network.encoder, network.decoder, recipe.views)
+    method = WithCTF(images.shape, recipe.method, recipe.network, recipe.views)
     grid, contents, transformations = grid_of(method, images, np.array([3, 1]), np.array([4, 0, 2]))
     assert seen == [[3, 1], [4, 0, 2]]
     assert grid.shape == (2, 3, 1, 16, 16, 16)

@@ -10,6 +10,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -52,16 +53,25 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
         made.append("transfer")
         run.write_scores({"swap": {"content_kept": 0.5}})
 
-    def evaluate(run: api.Run, **_: Any) -> dict[str, Any]:
+    def scores_of(stored: dict[str, Any]) -> SimpleNamespace:
+        return SimpleNamespace(to_json=lambda: stored)
+
+    def evaluate(run: api.Run, **_: Any) -> SimpleNamespace:
         made.append("evaluate")
-        return {"swap": None}
+        return scores_of({"swap": None})
+
+    def read_scores(run: api.Run) -> SimpleNamespace | None:
+        stored = run.read_scores()
+        return None if stored is None else scores_of(stored)
 
     monkeypatch.setattr(worker, "train", train)
+    monkeypatch.setattr(worker, "read_scores", read_scores)
     monkeypatch.setattr(worker.Run, "encode", lambda run, **_: made.append("encode"))
     monkeypatch.setattr(worker.Run, "evaluate", evaluate)
     monkeypatch.setattr(worker.Run, "transfer", transfer)
     monkeypatch.setattr(worker.Run, "embed", embed)
-    monkeypatch.setattr(worker.Run, "config", lambda run: {"data": {"images": 70, "shape": [1, 28, 28]}})
+    data = SimpleNamespace(images=70, shape=(1, 28, 28))
+    monkeypatch.setattr(worker.Run, "config", lambda run: SimpleNamespace(data=data))
     return made
 
 

@@ -33,7 +33,7 @@ def test_other_labels_than_identities_are_not_taken_for_them(
     table = run.images().table
     assert set(table["content"]) == set(TRUTH)
     run.keep_codes(np.zeros((len(table), 4)), np.zeros((len(table), 3)))
-    assert scores._observed(run, table, silent) is None
+    assert scores._ideal_observer(run, table, silent) is None
     cluster(run, content=1, transformation=1)
     (unit,) = average(run, by="builtin").clusters
     assert {state.conformation: state.share for state in unit.truth} == dict.fromkeys(TRUTH, 0.3333)

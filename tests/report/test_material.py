@@ -25,7 +25,7 @@ def test_what_is_missing_comes_with_the_command_that_creates_it(scored: Run) -> 
 
 def test_a_run_that_is_only_encoded_has_a_report(tmp_path: Path) -> None:
     run = small_run(tmp_path / "run", {"training": {"epochs": 1}})
-    with pytest.raises(RunError, match=f"not encoded yet; run dualcontrast encode {run.path}"):
+    with pytest.raises(RunError, match=r"not encoded yet; call `run\.encode\(\)`"):
         run.report()
     run.encode()
     done = run.report(how="pca")

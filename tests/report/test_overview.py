@@ -19,7 +19,7 @@ def test_a_report_says_what_was_run_and_found(run: Run) -> None:
         assert f"{100 * scores['content'][f'from_{code}']:.1f} %" in head
     assert f"(chance {100 * scores['content']['chance']:.1f} %)" in head
     assert "10 contents: never seen in training" in page.texts["run"]
-    assert run.config()["data"]["digest"] in page.texts["provenance"]
-    assert run.config()["made_by"]["command"] in page.texts["provenance"]
+    assert run.config().data.digest in page.texts["provenance"]
+    assert run.config().made_by["command"] in page.texts["provenance"]
     assert "Seed 3 " in page.texts["provenance"]
     assert f"dualcontrast report {run.path}" in page.texts["provenance"]

@@ -23,7 +23,7 @@ def test_a_run_without_codes_is_refused(tmp_path: Path) -> None:
 
 def test_weights_have_reports_of_their_own(run: Run, tmp_path: Path) -> None:
     run = Run(shutil.copytree(run.path, tmp_path / "run"))
-    with pytest.raises(RunError, match=r"call `run.encode\\(weights='last'\\)`"):
+    with pytest.raises(RunError, match=r"call `run\.encode\(weights='last'\)`"):
         run.report(weights="last")
     with pytest.raises(RunError, match="has no weights 'lst'; it has best, last"):
         run.report(weights="lst")

@@ -13,7 +13,7 @@ from dualcontrast.methods import Batch
 from dualcontrast.methods.method import Losses
 from dualcontrast.methods.plus.learned_variation import LearnedVariation
 from dualcontrast.methods.plus.settings import DualContrastPlusSettings
-from dualcontrast.networks import DecoderSettings, EncoderSettings
+from dualcontrast.networks import DecoderSettings, EncoderSettings, NetworkSettings
 
 SHAPE = (1, 12, 12)
 CLUSTERS, SIZE = 5, 4
@@ -24,12 +24,11 @@ FILTER = torch.linspace(-1, 1, 144).reshape(SHAPE)
 def variation_of(norm: Any = "instance", **settings: Any) -> LearnedVariation:
     torch.manual_seed(0)
     sizes = {"content_size": CLUSTERS, "transformation_size": SIZE}
-    return LearnedVariation(
-        SHAPE,
-        DualContrastPlusSettings(**sizes, **settings),
-        EncoderSettings(channels=(6, 8), kernel=3, hidden=(10,), norm=norm),
-        DecoderSettings(code_width=8, hidden=(16,)),
+    networks = NetworkSettings(
+        encoder=EncoderSettings(channels=(6, 8), kernel=3, hidden=(10,), norm=norm),
+        decoder=DecoderSettings(code_width=8, hidden=(16,)),
     )
+    return LearnedVariation(SHAPE, DualContrastPlusSettings(**sizes, **settings), networks)
 
 
 def batch_of(count: int = 20, seed: int = 1) -> Batch:
