@@ -142,7 +142,7 @@ def train(
 
 
 def _source(images: Images) -> str | None:
-    """Return what config.yaml records as the source: a path is made absolute, to be found from anywhere."""
+    """Name the source for config.yaml: a path is made absolute, so that it is found from anywhere."""
     if not isinstance(images, (str, Path)):
         return None
     return str(Path(images).resolve()) if Path(images).exists() else str(images)

@@ -58,7 +58,7 @@ class CellOptions:
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for tables and pictures.")] = Path("tables")
 
     def setup(self) -> Setup:
-        """Return what all tables and figures take."""
+        """Make the setup of a table or a figure."""
         from dualcontrast.benchmarks.runner import Setup, job_devices
 
         return Setup(self.results, self.work, self.out, job_devices(self.device, self.jobs))

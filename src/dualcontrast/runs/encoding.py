@@ -103,7 +103,7 @@ def codes_of(
     device: str | torch.device = "cpu",
     progress: Progress = silent,
 ) -> SavedCodes:
-    """Return the codes of a run, from its folder if they are there and up to date, else made anew.
+    """Return the codes of a run, from its folder if they are present and up to date, otherwise newly encoded.
 
     Raises
     ------

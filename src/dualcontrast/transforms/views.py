@@ -34,7 +34,7 @@ Range = Annotated[tuple[float, float], AfterValidator(_ordered)]
 
 
 class View(BaseModel):
-    """One kind of transformation, drawn anew for each image of a batch.
+    """One kind of transformation, drawn for each image of a batch.
 
     Attributes
     ----------

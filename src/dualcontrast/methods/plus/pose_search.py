@@ -54,7 +54,7 @@ class PoseSearch(nn.Module):
 
     within a ball: but for a constant the maximum of likelihood over pose and amplitude under white noise.
     Rotations are searched on two grids of SO(3) and then refined; the shift is that of the highest correlation,
-    after each of these steps. References are computed anew from all images of an epoch: the alternation of
+    after each of these steps. References are recomputed from all images of an epoch: the alternation of
     multi-reference alignment. It begins with an image of the cluster, added to the mean of its images as they are.
     Some images lead to a reference of two poses at once, one on top of the other, which the alternation never
     leaves; so a few are tried on some of the images, and the reference with the smallest residual is taken.
