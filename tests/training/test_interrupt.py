@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from collections.abc import Iterator
 
 import pytest
 
@@ -19,6 +20,15 @@ def test_the_first_signal_is_caught(number: signal.Signals) -> None:
     assert signal.getsignal(number) is before
 
 
+@pytest.fixture
+def ctrl_c_ends() -> Iterator[None]:
+    """Let Ctrl-C end the process, as it does unless a shell started it in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c_ends")
 def test_a_second_ctrl_c_acts_immediately() -> None:
     with pytest.raises(KeyboardInterrupt), stop_requests():
         os.kill(os.getpid(), signal.SIGINT)
