@@ -11,7 +11,7 @@ from torch import Tensor
 
 from dualcontrast.poses import Poses
 from dualcontrast.poses.fourier import FourierMatcher, Frequencies, RotatedSpectra, peak_positions
-from dualcontrast.poses.search import OfGrid, grid_on, search_poses
+from dualcontrast.poses.search import GridStep, grid_on, search_poses
 from dualcontrast.transforms import random_rotations, resample, rotation_grid
 from dualcontrast.transforms.fourier import filtered
 
@@ -251,7 +251,7 @@ def test_a_pose_behind_a_wedge_is_found() -> None:
     wedge = (axis[:, None, None].abs() <= 1.7 * axis.abs()).float().expand(3, BOX, BOX, BOX)
     wedge = wedge * wedge.flip((1, 2, 3)).roll((1, 1, 1), (1, 2, 3))
     matcher = matcher_of(filtered(particles, wedge), reference, cutoff=5, reach=2, weight=wedge)
-    found = search_poses(matcher, Poses.identity(3), [OfGrid(2000)])
+    found = search_poses(matcher, Poses.identity(3), [GridStep(2000)])
     angles = ((found.rotations.mT @ poses.rotations).diagonal(dim1=1, dim2=2).sum(dim=1) - 1) / 2
     assert angles.clamp(-1, 1).arccos().rad2deg().max() < 25
     assert (found.shifts - poses.shifts).abs().max() < 0.5
@@ -265,9 +265,9 @@ def test_everything_is_computed_where_the_volumes_are() -> None:
         matcher = matcher_of(data, reference)
         own = matcher.match(rotation_grid_of(data), torch.zeros(2, 3, device=CPU))
         own.locate(torch.zeros(2, 2, dtype=torch.long, device=CPU))
-        found = search_poses(matcher, Poses.identity(2), [OfGrid(20)])
+        found = search_poses(matcher, Poses.identity(2), [GridStep(20)])
     assert found.shifts.device == matcher.offsets.device == matcher.nearby.device == CPU
-    torch.testing.assert_close(found, search_poses(matcher, Poses.identity(2), [OfGrid(20)]))
+    torch.testing.assert_close(found, search_poses(matcher, Poses.identity(2), [GridStep(20)]))
 
 
 def rotation_grid_of(data: Tensor) -> Tensor:
@@ -329,6 +329,6 @@ def test_the_best_of_some_rotations_is_that_of_a_slow_search() -> None:
                     if score[z, y, x] > best:
                         best, expected = score[z, y, x], (place, (x, y, z))
     matcher = matcher_of(particle, reference, cutoff=2.7, reach=1)
-    found = search_poses(matcher, Poses.identity(1), [OfGrid(15)])
+    found = search_poses(matcher, Poses.identity(1), [GridStep(15)])
     assert torch.equal(found.rotations[0], rotations[expected[0]])
     assert found.shifts[0].round().tolist() == list(expected[1])

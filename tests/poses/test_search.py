@@ -11,11 +11,11 @@ from torch import Tensor
 
 from dualcontrast.poses import Poses
 from dualcontrast.poses.search import (
-    ByParabola,
+    GridStep,
     Matcher,
     Matches,
-    Nearby,
-    OfGrid,
+    NearbyStep,
+    ParabolaStep,
     _vertices,
     grid_on,
     lattice,
@@ -64,7 +64,7 @@ def truth(count: int = 5) -> Tensor:
 
 def test_the_best_rotation_of_the_grid_is_taken() -> None:
     matcher = AngularMatcher(truth())
-    found = OfGrid(500)(matcher, Poses.identity(5))
+    found = GridStep(500)(matcher, Poses.identity(5))
     grid = rotation_grid(500)
     traces = torch.einsum("bij,rij->br", matcher.truth, grid)
     assert torch.equal(found.rotations, grid[traces.argmax(dim=1)])
@@ -74,14 +74,14 @@ def test_the_best_rotation_of_the_grid_is_taken() -> None:
 
 def test_the_first_of_equal_rotations_is_taken() -> None:
     matcher = AngularMatcher(truth(1) * 0)
-    OfGrid(40)(matcher, Poses.identity(1))
+    GridStep(40)(matcher, Poses.identity(1))
     assert matcher.located[0].tolist() == [[0]]
 
 
 @pytest.mark.parametrize(("candidates", "count", "located"), [(4, 300, 4), (4, 3, 3), (1, 3, 1)])
 def test_as_many_candidates_as_the_matcher_wants_are_located(candidates: int, count: int, located: int) -> None:
     matcher = AngularMatcher(truth(), candidates)
-    OfGrid(count)(matcher, Poses.identity(5))
+    GridStep(count)(matcher, Poses.identity(5))
     (best,) = matcher.located
     scores = matcher.match(rotation_grid(count), torch.zeros(5, 3)).scores
     assert torch.equal(best, scores.argsort(dim=1, descending=True)[:, :located])
@@ -91,7 +91,7 @@ def test_the_best_rotation_nearby_is_taken() -> None:
     matcher = AngularMatcher(truth())
     turn = rotations_by(torch.tensor([0.0, math.radians(8), 0]))
     start = Poses(matcher.truth @ turn, torch.zeros(5, 3))
-    found = Nearby(4)(matcher, start)  # the step of -8 degrees about y is on the lattice
+    found = NearbyStep(4)(matcher, start)  # the step of -8 degrees about y is on the lattice
     assert matcher.errors(start).min() > 7.9
     assert matcher.errors(found).max() < 0.1
     assert torch.equal(found.shifts, torch.ones(5, 3))
@@ -104,7 +104,7 @@ def test_the_vertex_of_a_parabola_is_exact_where_scores_are_quadratic(axis: int,
     turn = torch.zeros(3)
     turn[axis] = math.radians(degrees)
     start = Poses(matcher.truth @ rotations_by(turn), torch.zeros(5, 3))
-    found = ByParabola(5)(matcher, start)
+    found = ParabolaStep(5)(matcher, start)
     assert matcher.errors(found).max() < 0.1
     assert torch.equal(found.shifts, torch.ones(5, 3))
     assert matcher.located[0].tolist() == [[1]] * 5
@@ -113,20 +113,20 @@ def test_the_vertex_of_a_parabola_is_exact_where_scores_are_quadratic(axis: int,
 def test_a_parabola_goes_no_further_than_its_step() -> None:
     matcher = AngularMatcher(truth())
     start = Poses(matcher.truth @ rotations_by(torch.tensor([0.0, 0, math.radians(20)])), torch.zeros(5, 3))
-    found = ByParabola(5)(matcher, start)
+    found = ParabolaStep(5)(matcher, start)
     torch.testing.assert_close(matcher.errors(found), torch.full((5,), 15.0), rtol=0, atol=0.1)
 
 
 def test_a_rotation_is_kept_where_none_is_better() -> None:
     matcher = AngularMatcher(truth())
     start = Poses(matcher.truth, torch.zeros(5, 3))
-    found = ByParabola(5)(matcher, start)
+    found = ParabolaStep(5)(matcher, start)
     torch.testing.assert_close(found.rotations, matcher.truth, rtol=0, atol=1e-3)
 
 
 def test_a_rotation_is_kept_where_others_are_as_good() -> None:
     matcher = AngularMatcher(truth(2) * 0)
-    ByParabola(5)(matcher, Poses.identity(2))
+    ParabolaStep(5)(matcher, Poses.identity(2))
     assert matcher.located[0].tolist() == [[0], [0]]
 
 
@@ -181,7 +181,7 @@ def angle_about_z(poses: Poses) -> float:
 @pytest.mark.parametrize(("power", "sign", "expected"), [(1, 1.0, 5.0), (1, -1.0, -5.0), (2, 1.0, 5.0)])
 def test_without_a_vertex_the_higher_side_is_taken(power: int, sign: float, expected: float) -> None:
     start = Poses(rotations_by(torch.tensor([[0.0, 0, math.radians(1)]])), torch.zeros(1, 3))
-    found = ByParabola(5)(LineMatcher(power, sign), start)
+    found = ParabolaStep(5)(LineMatcher(power, sign), start)
     assert angle_about_z(found) == pytest.approx(1 + expected, abs=0.01)
 
 
@@ -193,7 +193,7 @@ def test_a_worse_vertex_is_refused() -> None:
             angles = torch.atan2(rotations[..., 1, 0], rotations[..., 0, 0]).rad2deg()
             return LineMatches(rotations, (angles.abs() < 0.5).float() + 0.01 * (angles > 4))
 
-    found = ByParabola(5)(PeakMatcher(1, 1), Poses.identity(1))
+    found = ParabolaStep(5)(PeakMatcher(1, 1), Poses.identity(1))
     assert angle_about_z(found) == pytest.approx(0.0, abs=0.1)
 
 
@@ -201,10 +201,10 @@ def test_a_search_takes_its_steps_in_turn() -> None:
     matcher = AngularMatcher(truth())
     start = Poses.identity(5)
     assert search_poses(matcher, start, []) is start
-    found = search_poses(matcher, start, [OfGrid(4608), ByParabola(7), ByParabola(5)])
+    found = search_poses(matcher, start, [GridStep(4608), ParabolaStep(7), ParabolaStep(5)])
     assert torch.equal(found.shifts, torch.full((5, 3), 3.0))
     assert matcher.errors(found).max() < 2
-    assert matcher.errors(OfGrid(1000)(matcher, start)).mean() > 5
+    assert matcher.errors(GridStep(1000)(matcher, start)).mean() > 5
 
 
 def test_matches_give_the_rotations_at_indices() -> None:
@@ -217,7 +217,7 @@ def test_matches_give_the_rotations_at_indices() -> None:
 
 
 def test_steps_are_values() -> None:
-    assert len({OfGrid(3), OfGrid(3), Nearby(3), Nearby(3), ByParabola(3), ByParabola(3)}) == 3
+    assert len({GridStep(3), GridStep(3), NearbyStep(3), NearbyStep(3), ParabolaStep(3), ParabolaStep(3)}) == 3
 
 
 def test_a_grid_is_made_once() -> None:
@@ -246,9 +246,9 @@ def test_a_lattice_holds_whole_numbers_with_x_fastest() -> None:
 def test_everything_is_computed_where_the_poses_are() -> None:
     """A tensor on the default device would be on another than these."""
     matcher, start = AngularMatcher(truth(2)), Poses(truth(2), torch.zeros(2, 3))
-    expected = [Nearby(4)(matcher, start), ByParabola(5)(matcher, start)]
+    expected = [NearbyStep(4)(matcher, start), ParabolaStep(5)(matcher, start)]
     with torch.device("meta"):
-        found = [Nearby(4)(matcher, start), ByParabola(5)(matcher, start)]
+        found = [NearbyStep(4)(matcher, start), ParabolaStep(5)(matcher, start)]
         near, points = rotations_near(4, CPU), lattice(1, CPU)
     for one, other in zip(found, expected, strict=True):
         assert torch.equal(one.rotations, other.rotations)

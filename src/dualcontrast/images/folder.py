@@ -74,10 +74,11 @@ def open_folder(folder: Path) -> ImageSet:
         There are no pictures; they differ in size or depth, are nested too deeply, or cannot be read; only some
         have labels; or splits and other folders stand side by side.
     """
-    files = sorted(picture_files(folder))
+    present = sorted(_files(folder))
+    files = [path for path in present if _is_picture(path)]
     if not files:
         raise SourceError(f"{folder}: has no pictures; accepted are {', '.join(SUFFIXES)}")
-    _warn_of_skipped(folder, files)
+    _warn_of_skipped(folder, [path for path in present if not _is_picture(path)], len(present))
     mode, size, with_alpha = _common_form(folder, files)
     table = _table(folder, files)
     return FolderImages(folder, mode, size, table, _background(folder, with_alpha))
@@ -85,26 +86,25 @@ def open_folder(folder: Path) -> ImageSet:
 
 def has_pictures(folder: Path) -> bool:
     """Check whether there is any picture in a folder or below it."""
-    return any(True for _ in picture_files(folder))
+    return any(_is_picture(path) for path in _files(folder))
 
 
-def picture_files(folder: Path) -> Iterator[Path]:
-    """Yield the pictures in a folder and below it, as paths relative to it, without hidden ones."""
-    return (path for path in _files(folder) if path.suffix.lower() in SUFFIXES)
+def _is_picture(path: Path) -> bool:
+    return path.suffix.lower() in SUFFIXES
 
 
 def _files(folder: Path) -> Iterator[Path]:
+    """Yield the files in a folder and below it, as paths relative to it, without hidden ones."""
     for parent, subfolders, names in os.walk(folder, followlinks=True):
         subfolders[:] = [name for name in subfolders if not name.startswith(".")]
         yield from (Path(parent, name).relative_to(folder) for name in names if not name.startswith("."))
 
 
-def _warn_of_skipped(folder: Path, pictures: list[Path]) -> None:
-    skipped = sorted(set(_files(folder)).difference(pictures))
+def _warn_of_skipped(folder: Path, skipped: list[Path], count: int) -> None:
     if skipped:
         named = ", ".join(map(str, skipped[:NAMED])) + (", ..." if len(skipped) > NAMED else "")
         warnings.warn(
-            f"{folder}: skipped {len(skipped)} of {len(skipped) + len(pictures)} files, which are not pictures "
+            f"{folder}: skipped {len(skipped)} of {count} files, which are not pictures "
             f"of a supported kind ({named}); convert them to PNG if they should be read",
             DualContrastWarning,
             stacklevel=3,

@@ -49,7 +49,7 @@ def picture_form(path: Path) -> Form:
             mode, size, frames = picture.mode, _stored_size(picture), getattr(picture, "n_frames", 1)
             if _orientation(picture) in SIDEWAYS:
                 size = size[::-1]
-            has_alpha = mode in ("LA", "La", "RGBA", "RGBa", "PA") or "transparency" in picture.info
+            has_alpha = _has_alpha(picture)
             unsupported = _unsupported(path, picture)
         if path.suffix.lower() in (".tif", ".tiff"):
             frames = max(frames, _tiff_frames(path))
@@ -63,6 +63,10 @@ def picture_form(path: Path) -> Form:
             "8- or 16-bit grey"
         )
     return Form(READ_AS[mode], size, has_alpha)
+
+
+def _has_alpha(picture: Image.Image) -> bool:
+    return picture.getbands()[-1] in ("A", "a") or "transparency" in picture.info
 
 
 def _stored_size(picture: Image.Image) -> tuple[int, int]:
@@ -125,7 +129,7 @@ def pixels_of(picture: Image.Image, mode: str, background: int = 255) -> np.ndar
     background
         The grey level that shows through transparent parts.
     """
-    if "transparency" in picture.info or "A" in picture.getbands() or "a" in picture.getbands():
+    if _has_alpha(picture):
         opaque = Image.new("RGBA", picture.size, (background, background, background, 255))
         picture = Image.alpha_composite(opaque, picture.convert("RGBA")).convert("RGB")
     if mode == "RGB":

@@ -9,7 +9,7 @@ from torch import Tensor
 from dualcontrast.maps.averaging import WeightedVolumes
 from dualcontrast.poses import Poses
 from dualcontrast.poses.fourier import FourierMatcher
-from dualcontrast.poses.search import Nearby, OfGrid, search_poses
+from dualcontrast.poses.search import GridStep, NearbyStep, search_poses
 from dualcontrast.transforms.geometry import grid_size
 
 
@@ -43,7 +43,7 @@ def find_poses(
     start = Poses.identity(len(volumes), reference.device)
     if shifts is not None:
         start = start._replace(shifts=shifts)
-    return search_poses(matcher, start, [OfGrid(grid_size(degrees))])
+    return search_poses(matcher, start, [GridStep(grid_size(degrees))])
 
 
 def refine_poses(
@@ -51,7 +51,7 @@ def refine_poses(
 ) -> Poses:
     """Find better poses within twice so many degrees and a third of the shortest wave of known ones."""
     matcher = FourierMatcher(reference, volumes.data, volumes.weight, cutoff=cutoff)
-    found = search_poses(matcher, poses, [Nearby(degrees)])
+    found = search_poses(matcher, poses, [NearbyStep(degrees)])
     return Poses(found.rotations, found.shifts.clamp(-reach, reach))
 
 

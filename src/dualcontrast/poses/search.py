@@ -74,7 +74,7 @@ def search_poses(matcher: Matcher, poses: Poses, steps: Iterable[Step]) -> Poses
 
 
 @dataclass(frozen=True)
-class OfGrid:
+class GridStep:
     """The best of `count` rotations that cover SO(3) evenly."""
 
     count: int
@@ -85,7 +85,7 @@ class OfGrid:
 
 
 @dataclass(frozen=True)
-class Nearby:
+class NearbyStep:
     """The best of the rotations within twice so many degrees that `rotations_near` gives."""
 
     degrees: float
@@ -97,7 +97,7 @@ class Nearby:
 
 
 @dataclass(frozen=True)
-class ByParabola:
+class ParabolaStep:
     """The vertex of a parabola through the scores at 0 and so many degrees about each axis, where it is better."""
 
     degrees: float

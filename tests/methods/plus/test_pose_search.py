@@ -16,7 +16,7 @@ from dualcontrast.methods.plus import pose_search as poses_module
 from dualcontrast.methods.plus.pose_search import AlignedVolumes, PoseSearch, weighted_mean
 from dualcontrast.poses import Poses
 from dualcontrast.poses.real_space import RealSpaceMatcher, ball_of
-from dualcontrast.poses.search import ByParabola, OfGrid, Step
+from dualcontrast.poses.search import GridStep, ParabolaStep, Step
 from dualcontrast.transforms import random_rotations, resample
 from dualcontrast.transforms.fourier import filtered, resized
 
@@ -268,7 +268,7 @@ def test_volumes_are_searched_in_the_small_box(calls: list[Call]) -> None:
     volumes, measured = random_volumes(2, 24), even_weights(2, 24)
     poses = search(volumes, k, measured)
     matcher, start, steps = calls[0]
-    assert tuple(steps) == (OfGrid(1152), OfGrid(4608), ByParabola(7), ByParabola(5), ByParabola(3))
+    assert tuple(steps) == (GridStep(1152), GridStep(4608), ParabolaStep(7), ParabolaStep(5), ParabolaStep(3))
     assert torch.equal(start.rotations, torch.eye(3).repeat(2, 1, 1))
     assert not start.shifts.any()
     assert start.shifts.shape == (2, 3)
@@ -279,7 +279,7 @@ def test_volumes_are_searched_in_the_small_box(calls: list[Call]) -> None:
     assert torch.equal(poses.rotations, known(2).rotations)
     torch.testing.assert_close(poses.shifts, 1.5 * known(2).shifts)
     search(volumes, k, coarse=True)
-    assert tuple(calls[1].steps) == (OfGrid(1152), ByParabola(7), ByParabola(5), ByParabola(3))
+    assert tuple(calls[1].steps) == (GridStep(1152), ParabolaStep(7), ParabolaStep(5), ParabolaStep(3))
     assert calls[1].matcher.measured is None
 
 

@@ -13,12 +13,12 @@ from torch import Tensor, nn
 from dualcontrast.errors import RecipeError
 from dualcontrast.poses import Poses
 from dualcontrast.poses.real_space import Ball, RealSpaceMatcher, Templates, ball_of
-from dualcontrast.poses.search import ByParabola, OfGrid, search_poses
+from dualcontrast.poses.search import GridStep, ParabolaStep, search_poses
 from dualcontrast.transforms.fourier import filtered, resized
 
-COARSE_GRID = OfGrid(1152)  # rotations about 23 degrees apart
-FINE_STEPS = (ByParabola(7), ByParabola(5), ByParabola(3))
-GRID_STEPS = (COARSE_GRID, OfGrid(4608))  # the second about 15 degrees apart
+COARSE_GRID = GridStep(1152)  # rotations about 23 degrees apart
+FINE_STEPS = (ParabolaStep(7), ParabolaStep(5), ParabolaStep(3))
+GRID_STEPS = (COARSE_GRID, GridStep(4608))  # the second about 15 degrees apart
 SEARCHED_BOX = 16  # voxels a side; larger boxes are binned to it
 STARTS, START_VOLUMES, START_ROUNDS = (
     4,
