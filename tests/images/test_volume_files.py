@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 from pathlib import Path
 from typing import Any
 
@@ -119,3 +121,18 @@ def test_the_weights_of_relion_4_are_the_first_of_two_half_volumes(volumes: np.n
     ctf = opened(star).ctf(np.arange(2))
     assert ctf is not None
     assert ctf.unique().tolist() == [0.25]
+
+
+@pytest.mark.parametrize("suffix", [".gz", ".bz2"])
+def test_compressed_volumes_are_read_from_a_star_file_and_from_a_folder(
+    suffix: str, volumes: np.ndarray, tmp_path: Path
+) -> None:
+    compress = gzip.compress if suffix == ".gz" else bz2.compress
+    names = []
+    for number, volume in enumerate(volumes):
+        plain = write_mrc(tmp_path / f"{number}.mrc", volume)
+        names.append(f"{number}.mrc{suffix}")
+        (tmp_path / names[-1]).write_bytes(compress(plain.read_bytes()))
+        plain.unlink()
+    for source in (tmp_path, write_star(tmp_path / "p.star", names)):
+        np.testing.assert_array_equal(opened(source).raw(np.arange(5))[:, 0], volumes)

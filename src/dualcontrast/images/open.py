@@ -19,7 +19,7 @@ from dualcontrast.images.linemod import is_linemod, open_linemod
 from dualcontrast.images.mnist import download_mnist, is_idx_file, is_idx_folder, open_idx, open_mnist
 from dualcontrast.images.preparation import SPHERE
 from dualcontrast.images.subtomograms import open_subtomograms, open_volumes
-from dualcontrast.images.volume_files import SUFFIXES, mrc_files
+from dualcontrast.images.volume_files import is_mrc_name, mrc_files
 
 
 class Reader(NamedTuple):
@@ -47,7 +47,7 @@ FILES: tuple[Reader, ...] = (
     Reader("an .h5 or .hdf5", _has_suffix(".h5", ".hdf5"), open_hdf5, ARRAYS),
     Reader("an IDX file of pictures", is_idx_file, open_idx),
     Reader("a STAR file of subtomograms", _has_suffix(".star"), open_subtomograms, PARTICLES),
-    Reader("an .mrc or .mrcs of volumes", _has_suffix(*SUFFIXES), open_volumes, VOLUMES),
+    Reader("an .mrc or .mrcs of volumes", is_mrc_name, open_volumes, VOLUMES),
 )
 FOLDERS: tuple[Reader, ...] = (
     Reader("the IDX files of MNIST", is_idx_folder, open_mnist),

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from dualcontrast.cryoet.mrc import VolumeFile, read_header
+from dualcontrast.cryoet.mrc import COMPRESSED, VolumeFile, read_header
 from dualcontrast.cryoet.particles import Particles, split_name
 from dualcontrast.errors import DualContrastWarning, SourceError
 
@@ -33,7 +33,13 @@ class StoredVolume(NamedTuple):
 def mrc_files(folder: Path) -> list[Path]:
     """List the MRC files directly in a folder, sorted by name, without hidden ones."""
     files = sorted(folder.iterdir())
-    return [file for file in files if file.suffix.lower() in SUFFIXES and not file.name.startswith(".")]
+    return [file for file in files if is_mrc_name(file) and not file.name.startswith(".")]
+
+
+def is_mrc_name(path: Path) -> bool:
+    """Check by its name whether a file is an MRC file, plain or compressed."""
+    plain = path.with_suffix("") if path.suffix.lower() in COMPRESSED else path
+    return plain.suffix.lower() in SUFFIXES
 
 
 def project_folder(particles: Particles, datadir: str | Path | None) -> Path:
